@@ -1,0 +1,17 @@
+# The Long Range Arena: sources -> Parquet shards -> one run per attention x task x seed -> tables and plots.
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        get_results(),
+        get_shards(),
+    localrule: True

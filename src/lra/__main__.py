@@ -1,0 +1,5 @@
+"""``python -m lra``"""
+
+from lra.cli import main
+
+raise SystemExit(main())

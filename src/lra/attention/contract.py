@@ -1,0 +1,107 @@
+"""What every attention promises, whatever its method.
+
+Shapes throughout: ``query``, ``key``, ``value`` and the output are (batch, heads, length, head_dim); ``mask`` is
+(batch, length) bool with True for a real token. Queries arrive unscaled: a method applies 1/sqrt(head_dim) itself.
+
+* A row of the batch never depends on another row, on the amount of padding, or on what the padding holds.
+* Every random choice is a named entry of ``draws``, so that a forward pass is a function of its arguments.
+* Outputs at padded positions are unspecified, but finite; so are gradients.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+Draws = dict[str, Tensor]
+
+EVALUATION_SEED = 2112_05359
+
+
+class Attention(nn.Module, ABC):
+    """Base of all methods; a subclass defines :meth:`attend` and, where it is random, :meth:`draw`.
+
+    Args:
+        heads: number of heads.
+        head_dim: size of one head, the paper's p.
+        max_length: longest sequence that will be seen, the paper's n.
+        features: the method's budget d: sampled columns, landmarks, projected length or random features.
+        released: use the formula of the paper's released code where it departs from the method's own paper.
+    """
+
+    exact: ClassVar[bool] = False
+    """The output is softmax attention itself."""
+    linear: ClassVar[bool] = True
+    """Time and memory grow linearly with the sequence length at a fixed number of features."""
+    random: ClassVar[bool] = False
+    """The method makes random choices (:meth:`draw` is not empty)."""
+    uses_key: ClassVar[bool] = True
+    """False where queries serve as keys: the model then makes no key projection."""
+    fixed_length: ClassVar[bool] = False
+    """True where sequences must be padded to ``max_length`` (a learned projection over positions)."""
+    reference: ClassVar[str]
+    """Where the method comes from."""
+
+    def __init__(
+        self, *, heads: int, head_dim: int, max_length: int, features: int = 256, released: bool = False
+    ) -> None:
+        super().__init__()
+        for name, size in {
+            "heads": heads,
+            "head_dim": head_dim,
+            "max_length": max_length,
+            "features": features,
+        }.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}")
+        self.heads = heads
+        self.head_dim = head_dim
+        self.max_length = max_length
+        self.features = features
+        self.released = released
+
+    def draw(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
+    ) -> Draws:
+        """Make this pass's random choices.
+
+        With a ``generator`` they come from it. Without one they come from torch's global state while training, and
+        from fixed numbers shared by all sequences in evaluation: a prediction then depends on its sequence alone.
+        """
+        return {}
+
+    @abstractmethod
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        """The attention output (batch, heads, length, head_dim) for the given random choices."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws | None = None) -> Tensor:
+        """Attend; ``draws`` replays recorded random choices, by default they are made by :meth:`draw`.
+
+        Raises:
+            ValueError: the sequence is longer than ``max_length``.
+        """
+        if query.shape[2] > self.max_length:
+            raise ValueError(f"a sequence of {query.shape[2]} tokens, but max_length is {self.max_length}")
+        if draws is None:
+            draws = self.draw(query, key, value, mask)
+        return self.attend(query, key, value, mask, draws)
+
+    @abstractmethod
+    def leading_flops(self, length: int) -> int:
+        """Multiply-adds of the leading terms for one head and one sequence, as table 3 of the paper counts them."""
+
+    def register_noise(self, name: str, *size: int) -> None:
+        """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`."""
+        generator = Generator().manual_seed(EVALUATION_SEED)
+        self.register_buffer(f"evaluation_{name}", torch.rand(size, generator=generator), persistent=False)
+
+    def noise(self, name: str, batch: int, generator: Generator | None) -> Tensor:
+        """Uniform numbers in [0, 1), (batch, size...), fresh in training and fixed in evaluation (see :meth:`draw`)."""
+        fixed: Tensor = getattr(self, f"evaluation_{name}")
+        if generator is None and not self.training:
+            # A module converted to half precision has rounded them, perhaps up to 1.
+            return fixed.float().clamp(max=1 - 2**-24).expand(batch, *fixed.shape)
+        return torch.rand(batch, *fixed.shape, generator=generator, device=fixed.device)

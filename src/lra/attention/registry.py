@@ -1,0 +1,113 @@
+"""Which methods there are. This table is data: a run depends on its own entry, never on this file as a whole."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lra.attention.contract import Attention
+
+
+@dataclass(frozen=True)
+class Method:
+    """Where a class is, ``module:Class`` or ``path/to/file.py:Class``, and the options that make it this row."""
+
+    path: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+METHODS = {
+    "softmax": Method("lra.attention.softmax:Softmax", {"dropout": 0.1}),
+    "softmax_nodropout": Method("lra.attention.softmax:Softmax", {"dropout": 0.0}),
+    "vmean": Method("lra.attention.vmean:VMean"),
+    "bigbird": Method("lra.attention.bigbird:BigBird"),
+    "performer": Method("lra.attention.performer:Performer"),
+    "nystrom": Method("lra.attention.nystrom:Nystrom"),
+    "reformer": Method("lra.attention.reformer:Reformer"),
+    "linformer": Method("lra.attention.linformer:Linformer"),
+    "linformer_jlt": Method("lra.attention.linformer:LinformerJLT"),
+    "informer": Method("lra.attention.informer:Informer"),
+    "informer_mask": Method("lra.attention.informer:InformerMask"),
+    "skeinformer": Method("lra.attention.skeinformer:Skeinformer"),
+    "skein_uniform": Method("lra.attention.skeinformer:SkeinUniform"),
+    "skein_nonorm": Method("lra.attention.skeinformer:SkeinNoNorm"),
+    "skein_simplenorm": Method("lra.attention.skeinformer:SkeinSimpleNorm"),
+    "skein_nopilot": Method("lra.attention.skeinformer:SkeinNoPilot"),
+}
+
+ALIASES = {
+    "perfromer": "performer",
+    "nystromformer": "nystrom",
+    "softmaxnodropout": "softmax_nodropout",
+    "informermask": "informer_mask",
+}
+"""The spellings of the paper's released code."""
+
+
+def names() -> list[str]:
+    """All methods by name, in the order of the paper's table, then those of installed packages."""
+    return list(METHODS) + sorted(plugin.name for plugin in entry_points(group="lra.attention"))
+
+
+def resolve(name: str) -> Method:
+    """The method of this name, alias, installed entry point, or ``module:Class`` path.
+
+    Raises:
+        ValueError: there is none; the message names the nearest match.
+    """
+    name = ALIASES.get(name, name)
+    if name in METHODS:
+        return METHODS[name]
+    if ":" in name:
+        return Method(name)
+    for plugin in entry_points(group="lra.attention"):
+        if plugin.name == name:
+            return Method(plugin.value)
+    near = difflib.get_close_matches(name, [*names(), *ALIASES], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown attention {name!r}{hint} Known: {', '.join(names())}")
+
+
+def load(path: str) -> type[Attention]:
+    """The class at ``package.module:Class`` or ``path/to/file.py:Class``.
+
+    Raises:
+        ValueError: the path leads to no class.
+    """
+    where, _, class_name = path.partition(":")
+    try:
+        if where.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(where)
+    except (FileNotFoundError, ModuleNotFoundError) as missing:
+        raise ValueError(f"attention {path!r}: {missing}") from missing
+    if not isinstance(found := getattr(module, class_name, None), type):
+        raise ValueError(f"attention {path!r}: {where} defines no class {class_name!r}")
+    return found
+
+
+def build(name: str, *, heads: int, head_dim: int, max_length: int, features: int = 256, **options: Any) -> Attention:
+    """Make the attention module called ``name`` (see :func:`resolve`).
+
+    Args:
+        name: a name from :func:`names`, an alias, or ``module:Class``.
+        heads: number of heads.
+        head_dim: size of one head.
+        max_length: longest sequence that will be seen.
+        features: the method's budget d.
+        options: the method's own settings, and ``released=True`` for the released code's formula.
+    """
+    method = resolve(name)
+    return load(method.path)(
+        heads=heads, head_dim=head_dim, max_length=max_length, features=features, **{**method.options, **options}
+    )

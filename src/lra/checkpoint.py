@@ -1,0 +1,54 @@
+"""Where a run can go on: saved whole, the previous one kept until the next is safe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lra.files import whole
+
+
+class Checkpoints:
+    """The last two checkpoints of a run in ``folder``, each tied to ``identity``: what is trained, by which code."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.latest = folder / "latest.pt"
+        self.previous = folder / "previous.pt"
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write ``state``; a failure (a full disk, say) leaves the last one as it was and only warns."""
+        try:
+            with whole(self.latest) as temporary:
+                with temporary.open("wb") as stream:
+                    torch.save({"identity": self.identity, "state": state}, stream)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                if self.latest.exists():
+                    self.latest.replace(self.previous)
+        except (OSError, RuntimeError) as problem:
+            print(f"warning: no checkpoint written to {self.folder}: {problem}", file=sys.stderr)
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest readable state of this very run; None to start anew."""
+        for path in (self.latest, self.previous):
+            if not path.exists():
+                continue
+            try:
+                stored = torch.load(path, map_location="cpu", weights_only=True)
+                if stored["identity"] == self.identity:
+                    return dict(stored["state"])
+                print(f"{path} belongs to other settings, code or data and is left aside", file=sys.stderr)
+            except Exception as problem:  # torch.load raises almost anything on a damaged file
+                print(f"warning: {path} is damaged ({type(problem).__name__}) and is left aside", file=sys.stderr)
+        return None
+
+    def remove(self) -> None:
+        """Delete all checkpoints of the finished run."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,204 @@
+"""The command line: what a rule runs, a person can run.
+
+Each command imports what it needs when it runs, so that ``lra --help`` needs nothing. Exit codes: 0 done, 1 a mistake
+or a failure told in one sentence, 2 a misspelt command, 75 stopped by a signal (run it again to go on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lra.config import Arena, load
+from lra.errors import LraError, nearest
+from lra.experiment import Experiment
+from lra.mapping import from_mapping
+
+STOPPED = 75
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except LraError as error:
+        print(f"Error: {error}", file=sys.stderr)
+    except (OSError, MemoryError) as error:
+        print(f"Error: {error or 'out of memory'}; correct that and run the same command again.", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="lra", description="The Long Range Arena you can rerun, one step at a time.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    download = commands.add_parser("download", help="fetch one artefact from the first source that works")
+    download.add_argument("artefact", help="its name under `sources` in config.yaml")
+    download.add_argument("--sources", type=json.loads, help="JSON list of sources instead of those in config.yaml")
+    download.add_argument("--out", type=Path, help="where to put it (default: data/sources/ARTEFACT)")
+    download.set_defaults(run=run_download)
+
+    prepare = commands.add_parser("prepare", help="turn a task's source into Parquet shards")
+    prepare.add_argument("task")
+    prepare.add_argument("--source", type=Path, help="file or folder of the artefact that the task reads")
+    prepare.add_argument("--out", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    prepare.set_defaults(run=run_prepare)
+
+    train = commands.add_parser("train", help="train and test one attention on one task")
+    train.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
+    train.add_argument("--task", help="its name, with or without the paper's `lra-`")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    train.add_argument("--out", type=Path, help="folder of the run (default: results/runs/SCALE/TASK/ATTENTION/seed-N)")
+    train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    train.add_argument("--max-steps", type=int, help="stop after so many steps")
+    train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")
+    train.add_argument(
+        "--mode", choices=("train", "eval"), default="train", help="eval: score the trained run's weights"
+    )
+    train.add_argument("--code", help=argparse.SUPPRESS)
+    train.set_defaults(run=run_train)
+
+    evaluate = commands.add_parser("evaluate", help="score a trained run's best weights once more")
+    evaluate.add_argument("folder", type=Path, help="folder of the run")
+    evaluate.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    evaluate.add_argument("--split", choices=("dev", "test"), default="test")
+    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
+
+    collect = commands.add_parser("collect", help="gather runs into one table")
+    collect.add_argument("metrics", type=Path, nargs="+", help="metrics.json of every run")
+    collect.add_argument("--out", type=Path, default=Path("results/table.csv"))
+    collect.set_defaults(run=run_collect)
+
+    for command in (download, prepare, train):
+        command.add_argument("--config", type=Path, default=Path("config.yaml"))
+    for command in (prepare, train):
+        command.add_argument("--settings", type=json.loads, help="resolved settings as JSON instead of config.yaml")
+    return top
+
+
+def run_download(options: argparse.Namespace) -> None:
+    from lra.data.download import Source, fetch
+
+    artefact = options.artefact
+    sources = options.sources
+    if sources is None:
+        sources = _named(artefact, load(options.config).sources, "sources")
+    where = f"sources.{artefact}"
+    fetch(
+        artefact,
+        [from_mapping(Source, source, where) for source in sources],
+        options.out or Path("data/sources") / artefact,
+        Path("data/sources/lock.json"),
+    )
+
+
+def run_prepare(options: argparse.Namespace) -> None:
+    from lra.data.prepare import prepare
+
+    settings, out, source = options.settings, options.out, options.source
+    if settings is None or out is None:
+        arena = load(options.config)
+        _named(options.task, arena.settings["tasks"], "task")
+        settings = settings or arena.data(options.task)
+        out = out or Path("data", arena.scale, options.task)
+        if source is None and (artefact := arena.artefact(options.task)):
+            source = Path("data/sources", artefact)
+    shards = prepare(options.task, settings, source, out, options.workers)
+    rows = ", ".join(f"{split} {content['rows']}" for split, content in shards.splits.items())
+    print(f"{out}: {rows}", file=sys.stderr)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    from lra.fingerprint import fingerprint
+    from lra.runs import execute
+    from lra.training import Interrupted
+
+    experiment, scale = _experiment(options)
+    attention, task = experiment.attention, experiment.task
+    out = options.out or Path("results/runs", scale, task, attention.name, f"seed-{experiment.seed}")
+    data = options.data or Path("data", scale, task)
+    if options.mode == "eval":
+        return evaluate_run(out, data, "test")
+    module = (attention.module or "").partition(":")[0]
+    try:
+        metrics = execute(
+            experiment,
+            data,
+            out,
+            code=options.code or fingerprint("lra.runs", module),
+            threads=options.threads,
+            checkpoint_seconds=options.checkpoint_seconds,
+            max_steps=options.max_steps,
+        )
+    except Interrupted:
+        print("stopped; run the same command again to go on from here", file=sys.stderr)
+        return STOPPED
+    print(_summary(metrics))
+    return 0
+
+
+def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
+    """The experiment that the options describe, and its scale's name for default folders."""
+    if options.settings is not None:
+        experiment = from_mapping(Experiment, options.settings | {"seed": options.seed}, "--settings")
+        scale = "custom"
+    else:
+        if not options.attention or not options.task:
+            raise LraError(
+                "lra train needs --attention and --task, e.g. `lra train --attention softmax --task listops`."
+            )
+        arena = load(options.config)
+        task = options.task.removeprefix("lra-")
+        _named(task, arena.settings["tasks"], "task")
+        experiment, scale = arena.experiment(_attention_name(options.attention, arena), task, options.seed), arena.scale
+    return experiment, scale
+
+
+def _attention_name(name: str, arena: Arena) -> str:
+    from lra.attention.registry import ALIASES
+
+    name = ALIASES.get(name, name)
+    _named(name, arena.attentions, "attention")
+    return name
+
+
+def _named(name: str, known: Any, kind: str) -> Any:
+    if name not in known:
+        raise LraError(f"unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    return known[name]
+
+
+def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:
+    """Score a run's best weights on a split and print it."""
+    from lra.runs import score_run
+
+    metrics, score = score_run(folder, data, split)
+    print(f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}: {split} accuracy {score.accuracy:.4f}")
+    return 0
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    cell = f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}"
+    if metrics["status"] != "ok":
+        return f"{cell}: {metrics['status']}, {metrics['reason']}"
+    return (
+        f"{cell}: test accuracy {metrics['test_accuracy']:.4f} (majority {metrics['majority_accuracy']:.4f}), "
+        f"{metrics['steps']} steps in {metrics['train_seconds']:.1f} s"
+    )
+
+
+def run_collect(options: argparse.Namespace) -> None:
+    from lra.results.table import collect
+
+    collect(options.metrics, options.out)

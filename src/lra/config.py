@@ -1,0 +1,185 @@
+"""config.yaml, read and checked once; nobody else reads YAML.
+
+A leaf: every room may import it, and it needs neither torch nor pyarrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
+
+from lra.attention.registry import ALIASES, names, resolve
+from lra.errors import LraError, nearest
+from lra.experiment import SHARD_ROWS, AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.mapping import from_mapping
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Arena:
+    """All that is run at the chosen scale.
+
+    Args:
+        scale: ``mini`` or ``paper``.
+        tasks: names of the tasks, in order.
+        attentions: each row's settings by name, in order.
+        seeds: one run each.
+        sources: where each artefact comes from, tried in order.
+        settings: the scale's block of config.yaml.
+    """
+
+    scale: str
+    tasks: tuple[str, ...]
+    attentions: Mapping[str, AttentionSettings]
+    seeds: tuple[int, ...]
+    sources: Mapping[str, list[dict[str, Any]]]
+    settings: Mapping[str, Any]
+
+    def experiment(self, attention: str, task: str, seed: int) -> Experiment:
+        """The resolved settings of one run."""
+        chosen = self.settings["tasks"][task]
+        where = f"scales.{self.scale}.tasks.{task}"
+        return Experiment(
+            task=task,
+            attention=self.attentions[attention],
+            seed=seed,
+            model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
+            train=from_mapping(TrainSettings, chosen["train"], f"{where}.train"),
+        )
+
+    def data(self, task: str) -> dict[str, Any]:
+        """The task's data settings."""
+        return dict(self.settings["tasks"][task]["data"])
+
+    def artefact(self, task: str) -> str | None:
+        """Name of the artefact in ``sources`` that the task reads; None where nothing is downloaded."""
+        source = self.data(task)["source"]
+        return source if source in self.sources else None
+
+    def parts(self, task: str) -> dict[str, int]:
+        """Number of Parquet files of each split, as far as the rows are known beforehand."""
+        data = self.data(task)
+        rows = data.get("rows") or data.get("expected_rows")
+        return {split: -(-rows[split] // SHARD_ROWS) if rows else 1 for split in SPLITS}
+
+
+def load(path: Path) -> Arena:
+    """The arena that a config.yaml describes.
+
+    Raises:
+        LraError: the file is missing or not YAML, or a setting is wrong.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LraError(f"{path} is not there; run this in the project's folder or give --config.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise LraError(f"{path} cannot be read: {' '.join(str(problem).split())}.") from None
+    return arena(config)
+
+
+def arena(config: Any) -> Arena:
+    """Check a configuration as YAML or Snakemake gives it, and resolve it.
+
+    Raises:
+        LraError: one sentence that names the key, the value and what is allowed.
+    """
+    problem = best_match(Draft202012Validator(yaml.safe_load(SCHEMA.read_text())).iter_errors(config), relevance)
+    if problem is not None:
+        raise LraError(f"config.yaml: {_sentence(problem)}")
+    scale = config["scale"]
+    settings = config["scales"][scale]
+    for task in config["tasks"]:
+        if task not in settings["tasks"]:
+            raise LraError(f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.")
+    attentions = {
+        name: _attention(name, given or {}, settings["features"]) for name, given in config["attentions"].items()
+    }
+    chosen = Arena(
+        scale, tuple(config["tasks"]), attentions, tuple(config["seeds"]), config.get("sources") or {}, settings
+    )
+    for task in chosen.tasks:
+        _check_source(chosen, task)
+    return chosen
+
+
+def _attention(name: str, given: Mapping[str, Any], features: int) -> AttentionSettings:
+    try:
+        method = resolve(given.get("module") or name)
+    except ValueError:
+        raise LraError(
+            f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
+            f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
+        ) from None
+    options = {**method.options, **given.get("options", {})}
+    return AttentionSettings(ALIASES.get(name, name), given.get("features", features), options, method.path)
+
+
+def _check_source(chosen: Arena, task: str) -> None:
+    """A local path that is not there stops before any work, unless another source may do."""
+    artefact = chosen.artefact(task)
+    sources = chosen.sources[artefact] if artefact else []
+    missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
+    if missing and len(missing) == len(sources):
+        raise LraError(f"config.yaml: sources.{artefact}: the path {missing[0]!r} is not there; correct it.")
+
+
+def relevance(error: ValidationError) -> Any:
+    """Prefer the deepest error: it names the key that is wrong."""
+    return -len(error.path), error.validator != "additionalProperties"
+
+
+def _sentence(error: ValidationError) -> str:
+    """A schema violation in words: where, what, and what is allowed."""
+    where = ".".join(map(str, error.absolute_path)) or "the file"
+    value: Any = error.instance
+    wanted: Any = error.validator_value
+    schema: Any = error.schema
+    match error.validator:
+        case "additionalProperties":
+            known = list(schema["properties"])
+            key = next(key for key in value if key not in known)
+            return f"{where}: unknown key {key!r}.{nearest(str(key), known)} Known: {', '.join(known)}."
+        case "required":
+            key = next(key for key in wanted if key not in value)
+            return f"{where}: {key!r} is missing."
+        case "enum":
+            return f"{where}: {value!r} is not one of {_listed(wanted)}.{nearest(str(value), map(str, wanted))}"
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return f"{where}: {value!r} is not {' or '.join(_KINDS[kind] for kind in kinds)}."
+        case "minimum":
+            return f"{where}: {value!r} is less than {wanted}, the least allowed."
+        case "exclusiveMinimum":
+            return f"{where}: {value!r} must be more than {wanted}."
+        case "maximum":
+            return f"{where}: {value!r} is more than {wanted}, the most allowed."
+        case "minItems" | "minProperties":
+            return f"{where}: nothing is listed; give at least {wanted}."
+        case "uniqueItems":
+            return f"{where}: an entry is listed twice."
+        case _:
+            return f"{where}: {error.message}."
+
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a block of settings",
+    "null": "empty",
+}
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, values))

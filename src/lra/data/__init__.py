@@ -1,0 +1,1 @@
+"""From sources to batches: download and verify, Parquet shards, batches for training."""

@@ -1,0 +1,154 @@
+"""Padded batches from shards: shuffled with bounded memory, seeded, and resumable at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from lra.data.shards import Shards
+from lra.tasks.contract import Split
+
+POOL_ROWS = 16384
+"""Rows held in memory, unpadded, to be shuffled together; a smaller split is shuffled as a whole."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A (batch, length) tensor a tower of ``tokens``, int32, and ``mask``, bool with True = real; ``label`` (batch,)."""
+
+    tokens: tuple[Tensor, ...]
+    mask: tuple[Tensor, ...]
+    label: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device; asynchronous from pinned memory."""
+        move = [tensor.to(device, non_blocking=True) for tensor in (*self.tokens, *self.mask, self.label)]
+        towers = len(self.tokens)
+        return Batch(tuple(move[:towers]), tuple(move[towers : 2 * towers]), move[-1])
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Consecutive pieces of at most ``size`` rows."""
+        for start in range(0, len(self), size):
+            piece = slice(start, start + size)
+            yield Batch(tuple(t[piece] for t in self.tokens), tuple(m[piece] for m in self.mask), self.label[piece])
+
+
+class Batches:
+    """The batches of one split.
+
+    Args:
+        shards: the prepared task.
+        split: which split.
+        batch: rows of a batch.
+        length: length that every sequence is padded to.
+        trim: pad only to the batch's longest sequence, rounded up to a multiple of 64.
+    """
+
+    def __init__(self, shards: Shards, split: Split, batch: int, length: int, *, trim: bool = False) -> None:
+        self.towers = ("tokens", "tokens_2")[: shards.task.towers]
+        self.rows = shards.rows(split)
+        self.batch = batch
+        self.length = length
+        self.trim = trim
+        self.groups: list[tuple[Path, int, int]] = []  # file, row group, its rows
+        for path in shards.files(split):
+            metadata = pq.read_metadata(path)
+            self.groups += [(path, i, metadata.row_group(i).num_rows) for i in range(metadata.num_row_groups)]
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every row once, in the stored order; the last batch may be smaller."""
+        return self._cut(map(self._read, self._pools(np.arange(len(self.groups)))), self.batch)
+
+    def shuffled(self, seed: int, start: int = 0) -> Iterator[Batch]:
+        """Full batches without end, each epoch in another order; ``start`` batches are skipped without reading them."""
+        per_epoch = self.rows // self.batch
+        if per_epoch == 0:
+            raise ValueError(f"a batch of {self.batch} is larger than the split of {self.rows} rows")
+        epoch, skip = divmod(start, per_epoch)
+        while True:
+            blocks = self._shuffled_rows(np.random.default_rng([seed, epoch]), skip * self.batch)
+            for number, batch in enumerate(self._cut(blocks, self.batch), start=skip):
+                if number < per_epoch:
+                    yield batch
+            epoch, skip = epoch + 1, 0
+
+    def _shuffled_rows(self, random: np.random.Generator, skip: int) -> Iterator[pa.Table]:
+        """An epoch's rows after the first ``skip``, a pool at a time."""
+        for pool in self._pools(random.permutation(len(self.groups))):
+            order = random.permutation(sum(self.groups[index][2] for index in pool))
+            if skip >= len(order):
+                skip -= len(order)
+                continue
+            yield self._read(pool).take(pa.array(order[skip:]))
+            skip = 0
+
+    def _pools(self, order: npt.NDArray[np.integer]) -> Iterator[list[int]]:
+        """Row groups in the given order, gathered into pools of about POOL_ROWS rows."""
+        pool: list[int] = []
+        rows = 0
+        for index in order:
+            pool.append(int(index))
+            rows += self.groups[index][2]
+            if rows >= POOL_ROWS:
+                yield pool
+                pool, rows = [], 0
+        if pool:
+            yield pool
+
+    def _read(self, pool: list[int]) -> pa.Table:
+        by_file: dict[Path, list[tuple[int, int]]] = {}
+        for place, index in enumerate(pool):
+            path, group, _ = self.groups[index]
+            by_file.setdefault(path, []).append((place, group))
+        pieces: dict[int, pa.Table] = {}
+        for path, wanted in by_file.items():
+            with pq.ParquetFile(path, memory_map=True) as file:
+                for place, group in wanted:
+                    pieces[place] = file.read_row_group(group, columns=[*self.towers, "label"])
+        return pa.concat_tables([pieces[place] for place in range(len(pool))])
+
+    def _cut(self, blocks: Iterator[pa.Table], size: int) -> Iterator[Batch]:
+        """Cut a stream of tables into batches; the last one may be smaller."""
+        rest: pa.Table | None = None
+        for block in blocks:
+            table = block if rest is None else pa.concat_tables([rest, block])
+            table = table.combine_chunks()
+            whole = table.num_rows - table.num_rows % size
+            for start in range(0, whole, size):
+                yield self._pad(table.slice(start, size))
+            rest = table.slice(whole)
+        if rest is not None and rest.num_rows:
+            yield self._pad(rest)
+
+    def _pad(self, table: pa.Table) -> Batch:
+        tokens, masks = zip(*(pad(table[name].combine_chunks(), self.length, trim=self.trim) for name in self.towers), strict=True)
+        label = torch.from_numpy(table["label"].to_numpy().astype(np.int64))
+        return Batch(tokens, masks, label)
+
+
+def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor, Tensor]:
+    """Pad lists of token ids with 0 to ``length``, or with ``trim`` only to the longest rounded up to 64.
+
+    Returns:
+        (rows, length) int32 tokens and bool mask, True = real.
+    """
+    if isinstance(rows, pa.ChunkedArray):
+        rows = rows.combine_chunks()
+    lengths = rows.value_lengths().to_numpy()
+    if trim:
+        length = min(length, -(-int(lengths.max()) // 64) * 64)
+    mask = np.arange(length) < lengths[:, None]  # (rows, length)
+    tokens = np.zeros(mask.shape, dtype=np.int32)
+    tokens[mask] = rows.flatten().to_numpy()
+    return torch.from_numpy(tokens), torch.from_numpy(mask)

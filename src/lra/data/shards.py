@@ -1,0 +1,235 @@
+"""Parquet shards of a task and their manifest.
+
+``<folder>/{train,dev,test}/part-00000.parquet``: ``tokens`` (and ``tokens_2``) as lists of the smallest integer type,
+unpadded, and ``label``. ``<folder>/manifest.json`` describes the task and lists files, rows, checksums, class counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lra.errors import LraError
+from lra.experiment import SHARD_ROWS, Rows
+from lra.files import read_json, sha256, whole, write_json
+from lra.tasks.contract import SPLITS, Examples, Split, Task
+
+ROWS_PER_GROUP = 256
+"""Small enough that a few dozen groups from all over a split fit in memory and mix well (see lra.data.batches)."""
+
+assert SHARD_ROWS % ROWS_PER_GROUP == 0
+
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A prepared task: what ``manifest.json`` says."""
+
+    folder: Path
+    task: Task
+    splits: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def rows(self, split: Split) -> int:
+        """Number of examples of a split."""
+        return int(self.splits[split]["rows"])
+
+    def majority(self, split: Split) -> float:
+        """Share of the most frequent class, the accuracy of always answering it."""
+        return max(self.splits[split]["classes"]) / self.rows(split)
+
+    def files(self, split: Split) -> list[Path]:
+        """The split's Parquet files in order."""
+        return [self.folder / file["name"] for file in self.splits[split]["files"]]
+
+
+def read_shards(folder: Path) -> Shards:
+    """The shards described by ``<folder>/manifest.json``.
+
+    Raises:
+        LraError: no or a damaged manifest, or a file that is missing or has another size than recorded.
+    """
+    stored = read_json(folder / MANIFEST)
+    try:
+        shards = Shards(folder, Task(**stored["task"]), stored["splits"], stored["provenance"])
+        sizes = {folder / f["name"]: f["bytes"] for split in stored["splits"].values() for f in split["files"]}
+    except (KeyError, TypeError) as problem:
+        raise LraError(
+            f"{folder / 'manifest.json'} is not a manifest ({problem}); delete it and prepare again."
+        ) from problem
+    for path, size in sizes.items():
+        if not path.is_file() or path.stat().st_size != size:
+            state = "truncated or changed" if path.is_file() else "missing"
+            raise LraError(f"{path} is {state}; delete {folder} and run `snakemake prepare_{shards.task.name}` again.")
+    return shards
+
+
+def verify(shards: Shards) -> None:
+    """Compare every file with its recorded checksum.
+
+    Raises:
+        LraError: a file has other bytes than were written.
+    """
+    for split in shards.splits.values():
+        for file in split["files"]:
+            if sha256(path := shards.folder / file["name"]) != file["sha256"]:
+                raise LraError(
+                    f"{path} is not what was written: its checksum differs; delete it and prepare it anew."
+                )
+
+
+def write_shards(
+    folder: Path, task: Task, examples: Examples, *, expected: Rows | None, provenance: dict[str, Any]
+) -> Shards:
+    """Write all splits, then the manifest that makes them valid.
+
+    Args:
+        folder: where the shards go.
+        task: description stored in every file's metadata.
+        examples: record batches of each split.
+        expected: rows that each split must have, None for any.
+        provenance: source, checksum and code version, stored with the data.
+
+    Raises:
+        LraError: other rows than expected, a token or label that the task does not have, an empty sequence.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    schema_metadata = {"lra": json.dumps({"task": asdict(task), "provenance": provenance})}
+    splits: dict[str, Any] = {}
+    digests: dict[str, list[bytes]] = {}
+    for split in SPLITS:
+        count = _Count(task, split)
+        batches = map(count, examples[split])
+        files = [_describe(path, folder) for path in _write_files(folder / split, batches, schema_metadata)]
+        splits[split] = {**count.summary(), "files": files}
+        digests[split] = count.digests
+        _check_rows(task, split, count.rows, None if expected is None else getattr(expected, split))
+    for split in SPLITS:
+        elsewhere = set(itertools.chain.from_iterable(digests[other] for other in SPLITS if other != split))
+        splits[split]["duplicates"] = len(digests[split]) - len(set(digests[split]))
+        splits[split]["also_in_another_split"] = sum(digest in elsewhere for digest in digests[split])
+    write_json(folder / MANIFEST, {"task": asdict(task), "splits": splits, "provenance": provenance})
+    return read_shards(folder)
+
+
+def _check_rows(task: Task, split: Split, rows: int, expected: int | None) -> None:
+    if rows == 0:
+        raise LraError(f"{task.name} {split} has no rows; check the source in config.yaml.")
+    if expected is not None and rows != expected:
+        raise LraError(
+            f"{task.name} {split} has {rows} rows, not the expected {expected}; if this is an archive of your own, set "
+            f"`expected_rows: null` in the data settings of {task.name} in config.yaml."
+        )
+
+
+def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict[str, str]) -> Iterator[Path]:
+    """Write the rows in order into files of SHARD_ROWS rows, yielding each file when it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob("*.parquet"):
+        left_over.unlink()
+    groups = _groups(batches)
+    for number in itertools.count():
+        first = next(groups, None)
+        if first is None:
+            return
+        path = folder / f"part-{number:05d}.parquet"
+        schema = first.schema.with_metadata(metadata)
+        with whole(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for group in itertools.chain([first], itertools.islice(groups, SHARD_ROWS // ROWS_PER_GROUP - 1)):
+                writer.write_table(group.cast(schema), row_group_size=ROWS_PER_GROUP)
+        yield path
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS_PER_GROUP, the last one shorter."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        start = 0
+        while rows + batch.num_rows - start >= ROWS_PER_GROUP:
+            take = ROWS_PER_GROUP - rows
+            yield pa.Table.from_batches([*held, batch.slice(start, take)])
+            held, rows, start = [], 0, start + take
+        if start < batch.num_rows:
+            held.append(batch.slice(start))
+            rows += batch.num_rows - start
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _describe(path: Path, folder: Path) -> dict[str, Any]:
+    rows = pq.read_metadata(path).num_rows
+    name = path.relative_to(folder).as_posix()
+    return {"name": name, "rows": rows, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+class _Count:
+    """Passes record batches on, checking them and counting what the manifest reports."""
+
+    def __init__(self, task: Task, split: Split) -> None:
+        self.task, self.split = task, split
+        self.rows = 0
+        self.classes = np.zeros(task.classes, dtype=np.int64)
+        self.tokens = 0
+        self.shortest, self.longest = task.max_length, 0
+        self.digests: list[bytes] = []
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        label = batch["label"].to_numpy()
+        towers = [batch[name] for name in ("tokens", "tokens_2")[: self.task.towers]]
+        self._check(label, towers)
+        self.rows += batch.num_rows
+        self.classes += np.bincount(label, minlength=self.task.classes)
+        lengths = np.stack([tower.value_lengths().to_numpy() for tower in towers])
+        self.tokens += int(lengths.sum())
+        self.shortest = min(self.shortest, int(lengths.min(initial=self.shortest)))
+        self.longest = max(self.longest, int(lengths.max(initial=0)))
+        self.digests.extend(_digests(towers))
+        return batch
+
+    def _check(self, label: npt.NDArray[np.uint8], towers: list[pa.ListArray]) -> None:
+        where = f"{self.task.name} {self.split}, rows {self.rows} to {self.rows + len(label)}"
+        if len(label) and label.max() >= self.task.classes:
+            raise LraError(f"{where}: label {label.max()}, but the task has {self.task.classes} classes.")
+        for tower in towers:
+            lengths = tower.value_lengths().to_numpy()
+            if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= self.task.max_length:
+                raise LraError(
+                    f"{where}: sequences of {lengths.min()} to {lengths.max()} tokens, not 1 to {self.task.max_length}."
+                )
+            if (largest := pc.max(tower.flatten()).as_py() or 0) >= self.task.vocabulary:
+                raise LraError(f"{where}: token id {largest}, but the vocabulary has {self.task.vocabulary}.")
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "classes": self.classes.tolist(),
+            "tokens": self.tokens,
+            "shortest": self.shortest,
+            "longest": self.longest,
+        }
+
+
+def _digests(towers: list[pa.ListArray]) -> Iterator[bytes]:
+    """A digest of each row's tokens, labels left out, to find examples that stand in two splits."""
+    cut = [(t.flatten().to_numpy(), np.cumsum(t.value_lengths().to_numpy())) for t in towers]
+    for row in range(len(towers[0])):
+        digest = hashlib.blake2b(digest_size=12)
+        for values, ends in cut:
+            piece = values[ends[row - 1] if row else 0 : ends[row]]
+            digest.update(len(piece).to_bytes(4, "little"))
+            digest.update(piece.tobytes())
+        yield digest.digest()

@@ -1,0 +1,115 @@
+"""A fingerprint of code: changes when what it does may change, not when a comment or a docstring does.
+
+Snakemake sees that a rule's command changed, but knows nothing of the modules behind the command. Each rule therefore
+carries the fingerprint of the modules that can change its result: its root modules and whatever of this package they
+import, each as its syntax tree without docstrings.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from lra.errors import LraError
+
+PACKAGE = Path(__file__).parent
+LEFT_OUT = {"lra.attention.registry"}
+"""The table of methods: a run depends on its own entry, which is among its settings, never on the others."""
+
+
+def fingerprint(*roots: str) -> str:
+    """Hexadecimal digest of the code reachable from ``roots``, module names or paths of Python files."""
+    files = dict(sorted((name, path) for root in roots for name, path in _reachable(root).items()))
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name}\n{_code(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def source_of(module: str) -> Path:
+    """The source file of a module name, or the path itself where one is given.
+
+    Raises:
+        LraError: there is none.
+    """
+    if module.endswith(".py"):
+        path: Path | None = Path(module)
+    elif module == "lra" or module.startswith("lra."):
+        path = _package_file(module)
+    else:
+        try:
+            spec = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            spec = None
+        path = Path(spec.origin) if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise LraError(f"there is no Python module {module!r}; give a file ending in .py or an installed module.")
+    return path
+
+
+def _package_file(module: str) -> Path | None:
+    place = PACKAGE.joinpath(*module.split(".")[1:])
+    return next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
+
+
+@functools.cache
+def _reachable(root: str) -> dict[str, Path]:
+    """Modules by name: the root and all of this package that it imports, directly or not."""
+    found: dict[str, Path] = {}
+    waiting = [root]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in LEFT_OUT:
+            continue
+        found[name] = source_of(name)
+        waiting += _imports(found[name])
+    return {Path(name).name if name.endswith(".py") else name: path for name, path in found.items()}
+
+
+def _imports(path: Path) -> list[str]:
+    """Modules of this package that a file imports, those for type checkers left out."""
+    names = []
+    for node in _running(_tree(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] == "lra" and _package_file(name)]
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from _running(child)
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as problem:
+        raise LraError(f"{path}, line {problem.lineno}: {problem.msg}.") from None
+
+
+@functools.cache
+def _code(path: Path) -> str:
+    """The file's code in a normal form: no comments, no layout, no strings that stand alone."""
+    tree = ast.parse(ast.unparse(_tree(path)))
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

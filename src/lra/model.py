@@ -1,0 +1,144 @@
+"""The paper's model: a small pre-norm transformer encoder, masked mean pooling, and a head for one or two towers.
+
+Paper section 6 and the released configuration: 2 layers, embedding 64, hidden 128, 2 heads of 32, dropout 0.1, GELU,
+learned positions. The attention is any module of :mod:`lra.attention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lra.attention import build
+from lra.attention.contract import Attention
+from lra.experiment import Experiment, ModelSettings
+
+if TYPE_CHECKING:
+    from lra.tasks.contract import Task
+
+
+class SelfAttention(nn.Module):
+    """Projections around an attention; (batch, length, embedding) to the same."""
+
+    def __init__(self, settings: ModelSettings, attention: Attention) -> None:
+        super().__init__()
+        inner = settings.heads * settings.head_dim
+        self.heads = settings.heads
+        self.attention = attention
+        self.query = nn.Linear(settings.embedding, inner)
+        self.key = nn.Linear(settings.embedding, inner) if attention.uses_key else None
+        self.value = nn.Linear(settings.embedding, inner)
+        self.output = nn.Linear(inner, settings.embedding)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        query, value = self.split(self.query(x)), self.split(self.value(x))
+        key = query if self.key is None else self.split(self.key(x))
+        attended = self.attention(query, key, value, mask)  # (batch, heads, length, head_dim)
+        return self.output(attended.transpose(1, 2).flatten(2))
+
+    def split(self, x: Tensor) -> Tensor:
+        """(batch, length, heads * head_dim) to (batch, heads, length, head_dim)"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, settings: ModelSettings, attention: Attention) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(settings.embedding)
+        self.attention = SelfAttention(settings, attention)
+        self.mlp_norm = nn.LayerNorm(settings.embedding)
+        self.mlp = nn.Sequential(
+            nn.Linear(settings.embedding, settings.hidden),
+            nn.GELU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.hidden, settings.embedding),
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class Model(nn.Module):
+    """Token ids to class logits.
+
+    Args:
+        settings: sizes.
+        attention: makes one attention module, called once a layer.
+        vocabulary: number of token ids.
+        max_length: longest sequence.
+        classes: number of labels.
+        towers: 1, or 2 for a pair of sequences compared by [x, y, x * y, x - y].
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        attention: Callable[[], Attention],
+        *,
+        vocabulary: int,
+        max_length: int,
+        classes: int,
+        towers: int = 1,
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, settings.embedding)
+        self.positions = nn.Embedding(max_length, settings.embedding)
+        for embedding in (self.tokens, self.positions):
+            nn.init.normal_(embedding.weight, std=settings.embedding_std)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.layers = nn.ModuleList(Layer(settings, attention()) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(settings.embedding)
+        width = settings.embedding if towers == 1 else 4 * settings.embedding
+        self.head = nn.Sequential(nn.Linear(width, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, classes))
+
+    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(batch, length) token ids and mask to the (batch, embedding) mean over real positions."""
+        x = self.dropout(self.tokens(tokens) + self.positions.weight[: tokens.shape[1]])
+        for layer in self.layers:
+            x = layer(x, mask)
+        weight = mask.to(x.dtype).unsqueeze(-1)  # (batch, length, 1)
+        return (self.norm(x) * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def forward(self, tokens: Sequence[Tensor], mask: Sequence[Tensor]) -> Tensor:
+        """One (batch, length) tensor of token ids and of mask a tower, to (batch, classes) logits."""
+        if len(tokens) == 1:
+            return self.head(self.encode(tokens[0], mask[0]))
+        # Both towers share the encoder, so they pass through it as one batch.
+        x, y = self.encode(torch.cat(list(tokens)), torch.cat(list(mask))).chunk(2)
+        return self.head(torch.cat([x, y, x * y, x - y], dim=-1))
+
+
+def build_model(experiment: Experiment, task: Task) -> Model:
+    """The model of an experiment on a task, with fresh weights from torch's global random state."""
+    settings, attention, length = experiment.model, experiment.attention, padded_length(task)
+
+    def make_attention() -> Attention:
+        return build(
+            attention.module or attention.name,
+            heads=settings.heads,
+            head_dim=settings.head_dim,
+            max_length=length,
+            features=attention.features,
+            **attention.options,
+        )
+
+    return Model(
+        settings,
+        make_attention,
+        vocabulary=task.vocabulary,
+        max_length=length,
+        classes=task.classes,
+        towers=task.towers,
+    )
+
+
+def padded_length(task: Task) -> int:
+    """Length that sequences are padded to: the next power of two, as in the paper (2000 -> 2048, 4000 -> 4096)."""
+    return 1 << (task.max_length - 1).bit_length()

@@ -1,0 +1,196 @@
+"""A run's folder: ``metrics.json``, ``history.csv``, ``predictions.parquet`` and ``model.safetensors`` (best weights).
+
+``checkpoint/`` is there only while a run is unfinished. ``metrics.json`` is written last, so that a folder with one is
+complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import resource
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import torch
+
+from lra.checkpoint import Checkpoints
+from lra.data.shards import MANIFEST, Shards, read_shards
+from lra.errors import LraError
+from lra.experiment import Experiment
+from lra.files import read_json, sha256, whole, write_json, write_text
+from lra.mapping import from_mapping
+from lra.tasks.contract import Split
+from lra.training import Failed, Score, Trainer
+
+HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
+
+
+def execute(
+    experiment: Experiment,
+    data: Path,
+    out: Path,
+    *,
+    code: str,
+    threads: int,
+    checkpoint_seconds: float = 300,
+    max_steps: int | None = None,
+) -> dict[str, Any]:
+    """Train an experiment, or go on where it was stopped, and write its run folder.
+
+    Args:
+        experiment: what is trained.
+        data: folder of the prepared task.
+        out: the run's folder.
+        code: fingerprint of the code that runs.
+        threads: CPU threads; part of what makes a run reproducible to the bit.
+        checkpoint_seconds: time between checkpoints.
+        max_steps: end after so many steps.
+
+    Returns:
+        What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
+
+    Raises:
+        LraError, OSError: the surroundings are at fault (data, disk), so that trying again makes sense.
+        lra.training.Interrupted: a signal; the next call goes on from the checkpoint.
+    """
+    shards = read_shards(data)
+    if shards.task.name != experiment.task:
+        raise LraError(f"{data} holds the task {shards.task.name!r}, not {experiment.task!r}.")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    facts = {
+        "task": experiment.task,
+        "attention": experiment.attention.name,
+        "seed": experiment.seed,
+        "settings": dataclasses.asdict(experiment),
+        "code": code,
+        "data": sha256(data / MANIFEST),
+        "machine": machine(device, threads),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    started = time.monotonic()
+    trainer: Trainer | None = None
+    score: Score | None = None
+    status, reason = "ok", ""
+    checkpoints = Checkpoints(out / "checkpoint", _identity(facts))
+    try:
+        trainer = Trainer(experiment, shards, device, checkpoints, checkpoint_seconds, max_steps)
+        score = trainer.run()
+    except Failed as failure:
+        status, reason = failure.status, str(failure)
+    except (LraError, OSError):
+        raise
+    except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
+        traceback.print_exc()
+        status, reason = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
+    metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
+    metrics |= _results(trainer, score, shards)
+    _write(out, metrics, trainer, score)
+    checkpoints.remove()
+    return metrics
+
+
+def machine(device: torch.device, threads: int) -> dict[str, Any]:
+    """What the numbers of a run depend on besides code, data and settings."""
+    packages = ("torch", "numpy", "pyarrow")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        **{name: version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at most: of CUDA's allocator, or of the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _identity(facts: dict[str, Any]) -> str:
+    """What a checkpoint must share with the run that goes on from it."""
+    decisive = {name: facts[name] for name in ("settings", "code", "data", "machine")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> dict[str, Any]:
+    """The measured part of ``metrics.json``; null where a failed run has no value."""
+    results: dict[str, Any] = {"majority_accuracy": shards.majority("test"), "test_rows": shards.rows("test")}
+    results |= {"test_accuracy": score.accuracy if score else None, "test_loss": score.loss if score else None}
+    if trainer is None:
+        return results
+    progress = trainer.progress
+    best = progress.best if progress.history else None
+    return results | {
+        "dev_accuracy": best["dev_accuracy"] if best else None,
+        "dev_loss": best["dev_loss"] if best else None,
+        "best_step": best["step"] if best else None,
+        "steps": progress.step,
+        "train_seconds": progress.seconds,
+        "micro_batch": min(progress.micro_batch, trainer.settings.batch),
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "peak_memory_bytes": peak_memory(trainer.device),
+    }
+
+
+def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:
+    history = trainer.progress.history if trainer else []
+    rows = [",".join(HISTORY), *(",".join(f"{row[name]:.10g}" for name in HISTORY) for row in history)]
+    write_text(out / "history.csv", "\n".join(rows) + "\n")
+    nothing = np.zeros(0, dtype=np.uint8)
+    columns = {
+        "label": pa.array(score.label if score else nothing),
+        "prediction": pa.array(score.prediction if score else nothing),
+    }
+    with whole(out / "predictions.parquet") as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    with whole(out / "model.safetensors") as temporary:
+        weights = trainer.best_weights if trainer else {}
+        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+    write_json(out / "metrics.json", metrics)
+
+
+def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, Any], Score]:
+    """Score the best weights of a finished run on a split.
+
+    Returns:
+        The run's metrics and the new score.
+
+    Raises:
+        LraError: the folder is no finished run, or the data are not those it was trained on.
+    """
+    metrics = read_json(folder / "metrics.json")
+    if metrics["status"] != "ok":
+        raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
+    data = data or Path("data", folder.resolve().parts[-4], metrics["task"])
+    if sha256(data / MANIFEST) != metrics["data"]:
+        raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
+    torch.set_num_threads(metrics["machine"]["threads"])
+    experiment = from_mapping(Experiment, metrics["settings"], f"{folder / 'metrics.json'}: settings")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(experiment, read_shards(data), device, Checkpoints(folder / "checkpoint", ""))
+    trainer.model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    return metrics, trainer.evaluate(split)

@@ -1,0 +1,53 @@
+"""Fixtures that several rooms use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lra.data.shards import Shards, write_shards
+from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.tasks.contract import Examples, Task, list_array, record_batch
+
+
+def toy_examples(rows: int = 96, length: int = 24, towers: int = 1, seed: int = 0) -> Examples:
+    """Token ids 1 ... 8; the label is whether a sequence has more ids above 4 than below, which a model can learn."""
+
+    def batch(seed: int, rows: int):  # type: ignore[no-untyped-def]
+        random = np.random.default_rng(seed)
+        sides = []
+        for _ in range(towers):
+            lengths = random.integers(3, length + 1, rows)
+            sides.append(list_array(random.integers(1, 9, lengths.sum()).astype(np.uint8), lengths))
+        first = sides[0]
+        label = np.array([np.mean(np.asarray(row.as_py()) > 4) > 0.5 for row in first])
+        return record_batch(label, *sides)
+
+    return {"train": [batch(seed, rows)], "dev": [batch(seed + 1, 40)], "test": [batch(seed + 2, 40)]}
+
+
+@pytest.fixture
+def toy_shards(tmp_path: Path) -> Shards:
+    """A prepared toy task of 96 / 40 / 40 rows."""
+    task = Task("toy", classes=2, vocabulary=9, max_length=24)
+    return write_shards(tmp_path / "data" / "toy", task, toy_examples(), expected=None, provenance={})
+
+
+@pytest.fixture
+def toy_experiment() -> Callable[..., Experiment]:
+    """Makes an experiment on the toy task: a name of an attention, and training settings to change."""
+
+    def make(attention: str = "softmax", seed: int = 1, **train: object) -> Experiment:
+        settings = {"batch": 16, "learning_rate": 5e-3, "warmup": 2, "steps": 12, "evaluate_every": 4} | train
+        return Experiment(
+            task="toy",
+            attention=AttentionSettings(attention, features=8),
+            seed=seed,
+            model=ModelSettings(layers=1, embedding=16, hidden=16, heads=2, head_dim=8),
+            train=TrainSettings(**settings),  # type: ignore[arg-type]
+        )
+
+    return make

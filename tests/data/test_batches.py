@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from conftest import toy_examples
+
+from lra.data import batches as module
+from lra.data.batches import Batch, Batches, pad
+from lra.data.shards import Shards, write_shards
+from lra.tasks.contract import Task, list_array, record_batch
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Shards:
+    """1000 train rows, each a sequence that spells its own number in base 200, so that rows can be told apart."""
+    number = np.arange(1000)
+    values = np.stack([number // 200 + 1, number % 200 + 1], axis=1).astype(np.uint8).ravel()
+    batch = record_batch(number % 2, list_array(values, np.full(1000, 2)))
+    task = Task("numbers", classes=2, vocabulary=202, max_length=2)
+    examples = {"train": [batch], "dev": [batch.slice(0, 10)], "test": [batch.slice(10, 7)]}
+    return write_shards(tmp_path, task, examples, expected=None, provenance={})  # type: ignore[arg-type]
+
+
+def numbers(batch: Batch) -> list[int]:
+    return ((batch.tokens[0][:, 0] - 1) * 200 + batch.tokens[0][:, 1] - 1).tolist()
+
+
+def test_padding() -> None:
+    tokens, mask = pad(pa.array([[5], [1, 2, 3]], pa.list_(pa.uint8())), 4)
+    assert tokens.tolist() == [[5, 0, 0, 0], [1, 2, 3, 0]]
+    assert mask.tolist() == [[True, False, False, False], [True, True, True, False]]
+    tokens, _ = pad(pa.array([[1] * 65, [1]], pa.list_(pa.uint16())), 4096, trim=True)
+    assert tokens.shape == (2, 128)
+    tokens, _ = pad(pa.array([[1] * 65], pa.list_(pa.uint16())), 100, trim=True)
+    assert tokens.shape == (1, 100)
+
+
+def test_every_row_once_in_order(numbered: Shards) -> None:
+    read = [number for batch in Batches(numbered, "train", 64, 2).in_order() for number in numbers(batch)]
+    assert read == list(range(1000))
+    assert [len(batch) for batch in Batches(numbered, "test", 5, 2).in_order()] == [5, 2]
+
+
+def test_an_epoch_has_every_row_once_in_another_order(numbered: Shards) -> None:
+    stream = Batches(numbered, "train", 50, 2).shuffled(seed=3)
+    first, second = ([n for batch in itertools.islice(stream, 20) for n in numbers(batch)] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(1000))
+    assert first != second
+
+
+def test_labels_stay_with_their_rows(numbered: Shards) -> None:
+    for batch in itertools.islice(Batches(numbered, "train", 50, 2).shuffled(seed=3), 30):
+        assert batch.label.tolist() == [number % 2 for number in numbers(batch)]
+
+
+@pytest.mark.parametrize("pool_rows", [16384, 300])
+@pytest.mark.parametrize("start", [1, 7, 15, 16, 40])
+def test_going_on_at_a_step(numbered: Shards, monkeypatch: pytest.MonkeyPatch, pool_rows: int, start: int) -> None:
+    monkeypatch.setattr(module, "POOL_ROWS", pool_rows)
+    source = Batches(numbered, "train", 60, 2)  # 16 full batches an epoch, 40 rows left over
+    whole = [numbers(batch) for batch in itertools.islice(source.shuffled(seed=1), start + 5)]
+    resumed = [numbers(batch) for batch in itertools.islice(source.shuffled(seed=1, start=start), 5)]
+    assert resumed == whole[start:]
+
+
+def test_memory_is_bounded_by_the_pool(numbered: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POOL_ROWS", 256)
+    source = Batches(numbered, "train", 60, 2)
+    read: list[int] = []
+    original = source._read
+    monkeypatch.setattr(source, "_read", lambda pool: read.append(len(pool)) or original(pool))
+    next(source.shuffled(seed=0))
+    assert read == [1]  # one row group of 256 rows, not the whole split
+
+
+def test_shuffling_mixes_far_rows(numbered: Shards) -> None:
+    first = np.array([n for batch in itertools.islice(Batches(numbered, "train", 100, 2).shuffled(0), 1) for n in numbers(batch)])
+    assert first.min() < 100 and first.max() > 900
+
+
+def test_seeds_differ_and_repeat(numbered: Shards) -> None:
+    source = Batches(numbered, "train", 50, 2)
+    assert numbers(next(source.shuffled(1))) == numbers(next(source.shuffled(1)))
+    assert numbers(next(source.shuffled(1))) != numbers(next(source.shuffled(2)))
+
+
+def test_two_towers_and_pieces(tmp_path: Path) -> None:
+    task = Task("pairs", classes=2, vocabulary=9, max_length=24, towers=2)
+    shards = write_shards(tmp_path, task, toy_examples(towers=2), expected=None, provenance={})
+    batch = next(Batches(shards, "train", 16, 32).in_order())
+    assert [tokens.shape for tokens in batch.tokens] == [(16, 32), (16, 32)]
+    pieces = list(batch.split(6))
+    assert [len(piece) for piece in pieces] == [6, 6, 4]
+    assert torch.equal(torch.cat([piece.tokens[1] for piece in pieces]), batch.tokens[1])
+    assert torch.equal(batch.mask[0], batch.tokens[0] != 0)
+
+
+def test_a_batch_larger_than_the_split(numbered: Shards) -> None:
+    with pytest.raises(ValueError, match="a batch of 11 is larger than the split of 10 rows"):
+        next(Batches(numbered, "dev", 11, 2).shuffled(0))

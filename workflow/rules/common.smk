@@ -1,0 +1,82 @@
+# What the rules share: the checked configuration, paths, and the parameters that say when a result is stale.
+
+import fcntl
+import json
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+CHECKOUT = Path(workflow.current_basedir).parent.parent
+sys.path.insert(0, str(CHECKOUT / "src"))
+
+from lra.config import arena
+from lra.errors import LraError
+from lra.fingerprint import fingerprint
+from lra.mapping import as_mapping
+
+try:
+    ARENA = arena(config)
+except LraError as error:
+    sys.exit(f"Error: {error}")
+
+# Jobs run the package of this checkout, in whichever environment; Snakemake unsets PYTHONPATH there.
+LRA = f"PYTHONPATH='{CHECKOUT}/src' python -m lra"
+DATA = f"data/{ARENA.scale}"
+RUNS = f"results/runs/{ARENA.scale}"
+
+
+def get_shard_files(task):
+    """The Parquet files of a task, and the manifest that makes them valid."""
+    parts = ARENA.parts(task)
+    files = [f"{DATA}/{task}/{split}/part-{i:05d}.parquet" for split, count in parts.items() for i in range(count)]
+    return [f"{DATA}/{task}/manifest.json", *files]
+
+
+def get_shards():
+    """All shards of the arena: as targets of their own, so that a deleted one is made again."""
+    return [file for task in ARENA.tasks for file in get_shard_files(task)]
+
+
+def get_manifest(task):
+    """An input function for the task's manifest.
+
+    The rule that prepares a task is a checkpoint: what follows is decided anew when it is done, and reruns only if
+    the manifest, which holds the checksum of every shard, says something else than before.
+    """
+    return lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
+
+
+def get_settings(attention, task):
+    """What decides a run besides code and data, without its seed."""
+    return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0), leave_out="seed"))
+
+
+def get_code(attention):
+    """Fingerprint of the code that can change the numbers of an attention's runs."""
+    return fingerprint("lra.runs", ARENA.attentions[attention].module.partition(":")[0])
+
+
+def get_run(attention, task, seed="{seed}"):
+    """Folder of one run."""
+    return f"{RUNS}/{task}/{attention}/seed-{seed}"
+
+
+def get_all_runs(name):
+    """The file called `name` of every run of the arena."""
+    return [
+        f"{get_run(attention, task, seed)}/{name}"
+        for task in ARENA.tasks
+        for attention in ARENA.attentions
+        for seed in ARENA.seeds
+    ]
+
+
+def hold_lock():
+    """Keep other Snakemake processes out of this folder; the lock dies with this process, however it ends."""
+    global LOCK
+    LOCK = open(".snakemake/arena.lock", "w")
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")
