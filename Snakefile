@@ -13,5 +13,5 @@ rule all:
     default_target: True
     input:
         get_results(),
-        get_shards(),
+        rules.shards.input,
     localrule: True

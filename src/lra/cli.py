@@ -120,6 +120,7 @@ def run_prepare(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
+    from lra.attention.registry import resolve
     from lra.fingerprint import fingerprint
     from lra.runs import execute
     from lra.training import Interrupted
@@ -130,7 +131,7 @@ def run_train(options: argparse.Namespace) -> int:
     data = options.data or Path("data", scale, task)
     if options.mode == "eval":
         return evaluate_run(out, data, "test")
-    module = (attention.module or "").partition(":")[0]
+    module = (attention.module or resolve(attention.name).path).partition(":")[0]
     try:
         metrics = execute(
             experiment,

@@ -101,17 +101,25 @@ def arena(config: Any) -> Arena:
         if task not in settings["tasks"]:
             raise LraError(f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.")
     attentions = {
-        name: _attention(name, given or {}, settings["features"]) for name, given in config["attentions"].items()
+        ALIASES.get(name, name): _attention(name, given or {}, settings["features"])
+        for name, given in config["attentions"].items()
     }
     chosen = Arena(
         scale, tuple(config["tasks"]), attentions, tuple(config["seeds"]), config.get("sources") or {}, settings
     )
     for task in chosen.tasks:
         _check_source(chosen, task)
+        train = settings["tasks"][task]["train"]
+        if train["warmup"] >= train["steps"]:
+            raise LraError(
+                f"config.yaml: scales.{scale}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, "
+                f"which is {train['steps']}."
+            )
     return chosen
 
 
 def _attention(name: str, given: Mapping[str, Any], features: int) -> AttentionSettings:
+    name = ALIASES.get(name, name)
     try:
         method = resolve(given.get("module") or name)
     except ValueError:
@@ -120,7 +128,7 @@ def _attention(name: str, given: Mapping[str, Any], features: int) -> AttentionS
             f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
         ) from None
     options = {**method.options, **given.get("options", {})}
-    return AttentionSettings(ALIASES.get(name, name), given.get("features", features), options, method.path)
+    return AttentionSettings(name, given.get("features", features), options, method.path)
 
 
 def _check_source(chosen: Arena, task: str) -> None:

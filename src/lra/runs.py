@@ -32,7 +32,7 @@ from lra.experiment import Experiment
 from lra.files import read_json, sha256, whole, write_json, write_text
 from lra.mapping import from_mapping
 from lra.tasks.contract import Split
-from lra.training import Failed, Score, Trainer
+from lra.training import Failed, Interrupted, Progress, Score, Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 
@@ -63,7 +63,7 @@ def execute(
 
     Raises:
         LraError, OSError: the surroundings are at fault (data, disk), so that trying again makes sense.
-        lra.training.Interrupted: a signal; the next call goes on from the checkpoint.
+        Interrupted: a signal; the next call goes on from the checkpoint.
     """
     shards = read_shards(data)
     if shards.task.name != experiment.task:
@@ -91,7 +91,7 @@ def execute(
         score = trainer.run()
     except Failed as failure:
         status, reason = failure.status, str(failure)
-    except (LraError, OSError):
+    except (LraError, OSError, Interrupted):
         raise
     except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
         traceback.print_exc()
@@ -140,20 +140,23 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
     """The measured part of ``metrics.json``; null where a failed run has no value."""
     results: dict[str, Any] = {"majority_accuracy": shards.majority("test"), "test_rows": shards.rows("test")}
     results |= {"test_accuracy": score.accuracy if score else None, "test_loss": score.loss if score else None}
-    if trainer is None:
-        return results
-    progress = trainer.progress
-    best = progress.best if progress.history else None
-    return results | {
-        "dev_accuracy": best["dev_accuracy"] if best else None,
-        "dev_loss": best["dev_loss"] if best else None,
-        "best_step": best["step"] if best else None,
+    progress = trainer.progress if trainer else Progress()
+    best = progress.best if progress.history else {}
+    results |= {
+        "dev_accuracy": best.get("dev_accuracy"),
+        "dev_loss": best.get("dev_loss"),
+        "best_step": best.get("step"),
         "steps": progress.step,
         "train_seconds": progress.seconds,
-        "micro_batch": min(progress.micro_batch, trainer.settings.batch),
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-        "peak_memory_bytes": peak_memory(trainer.device),
+        "micro_batch": None,
+        "parameters": None,
+        "peak_memory_bytes": None,
     }
+    if trainer:
+        results["micro_batch"] = min(progress.micro_batch, trainer.settings.batch)
+        results["parameters"] = sum(parameter.numel() for parameter in trainer.model.parameters())
+        results["peak_memory_bytes"] = peak_memory(trainer.device)
+    return results
 
 
 def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:

@@ -8,6 +8,7 @@ A run can be stopped at any moment and goes on from its last checkpoint with the
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import signal
 import time
@@ -113,13 +114,8 @@ class Trainer:
             weight_decay=0.0,
             fused=True,
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            max_lr=self.settings.learning_rate,
-            total_steps=self.settings.steps,
-            pct_start=min(self.settings.warmup / self.settings.steps, 1.0),
-            anneal_strategy="linear",
-            cycle_momentum=False,
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, functools.partial(one_cycle, warmup=self.settings.warmup, steps=self.settings.steps)
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
         self.progress = Progress(micro_batch=self.settings.micro_batch or self._micro_batch())
@@ -329,6 +325,17 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def one_cycle(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate at a step, counted from 0: linear from 1/25 to 1 in ``warmup`` steps, then to 4e-6.
+
+    The numbers of torch's OneCycleLR with linear annealing, which has no answer for a warm-up of a step or none.
+    """
+    start, end, peak = 1 / 25, 1 / 25e4, max(warmup - 1, 0)
+    if step < peak:
+        return start + (1 - start) * step / peak
+    return 1 + (end - 1) * min((step - peak) / max(steps - 1 - peak, 1), 1)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

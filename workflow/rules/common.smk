@@ -33,11 +33,6 @@ def get_shard_files(task):
     return [f"{DATA}/{task}/manifest.json", *files]
 
 
-def get_shards():
-    """All shards of the arena: as targets of their own, so that a deleted one is made again."""
-    return [file for task in ARENA.tasks for file in get_shard_files(task)]
-
-
 def get_manifest(task):
     """An input function for the task's manifest.
 

@@ -28,6 +28,13 @@ for artefact in sorted({ARENA.artefact(task) for task in ARENA.tasks} - {None}):
             "{LRA} download {params.artefact} --sources {params.sources:q} --out {output} 2> {log}"
 
 
+rule shards:
+    # Asked for by name, so that a deleted shard is made again.
+    input:
+        [file for task in ARENA.tasks for file in get_shard_files(task)],
+    localrule: True
+
+
 for task in ARENA.tasks:
 
     checkpoint:

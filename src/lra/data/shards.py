@@ -147,7 +147,9 @@ def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict
             return
         path = folder / f"part-{number:05d}.parquet"
         schema = first.schema.with_metadata(metadata)
-        with whole(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        # Token ids repeat too evenly for dictionaries and too wildly for statistics to help.
+        options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+        with whole(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
             for group in itertools.chain([first], itertools.islice(groups, SHARD_ROWS // ROWS_PER_GROUP - 1)):
                 writer.write_table(group.cast(schema), row_group_size=ROWS_PER_GROUP)
         yield path

@@ -1,0 +1,50 @@
+"""FLOPs of a model's forward pass, counted from the operations that run and by each attention's formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from lra.attention.contract import Attention
+from lra.model import Model
+
+
+@torch.no_grad()
+def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) -> dict[str, int]:
+    """FLOPs of an evaluation pass over the given sequences; a multiply-add counts as two.
+
+    Returns:
+        ``flops_forward``: matrix products and attention kernels of the whole model. ``flops_attention``: of the
+        attentions without the projections around them. ``flops_formula``: the latter by ``leading_flops``.
+    """
+    training = model.training
+    model.eval()
+    with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
+        model(tokens, mask)
+    model.train(training)
+    attentions = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}
+    counts = counter.get_flop_counts()
+    within = [counts.get(f"{type(model).__name__}.{name}", {}) for name in attentions]
+    formula = sum(
+        attention.heads * attention.leading_flops(tower.shape[1]) * len(tower)
+        for attention in attentions.values()
+        for tower in tokens
+    )
+    return {
+        "flops_forward": counter.get_total_flops(),
+        "flops_attention": sum(sum(count.values()) for count in within),
+        "flops_formula": 2 * formula,
+    }
+
+
+def _attention_kernel(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """FLOPs of an attention kernel from the shapes of its arguments."""
+    return int(sdpa_flop_count(query, key, value))
+
+
+CPU_KERNELS = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_kernel}
+"""What torch's counter does not know."""

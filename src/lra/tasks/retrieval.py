@@ -1,0 +1,177 @@
+"""Document matching with two towers: does one paper cite the other, or, at small scale, are two snippets of one kind?
+
+Tay et al. 2021 (arXiv 2011.04006), section 2.2.3: pairs of documents as bytes, id = byte + 1, 0 = padding, each cut to
+4000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lra.errors import LraError
+from lra.experiment import Rows
+from lra.tasks.byte_tokens import VOCABULARY, byte_tokens
+from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
+from lra.tasks.snippets import read_snippets
+from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
+
+SOURCES = ("vader", "lra_release", "aan")
+KINDS = ("nytEditorialSnippets", "tweets")
+FILE_NAMES: dict[Split, str] = {
+    "train": "new_aan_pairs.train.tsv",
+    "dev": "new_aan_pairs.eval.tsv",
+    "test": "new_aan_pairs.test.tsv",
+}
+FIELDS = 5
+LABELS = {b"0.0": 0, b"1.0": 1}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The ``data`` block of retrieval in config.yaml.
+
+    Args:
+        source: "vader" (are two snippets of the same kind?), "lra_release" (the Arena's archive, unpacked) or "aan" (a
+            folder with ``new_aan_pairs.{train,eval,test}.tsv``).
+        max_length: bytes after which a text is cut.
+        rows: how many pairs of snippets to make.
+        expected_rows: examples that a source which is read whole must have; null for any.
+        seed: seed of the pairs.
+    """
+
+    source: str
+    max_length: int = 4000
+    rows: Rows | None = None
+    expected_rows: Rows | None = None
+    seed: int = 0
+
+
+def describe(settings: Settings) -> Task:
+    """The task; label 1 is "cites" or "same kind"."""
+    return Task("retrieval", classes=2, vocabulary=VOCABULARY, max_length=settings.max_length, towers=2)
+
+
+def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
+    """The three splits.
+
+    Args:
+        settings: which source, and its settings.
+        source: the archive or folder to read.
+        workers: unused; one process is fast enough.
+
+    Raises:
+        LraError: an unknown source, missing settings, a source with another layout, or, while iterating, a malformed
+            row.
+    """
+    check_source("retrieval", settings.source, SOURCES, source)
+    assert source is not None
+    if settings.source == "vader":
+        return _snippet_pairs(settings, source)
+    folder = folder_of(source, "tsv_data")
+    return {split: _File(folder / FILE_NAMES[split], settings.max_length) for split in SPLITS}
+
+
+def _snippet_pairs(settings: Settings, archive: Path) -> Examples:
+    """Different pairs, as many of each combination of kinds, so that neither text alone tells the label.
+
+    The snippets are first divided among the splits in proportion to ``rows``; within a split a snippet can be in
+    several pairs.
+    """
+    wanted = required_rows("retrieval", settings.source, settings.rows)
+    rng = np.random.default_rng(settings.seed)
+    rows = np.array([getattr(wanted, split) for split in SPLITS])
+    shares = np.cumsum(rows) / max(rows.sum(), 1)
+    kinds = read_snippets(archive, KINDS, settings.max_length)
+    pools = [np.split(rng.permutation(len(texts)), (shares * len(texts)).astype(int)) for texts in kinds]
+    batches = {}
+    for index, split in enumerate(SPLITS):
+        texts = [[kinds[kind][i] for i in pools[kind][index]] for kind in range(len(KINDS))]
+        batches[split] = [_pairs(texts, int(rows[index]), rng, settings.max_length)]
+    return batches
+
+
+def _pairs(texts: list[list[bytes]], rows: int, rng: np.random.Generator, max_length: int) -> pa.RecordBatch:
+    """``rows`` pairs of texts, given for each kind."""
+    combinations = [(first, second) for first in range(len(texts)) for second in range(len(texts))]
+    pairs = []
+    for index, (first, second) in enumerate(combinations):
+        count = rows // len(combinations) + (index < rows % len(combinations))
+        left, right = _different(len(texts[first]), len(texts[second]), first == second, count, rng)
+        pairs += [(texts[first][i], texts[second][j], first == second) for i, j in zip(left, right, strict=True)]
+    order = rng.permutation(len(pairs))
+    lefts, rights, labels = zip(*(pairs[i] for i in order), strict=True)
+    return record_batch(np.array(labels), byte_tokens(lefts, max_length), byte_tokens(rights, max_length))
+
+
+def _different(
+    lefts: int, rights: int, same: bool, count: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """``count`` different pairs (i, j) with i < ``lefts``, j < ``rights`` and, if ``same``, i != j."""
+    width = max(rights - same, 0)
+    if count > lefts * width:
+        raise LraError(
+            f"retrieval: `rows` asks for more pairs than the snippets of {', '.join(KINDS)} give; ask for fewer rows."
+        )
+    left, right = np.divmod(rng.choice(lefts * width, count, replace=False), width)
+    return left, right + (same & (right >= left))
+
+
+@dataclass(frozen=True)
+class _File(Iterable[pa.RecordBatch]):
+    """The rows of one of the released files: label, two ids and two texts, with a tab between and no quoting.
+
+    The texts are Python bytes literals, and like the Arena's own pipeline this one reads them as they stand, with the
+    prefix ``b'`` and all escapes.
+    """
+
+    path: Path
+    max_length: int
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        number = 1
+        for lines in line_blocks(self.path):
+            batch = _read_lines(lines, self.max_length)
+            if batch is None:
+                raise LraError(_complaint(lines, self.path, number))
+            yield batch
+            number += batch.num_rows
+
+
+def _read_lines(lines: bytes, max_length: int) -> pa.RecordBatch | None:
+    """The rows of some lines, read all at once; None if something is wrong with one of them."""
+    characters = np.frombuffer(lines, dtype=np.uint8)
+    separators = np.flatnonzero((characters == ord("\t")) | (characters == ord("\n")))
+    if characters[separators].tobytes() != b"\t\t\t\t\n" * (len(separators) // FIELDS):
+        return None
+    ends = separators.reshape(-1, FIELDS).T  # (fields, rows)
+    begins = np.concatenate([[0], separators[:-1] + 1]).reshape(-1, FIELDS).T
+    ends[-1] -= characters[ends[-1] - 1] == ord("\r")
+    labels = [LABELS.get(label) for label in _slices(lines, begins[0], ends[0])]
+    if None in labels or (ends[3:] <= begins[3:]).any():
+        return None
+    cut = np.minimum(ends, begins + max_length)
+    towers = [byte_tokens(_slices(lines, begins[field], cut[field]), max_length) for field in (3, 4)]
+    return record_batch(np.array(labels), *towers)
+
+
+def _slices(characters: bytes, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[bytes]:
+    return [characters[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+
+
+def _complaint(lines: bytes, path: Path, number: int) -> str:
+    """What is wrong with the first malformed row of some lines, found one by one."""
+    for line, row in enumerate(lines.removesuffix(b"\n").split(b"\n"), start=number):
+        fields = row.removesuffix(b"\r").split(b"\t")
+        if len(fields) != FIELDS:
+            return f"{path}, line {line}: expected label, two ids and two texts between tabs, not {len(fields)} fields."
+        if fields[0] not in LABELS:
+            return f"{path}, line {line}: the label is {fields[0].decode(errors='replace')!r}, not 0.0 or 1.0."
+        if not (fields[3] and fields[4]):
+            return f"{path}, line {line}: a text is empty."
+    return f"{path}, line {number} and after: not pairs of texts."

@@ -1,0 +1,58 @@
+"""What the tasks share in reading their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lra.errors import LraError, nearest
+from lra.experiment import Rows
+
+BLOCK = 2**19
+"""Bytes read at a time: what a processor core's cache holds."""
+
+
+def check_source(task: str, name: str, known: Sequence[str], path: Path | None) -> None:
+    """Raise unless ``name`` is a source that the task knows, with a path unless it is "generate"."""
+    if name not in known:
+        raise LraError(f"{task}: unknown data source {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    if name != "generate" and path is None:
+        raise LraError(f"{task}: data source {name!r} is not given; name it under `sources` in config.yaml.")
+
+
+def required_rows(task: str, source: str, rows: Rows | None) -> Rows:
+    """``rows``, which a source needs where the rows are made or chosen here."""
+    if rows is None:
+        raise LraError(
+            f"{task}: data source {source!r} needs `rows: {{train: ..., dev: ..., test: ...}}` in config.yaml."
+        )
+    return rows
+
+
+def folder_of(source: Path, name: str) -> Path:
+    """The folder ``name`` in what was extracted of the Arena's archive; else ``source`` holds the files itself."""
+    return source / name if (source / name).is_dir() else source
+
+
+def line_blocks(path: Path) -> Iterator[bytes]:
+    r"""Blocks of whole lines, the last line ended with a newline if the file does not.
+
+    Only ``\n`` ends a line, whatever other control characters and quotes there are.
+
+    Raises:
+        LraError: the file cannot be read.
+    """
+    rest = b""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(BLOCK):
+                end = block.rfind(b"\n") + 1
+                if end:
+                    yield rest + block[:end]
+                    rest = block[end:]
+                else:
+                    rest += block
+    except OSError as problem:
+        raise LraError(f"{path} cannot be read: {problem.strerror}.") from problem
+    if rest:
+        yield rest + b"\n"

@@ -1,0 +1,165 @@
+"""Text classification from bytes: the sentiment of IMDb reviews, or, at small scale, the origin of a snippet.
+
+Tay et al. 2021 (arXiv 2011.04006), section 2.2.2: documents as bytes, id = byte + 1, 0 = padding, cut to 4000.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from lra.errors import LraError
+from lra.experiment import Rows
+from lra.tasks.byte_tokens import VOCABULARY, byte_tokens
+from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
+from lra.tasks.snippets import KINDS, read_snippets
+from lra.tasks.sources import check_source, required_rows
+
+SOURCES = ("vader", "imdb")
+BATCH = 1024
+DEV_SHARE = 10
+"""With ``dev: train``, one in so many reviews of the training set is held out."""
+
+Labelled = tuple[bytes, int]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The ``data`` block of text in config.yaml.
+
+    Args:
+        source: "vader" (which of four kinds of snippet is this?) or "imdb" (is this review positive?), which is the
+            original archive aclImdb_v1.tar.gz or a folder in which tensorflow_datasets prepared
+            imdb_reviews/plain_text.
+        max_length: bytes after which a text is cut.
+        rows: how many snippets to choose, in equal numbers of each kind.
+        expected_rows: examples that a source which is read whole must have; null for any.
+        dev: what the dev split of "imdb" is. "train" holds out a tenth of the training set, so that no choice made on
+            the dev split (early stopping, the best checkpoint) has seen the answers of the test. "test" is the Arena's
+            and the paper's: the test set itself.
+        seed: seed of the choice and of the order of rows.
+    """
+
+    source: str
+    max_length: int = 4000
+    rows: Rows | None = None
+    expected_rows: Rows | None = None
+    dev: Literal["train", "test"] = "train"
+    seed: int = 0
+
+
+def describe(settings: Settings) -> Task:
+    """The task; labels are positions in ``KINDS``, or 0 for a negative and 1 for a positive review."""
+    classes = len(KINDS) if settings.source == "vader" else 2
+    return Task("text", classes=classes, vocabulary=VOCABULARY, max_length=settings.max_length)
+
+
+def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
+    """The three splits, read into memory (130 MB for IMDb) and shuffled.
+
+    Args:
+        settings: which source, and its settings.
+        source: the archive or folder to read.
+        workers: unused; one process is fast enough.
+
+    Raises:
+        LraError: an unknown source, missing settings, or a source with another layout.
+    """
+    check_source("text", settings.source, SOURCES, source)
+    assert source is not None
+    rows = _snippets(settings, source) if settings.source == "vader" else _reviews(settings, source)
+    return {split: list(_batches(rows[split], settings.max_length)) for split in SPLITS}
+
+
+def _batches(rows: Sequence[Labelled], max_length: int) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(rows), BATCH):
+        texts, labels = zip(*rows[start : start + BATCH], strict=True)
+        yield record_batch(np.array(labels), byte_tokens(texts, max_length))
+
+
+def _snippets(settings: Settings, archive: Path) -> dict[Split, list[Labelled]]:
+    """Snippets of the four kinds in equal numbers, so that always giving one answer scores a quarter."""
+    wanted = required_rows("text", settings.source, settings.rows)
+    rng = np.random.default_rng(settings.seed)
+    rows: dict[Split, list[Labelled]] = {split: [] for split in SPLITS}
+    for kind, texts in enumerate(read_snippets(archive, KINDS, settings.max_length)):
+        counts = [getattr(wanted, split) for split in SPLITS]
+        shares = [count // len(KINDS) + (kind < count % len(KINDS)) for count in counts]
+        if sum(shares) > len(texts):
+            raise LraError(
+                f"text: {archive} has {len(texts)} different {KINDS[kind]}, but `rows` asks for {sum(shares)} of each "
+                "kind; ask for fewer rows."
+            )
+        order = rng.permutation(len(texts))[: sum(shares)]
+        for split, chosen in zip(SPLITS, np.split(order, np.cumsum(shares)[:-1]), strict=True):
+            rows[split] += [(texts[i], kind) for i in chosen]
+    for split in SPLITS:
+        rng.shuffle(rows[split])
+    return rows
+
+
+def _reviews(settings: Settings, source: Path) -> dict[Split, list[Labelled]]:
+    """IMDb, shuffled by the seed and the texts alone, so that both forms of the source give the same splits."""
+    key = settings.seed.to_bytes(8, "little")
+    reviews: dict[str, list[Labelled]] = {"train": [], "test": []}
+    for part, text, label in _read_prepared(source) if source.is_dir() else _read_archive(source):
+        reviews[part].append((text[: settings.max_length], label))
+    for part, rows in reviews.items():
+        if not rows:
+            raise LraError(
+                f"{source} has no {part} reviews; it must be aclImdb_v1.tar.gz, or a folder prepared by TFDS."
+            )
+        rows.sort(key=lambda row: (hashlib.blake2b(row[0], digest_size=16, key=key).digest(), row))
+    train, test = reviews["train"], reviews["test"]
+    if settings.dev == "test":
+        return {"train": train, "dev": test, "test": test}
+    held_out = len(train) // DEV_SHARE
+    while held_out and train[held_out - 1][0] == train[held_out][0]:  # equal texts stay in one split
+        held_out -= 1
+    return {"train": train[held_out:], "dev": train[:held_out], "test": test}
+
+
+def _read_archive(archive: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Part (train or test), text and label of each review in aclImdb_v1.tar.gz; the unlabelled ones are left out."""
+    name = re.compile(r"(?:^|/)(train|test)/(neg|pos)/[^/]+\.txt$")
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            for member in tar:
+                match = name.search(member.name)
+                file = tar.extractfile(member) if match else None
+                if match and file:
+                    yield match[1], file.read(), int(match[2] == "pos")
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as problem:
+        raise LraError(
+            f"{archive} cannot be read as a .tar.gz archive ({problem}); delete it to download it again."
+        ) from problem
+
+
+def _read_prepared(folder: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Part, text and label of each review that tensorflow_datasets prepared below a folder, in the newest version."""
+    prepared = sorted(folder.glob("imdb_reviews/plain_text/*/dataset_info.json"))
+    if not prepared:
+        raise LraError(
+            f"{folder} holds no imdb_reviews/plain_text/<version>/dataset_info.json, which tensorflow_datasets writes."
+        )
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as problem:
+        raise LraError(
+            f"Reading {folder} needs tensorflow_datasets ({problem}); install it, or give the archive "
+            "aclImdb_v1.tar.gz instead."
+        ) from problem
+    builder = tfds.builder_from_directory(prepared[-1].parent)
+    for part in ("train", "test"):
+        dataset = builder.as_dataset(split=part, batch_size=BATCH, as_supervised=True)
+        for texts, labels in tfds.as_numpy(dataset):
+            yield from zip([part] * len(texts), texts, labels.tolist(), strict=True)

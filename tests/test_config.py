@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lra.config import SCHEMA, arena, load
+from lra.errors import LraError
+from lra.experiment import Experiment, ModelSettings, TrainSettings
+from lra.mapping import as_mapping, from_mapping
+
+ROOT = Path(__file__).parent.parent
+CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def test_the_default_configuration_is_the_whole_arena_at_mini_scale() -> None:
+    chosen = arena(CONFIG)
+    assert chosen.scale == "mini"
+    assert len(chosen.tasks) == 5 and len(chosen.attentions) == 16
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_both_scales_resolve(scale: str) -> None:
+    chosen = arena(CONFIG | {"scale": scale})
+    for task in chosen.tasks:
+        for attention in chosen.attentions:
+            experiment = chosen.experiment(attention, task, seed=3)
+            stored = json.loads(json.dumps(as_mapping(experiment)))
+            assert from_mapping(Experiment, stored, "stored") == experiment
+
+
+MISTAKES: dict[str, tuple[Change, str]] = {
+    "a typo": (lambda c: c.update(sead=3), r"unknown key 'sead'. Did you mean 'seeds'\? Known: scale, tasks"),
+    "a scale": (lambda c: c.update(scale="minni"), r"scale: 'minni' is not one of mini, paper. Did you mean 'mini'\?"),
+    "a task": (lambda c: c["tasks"].append("listop"), r"tasks.5: 'listop' is not one of .* Did you mean 'listops'\?"),
+    "a task twice": (lambda c: c["tasks"].append("text"), "tasks: an entry is listed twice"),
+    "no task": (lambda c: c.update(tasks=[]), "tasks: nothing is listed"),
+    "an attention": (lambda c: c["attentions"].update(skinformer=None), r"unknown attention 'skinformer'. Did you mean"),
+    "an attention's key": (lambda c: c["attentions"].update(vmean={"option": {}}), r"attentions.vmean: unknown key 'op"),
+    "a negative seed": (lambda c: c.update(seeds=[-1]), "seeds.0: -1 is less than 0, the least allowed"),
+    "a seed that is a text": (lambda c: c.update(seeds=["1"]), "seeds.0: '1' is not a whole number"),
+    "a missing key": (lambda c: c.pop("scale"), "the file: 'scale' is missing"),
+    "a negative rate": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(learning_rate=-1.0),
+        "scales.mini.tasks.text.train.learning_rate: -1.0 must be more than 0",
+    ),
+    "a dropout above 1": (
+        lambda c: c["scales"]["mini"]["model"].update(dropout=1.5),
+        "scales.mini.model.dropout: 1.5 is more than 1, the most allowed",
+    ),
+    "steps that are a text": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(steps="many"),
+        "text.train.steps: 'many' is not a whole number",
+    ),
+    "a data setting": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"].update(bracket=True),
+        r"listops.data: unknown key 'bracket'. Did you mean 'brackets'\?",
+    ),
+    "a source of another task": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"].update(source="imdb"),
+        "listops.data.source: 'imdb' is not one of generate, lra_release, listops",
+    ),
+    "a path that is not there": (
+        lambda c: c["sources"].update(vader=[{"path": "nowhere/vader.tar.gz"}]),
+        "sources.vader: the path 'nowhere/vader.tar.gz' is not there",
+    ),
+    "a checksum": (lambda c: c["sources"]["vader"][0].update(sha256="abc"), "sources.vader.0.sha256: 'abc'"),
+    "warmup after the end": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
+        "text.train.warmup: 5000 must be less than steps",
+    ),
+    "a list for a block": (lambda c: c.update(attentions=["softmax"]), r"attentions: \['softmax'\] is not a block of set"),
+    "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings under scales"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(mistake: str) -> None:
+    change, sentence = MISTAKES[mistake]
+    config = copy.deepcopy(CONFIG)
+    change(config)
+    with pytest.raises(LraError, match=sentence) as error:
+        arena(config)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("config.yaml: ")
+
+
+def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
+    with pytest.raises(LraError, match="is not there; run this in the project's folder"):
+        load(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("scale: [mini")
+    with pytest.raises(LraError, match="cannot be read"):
+        load(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(LraError, match="the file: None is not a block of settings"):
+        load(tmp_path / "config.yaml")
+
+
+def test_aliases_and_options(tmp_path: Path) -> None:
+    config = CONFIG | {"attentions": {"perfromer": {"features": 7, "options": {"released": True}}, "softmax": None}}
+    chosen = arena(config)
+    performer = chosen.attentions["performer"]
+    assert (performer.features, performer.options) == (7, {"released": True})
+    assert chosen.attentions["softmax"].options == {"dropout": 0.1}
+
+
+def test_the_schema_has_the_fields_of_the_dataclasses() -> None:
+    definitions = yaml.safe_load(SCHEMA.read_text())["$defs"]
+    for name, cls in {"model": ModelSettings, "train": TrainSettings}.items():
+        assert set(definitions[name]["properties"]) == {field.name for field in dataclasses.fields(cls)}
+
+
+@pytest.mark.parametrize("task", ["listops", "text", "retrieval", "pathfinder", "image"])
+def test_the_schema_has_the_fields_of_the_tasks(task: str) -> None:
+    module = __import__(f"lra.tasks.{task}", fromlist=["Settings"])
+    stated = yaml.safe_load(SCHEMA.read_text())["$defs"][task]["properties"]["data"]["properties"]
+    fields = {field.name: field for field in dataclasses.fields(module.Settings)}
+    assert set(stated) == set(fields)
+    if "generator" in stated:
+        made = fields["generator"].default_factory()  # type: ignore[misc]
+        assert set(stated["generator"]["properties"]) == {field.name for field in dataclasses.fields(made)}
+
+
+def test_every_setting_in_the_schema_is_described() -> None:
+    def undescribed(schema: Any, where: str) -> list[str]:
+        found = []
+        for key, value in schema.get("properties", {}).items():
+            if "description" not in value and "$ref" not in value and value.get("type") not in ("object", None):
+                found.append(f"{where}.{key}")
+            found += undescribed(value, f"{where}.{key}")
+        return found
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    assert undescribed(schema, "") == []

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lra import fingerprint as module
+from lra.errors import LraError
+from lra.fingerprint import fingerprint
+
+SOURCE = '''"""A method."""
+
+from lra.attention.vmean import VMean  # the base
+
+
+class Mine(VMean):
+    """Mine."""
+
+    size = 3
+    """How large."""
+
+    def attend(self):
+        """Attend."""
+        return self.size
+'''
+
+
+@pytest.fixture
+def method(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def taken(path: Path) -> str:
+    for cache in (module._reachable, module._tree, module._code):
+        cache.cache_clear()
+    return fingerprint(str(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# the base", "# another comment"),
+        ('"""A method."""', '"""Another text."""'),
+        ('"""Mine."""', ""),
+        ('"""How large."""', '"""How small."""'),
+        ('        """Attend."""\n', ""),
+        ("size = 3", "size  =  (3)"),
+    ],
+)
+def test_what_changes_nothing(method: Path, old: str, new: str) -> None:
+    before = taken(method)
+    assert old in SOURCE
+    method.write_text(SOURCE.replace(old, new))
+    assert taken(method) == before
+
+
+@pytest.mark.parametrize(("old", "new"), [("size = 3", "size = 4"), ("return self.size", "return -self.size")])
+def test_what_changes_the_result(method: Path, old: str, new: str) -> None:
+    before = taken(method)
+    method.write_text(SOURCE.replace(old, new))
+    assert taken(method) != before
+
+
+def test_imports_of_the_package_count() -> None:
+    training = module._reachable("lra.training")
+    assert {"lra.training", "lra.model", "lra.data.batches", "lra.attention.contract"} <= set(training)
+    assert not any(name.startswith("lra.results") or name == "lra.cli" for name in training)
+    assert "lra.attention.vmean" in module._reachable("lra.attention.informer")
+
+
+def test_methods_are_independent_of_each_other() -> None:
+    """No method but those that share a family reaches another's file, and none the table of methods."""
+    from lra.attention import METHODS
+
+    shared = {"lra.attention", "lra.attention.contract", "lra.attention.vmean"}
+    for method in METHODS.values():
+        name = method.path.partition(":")[0]
+        reached = {other for other in module._reachable(name) if other.startswith("lra.attention")}
+        family = {other for other in reached if other.startswith(name)}
+        assert "lra.attention.registry" not in reached
+        assert reached - shared - family <= {"lra.attention.sampling"}, name
+
+
+def test_a_module_that_is_not_there() -> None:
+    with pytest.raises(LraError, match=r"no Python module 'nowhere.py'"):
+        fingerprint("nowhere.py")
+    with pytest.raises(LraError, match="no Python module 'no.such.module'"):
+        fingerprint("no.such.module")
+
+
+def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("x = 1\ndef f(:\n")
+    with pytest.raises(LraError, match=rf"{path}, line 2"):
+        fingerprint(str(path))

@@ -1,0 +1,119 @@
+"""A copy of this checkout with a configuration of a few seconds a run, and what Snakemake does in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "README.md")
+
+LISTOPS = {
+    "data": {
+        "source": "generate",
+        "rows": {"train": 200, "dev": 40, "test": 60},
+        "seed": 0,
+        "generator": {"min_length": 3, "max_length": 24, "max_depth": 4, "digit_probability": 0.5, "max_children": 4},
+    },
+    "train": {"batch": 16, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "evaluate_every": 2},
+}
+IMAGE = {
+    "data": {"source": "sklearn_digits", "upscale": 1, "rows": {"train": 300, "dev": 60, "test": 60}, "seed": 0},
+    "train": LISTOPS["train"],
+}
+
+
+def configuration(**changes: Any) -> dict[str, Any]:
+    """Two tasks that need no download, two attentions, one seed."""
+    scale = {
+        "features": 8,
+        "threads": 1,
+        "runtime": 5,
+        "model": {"layers": 1, "embedding": 16, "hidden": 16, "heads": 2, "head_dim": 8},
+        "tasks": {"listops": LISTOPS, "image": IMAGE},
+    }
+    base = {"scale": "mini", "tasks": ["listops"], "attentions": {"softmax": None, "vmean": None}, "seeds": [1]}
+    return base | {"scales": {"mini": scale}} | changes
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout in a folder of its own."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, folder: Path, config: dict[str, Any]) -> Checkout:
+        folder.mkdir(parents=True)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+                shutil.copytree(source, folder / name, symlinks=True, ignore=ignored)
+            elif source.exists():
+                shutil.copy2(source, folder / name)
+        checkout = cls(folder)
+        checkout.configure(config)
+        return checkout
+
+    def copy(self, folder: Path) -> Checkout:
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        file = self.folder / path
+        text = file.read_text()
+        assert old in text, f"{path} has no {old!r}"
+        file.write_text(text.replace(old, new, 1))
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # The jobs' `python` must be the one that runs the tests.
+        return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def snakemake(self, *arguments: str, code: int = 0) -> str:
+        """Run Snakemake; returns all that it printed."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{self.logs()}"
+        return done.stdout
+
+    def logs(self) -> str:
+        return "\n".join(f"{path}:\n{path.read_text()}" for path in sorted((self.folder / "logs").rglob("*.log")))
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Rules with work that a run would carry out now, without the targets that only gather."""
+        return worked(self.snakemake("--dry-run", *arguments))
+
+    def ran(self, *arguments: str) -> set[str]:
+        """Run, and say which rules worked."""
+        return worked(self.snakemake(*arguments))
+
+    def table(self) -> str:
+        return (self.folder / "results" / "table.csv").read_text()
+
+
+def worked(output: str) -> set[str]:
+    rules = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, re.MULTILINE)
+    return {rule for rule in rules if rule.startswith(("download_", "prepare_", "measure_")) or rule.endswith("_seed")}

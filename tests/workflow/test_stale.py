@@ -1,0 +1,136 @@
+"""Only stale experiments rerun: a run is stale when something that can change its numbers changed."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+import pytest
+from workflow.arena import Checkout, configuration
+
+pytestmark = pytest.mark.slow
+
+TARGETS = ("results/table.csv", "shards")
+SOFTMAX, VMEAN = "train_softmax_listops_seed", "train_vmean_listops_seed"
+
+
+def changed(**data_or_train: Any) -> dict[str, Any]:
+    """The configuration with other settings of listops."""
+    config = copy.deepcopy(configuration())
+    for block, values in data_or_train.items():
+        config["scales"]["mini"]["tasks"]["listops"][block] |= values
+    return config
+
+
+def test_after_a_full_run_nothing_is_to_be_done(finished: Checkout) -> None:
+    assert "Nothing to be done" in finished.snakemake("--dry-run", *TARGETS)
+
+
+def test_touching_files_reruns_nothing(checkout: Checkout) -> None:
+    for folder in ("src", "data", "results", "workflow", "envs"):
+        for path in (checkout.folder / folder).rglob("*"):
+            os.utime(path)
+    os.utime(checkout.folder / "config.yaml")
+    assert checkout.planned(*TARGETS) == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("src/lra/attention/vmean.py", '"""', '"""Another sentence. '),
+        ("src/lra/model.py", "import torch\n", "import torch  # a comment\n\n"),
+        ("src/lra/training.py", '"""Score every row of a split."""', '"""Score all rows."""'),
+        ("src/lra/results/table.py", "import pandas as pd\n", "import pandas as pd\n\nMORE = 1\n"),
+        ("src/lra/cli.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
+        ("src/lra/attention/linformer.py", "import torch\n", "import torch\n\nMORE = 1\n"),
+        ("src/lra/attention/registry.py", "METHODS = {\n", 'METHODS = {\n    "new": Method("lra.new:New"),\n'),
+        ("src/lra/tasks/image.py", "import", "MORE = 1\nimport"),
+        ("workflow/rules/train.smk", "# One rule", "# Just one rule"),
+    ],
+    ids=lambda value: value if str(value).startswith(("src", "workflow")) else "",
+)
+def test_edits_that_change_no_numbers(checkout: Checkout, path: str, old: str, new: str) -> None:
+    if path.endswith("image.py"):
+        (checkout.folder / path).write_text("MORE = 1\n")
+    else:
+        checkout.edit(path, old, new)
+    assert checkout.planned(*TARGETS) == set()
+
+
+def test_a_readme_changes_nothing(checkout: Checkout) -> None:
+    (checkout.folder / "README.md").write_text("Another README.\n")
+    assert checkout.planned(*TARGETS) == set()
+
+
+def test_editing_an_attention_reruns_its_experiments(checkout: Checkout) -> None:
+    checkout.edit("src/lra/attention/softmax.py", "dropout_p=dropout", "dropout_p=dropout / 2")
+    assert checkout.planned(*TARGETS) == {SOFTMAX}
+
+
+@pytest.mark.parametrize("module", ["model", "training", "data/batches", "attention/contract"])
+def test_editing_what_all_share_reruns_all(checkout: Checkout, module: str) -> None:
+    path = checkout.folder / "src" / "lra" / f"{module}.py"
+    path.write_text(path.read_text() + "\n\nMORE = 1\n")
+    assert checkout.planned(*TARGETS) == {SOFTMAX, VMEAN}
+
+
+def test_a_tasks_training_settings_rerun_that_task(checkout: Checkout) -> None:
+    config = configuration(tasks=["listops", "image"])
+    checkout.configure(config)
+    checkout.snakemake(*TARGETS)
+    config = copy.deepcopy(config)
+    config["scales"]["mini"]["tasks"]["listops"]["train"]["learning_rate"] = 2e-3
+    checkout.configure(config)
+    assert checkout.planned(*TARGETS) == {SOFTMAX, VMEAN}
+
+
+def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
+    checkout.configure(configuration(attentions={"softmax": None, "vmean": None, "linformer": None}))
+    assert checkout.planned(*TARGETS) == {"train_linformer_listops_seed"}
+    checkout.configure(configuration(tasks=["listops", "image"]))
+    new = {"prepare_image", "train_softmax_image_seed", "train_vmean_image_seed"}
+    assert checkout.planned(*TARGETS) == new
+    checkout.configure(configuration(seeds=[1, 2]))
+    output = checkout.snakemake("--dry-run", *TARGETS)
+    assert "wildcards: seed=2" in output and "wildcards: seed=1" not in output
+
+
+def test_removing_an_attention_drops_it_from_the_table_only(checkout: Checkout) -> None:
+    assert "vmean" in checkout.table()
+    checkout.configure(configuration(attentions={"softmax": None}))
+    assert checkout.ran(*TARGETS) == set()
+    assert "vmean" not in checkout.table()
+    assert (checkout.folder / "results/runs/mini/listops/vmean/seed-1/metrics.json").exists()
+    checkout.configure(configuration())
+    assert checkout.ran(*TARGETS) == set()
+    assert "vmean" in checkout.table()
+
+
+def test_a_deleted_shard_is_made_again_and_nothing_else(checkout: Checkout) -> None:
+    shard = checkout.folder / "data/mini/listops/train/part-00000.parquet"
+    before = shard.read_bytes()
+    shard.unlink()
+    assert checkout.ran(*TARGETS) == {"prepare_listops"}
+    assert shard.read_bytes() == before
+
+
+def test_an_edit_of_a_task_that_gives_the_same_shards_retrains_nothing(checkout: Checkout) -> None:
+    path = checkout.folder / "src/lra/tasks/listops.py"
+    path.write_text(path.read_text() + "\n\nMORE = 1\n")
+    assert checkout.ran(*TARGETS) == {"prepare_listops"}
+
+
+def test_other_data_retrain_what_depends_on_them(checkout: Checkout) -> None:
+    checkout.configure(changed(data={"seed": 1}))
+    assert checkout.ran(*TARGETS) == {"prepare_listops", SOFTMAX, VMEAN}
+    assert "Nothing to be done" in checkout.snakemake("--dry-run", *TARGETS)
+
+
+def test_one_cell_by_its_name(checkout: Checkout) -> None:
+    checkout.configure(configuration(seeds=[1, 2]))
+    output = checkout.snakemake("--dry-run", "train_vmean_listops")
+    assert "wildcards: seed=2" in output
+    assert "softmax" not in output
+
+
