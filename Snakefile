@@ -1,5 +1,6 @@
 # The Long Range Arena: sources -> Parquet shards -> one run per attention x task x seed -> tables and plots.
 
+
 configfile: "config.yaml"
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,23 @@ from lra.config import Arena, load
 from lra.errors import LraError, nearest
 from lra.experiment import Experiment
 from lra.mapping import from_mapping
+from lra.results import commands as results
 
 STOPPED = 75
+UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
+"""Bytes of disk that what is extracted needs besides the archive, at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
+    return guarded(lambda: options.run(options))
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Do the work of a command; returns its exit code, after one sentence about what went wrong, if something did."""
     try:
-        return int(options.run(options) or 0)
+        return work() or 0
     except LraError as error:
         print(f"Error: {error}", file=sys.stderr)
     except (OSError, MemoryError) as error:
@@ -38,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
+    from lra import costs  # which in turn uses what is here
+
     top = argparse.ArgumentParser(prog="lra", description="The Long Range Arena you can rerun, one step at a time.")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -46,6 +57,16 @@ def parser() -> argparse.ArgumentParser:
     download.add_argument("--sources", type=json.loads, help="JSON list of sources instead of those in config.yaml")
     download.add_argument("--out", type=Path, help="where to put it (default: data/sources/ARTEFACT)")
     download.set_defaults(run=run_download)
+
+    extract = commands.add_parser("extract", help="unpack what the tasks need of an archive of the Long Range Arena")
+    extract.add_argument("artefact", choices=("lra_release", "pathfinder_tfds"))
+    extract.add_argument("archive", type=Path, help="the archive, or a folder that it was unpacked to")
+    extract.add_argument("--tasks", nargs="+", default=["listops", "retrieval", "pathfinder"])
+    extract.add_argument("--out", type=Path, help="folder to make (default: data/extracted/ARTEFACT)")
+    extract.add_argument(
+        "--verified", action="store_true", help="the archive's checksum was compared, so its end need not be read"
+    )
+    extract.set_defaults(run=run_extract)
 
     prepare = commands.add_parser("prepare", help="turn a task's source into Parquet shards")
     prepare.add_argument("task")
@@ -75,14 +96,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=("dev", "test"), default="test")
     evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
 
-    collect = commands.add_parser("collect", help="gather runs into one table")
-    collect.add_argument("metrics", type=Path, nargs="+", help="metrics.json of every run")
-    collect.add_argument("--out", type=Path, default=Path("results/table.csv"))
-    collect.set_defaults(run=run_collect)
+    resolved = costs.add_commands(commands)
+    results.add_commands(commands)
 
-    for command in (download, prepare, train):
+    for command in (download, prepare, train, *resolved):
         command.add_argument("--config", type=Path, default=Path("config.yaml"))
-    for command in (prepare, train):
+    for command in (prepare, train, *resolved):
         command.add_argument("--settings", type=json.loads, help="resolved settings as JSON instead of config.yaml")
     return top
 
@@ -93,14 +112,25 @@ def run_download(options: argparse.Namespace) -> None:
     artefact = options.artefact
     sources = options.sources
     if sources is None:
-        sources = _named(artefact, load(options.config).sources, "sources")
+        sources = named(artefact, load(options.config).sources, "sources")
     where = f"sources.{artefact}"
     fetch(
         artefact,
         [from_mapping(Source, source, where) for source in sources],
         options.out or Path("data/sources") / artefact,
         Path("data/sources/lock.json"),
+        spare=UNPACKED.get(artefact, 0),
     )
+
+
+def run_extract(options: argparse.Namespace) -> None:
+    from lra.data.release import extract_lra_release, extract_pathfinder_tfds
+
+    out = options.out or Path("data/extracted") / options.artefact
+    if options.artefact == "lra_release":
+        extract_lra_release(options.archive, out, options.tasks, verified=options.verified)
+    else:
+        extract_pathfinder_tfds(options.archive, out)
 
 
 def run_prepare(options: argparse.Namespace) -> None:
@@ -109,11 +139,10 @@ def run_prepare(options: argparse.Namespace) -> None:
     settings, out, source = options.settings, options.out, options.source
     if settings is None or out is None:
         arena = load(options.config)
-        _named(options.task, arena.settings["tasks"], "task")
+        named(options.task, arena.settings["tasks"], "task")
         settings = settings or arena.data(options.task)
         out = out or Path("data", arena.scale, options.task)
-        if source is None and (artefact := arena.artefact(options.task)):
-            source = Path("data/sources", artefact)
+        source = source or arena.source(options.task)
     shards = prepare(options.task, settings, source, out, options.workers)
     rows = ", ".join(f"{split} {content['rows']}" for split, content in shards.splits.items())
     print(f"{out}: {rows}", file=sys.stderr)
@@ -161,7 +190,7 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
             )
         arena = load(options.config)
         task = options.task.removeprefix("lra-")
-        _named(task, arena.settings["tasks"], "task")
+        named(task, arena.settings["tasks"], "task")
         experiment, scale = arena.experiment(_attention_name(options.attention, arena), task, options.seed), arena.scale
     return experiment, scale
 
@@ -170,11 +199,11 @@ def _attention_name(name: str, arena: Arena) -> str:
     from lra.attention.registry import ALIASES
 
     name = ALIASES.get(name, name)
-    _named(name, arena.attentions, "attention")
+    named(name, arena.attentions, "attention")
     return name
 
 
-def _named(name: str, known: Any, kind: str) -> Any:
+def named(name: str, known: Any, kind: str) -> Any:
     if name not in known:
         raise LraError(f"unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     return known[name]
@@ -197,9 +226,3 @@ def _summary(metrics: dict[str, Any]) -> str:
         f"{cell}: test accuracy {metrics['test_accuracy']:.4f} (majority {metrics['majority_accuracy']:.4f}), "
         f"{metrics['steps']} steps in {metrics['train_seconds']:.1f} s"
     )
-
-
-def run_collect(options: argparse.Namespace) -> None:
-    from lra.results.table import collect
-
-    collect(options.metrics, options.out)

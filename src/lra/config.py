@@ -21,6 +21,8 @@ from lra.mapping import from_mapping
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 SPLITS = ("train", "dev", "test")
+EXTRACTED = {"lra_release", "pathfinder_tfds"}
+"""Archives of which the tasks read what one pass extracts."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Arena:
         """Name of the artefact in ``sources`` that the task reads; None where nothing is downloaded."""
         source = self.data(task)["source"]
         return source if source in self.sources else None
+
+    def source(self, task: str) -> Path | None:
+        """Where the task's artefact lies: as it was downloaded, or what was extracted of it."""
+        artefact = self.artefact(task)
+        return Path("data", "extracted" if artefact in EXTRACTED else "sources", artefact) if artefact else None
 
     def parts(self, task: str) -> dict[str, int]:
         """Number of Parquet files of each split, as far as the rows are known beforehand."""

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 CHECKOUT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(CHECKOUT / "src"))
 
-from lra.config import arena
+from lra.config import EXTRACTED, arena
 from lra.errors import LraError
 from lra.fingerprint import fingerprint
 from lra.mapping import as_mapping
@@ -24,12 +24,30 @@ except LraError as error:
 LRA = f"PYTHONPATH='{CHECKOUT}/src' python -m lra"
 DATA = f"data/{ARENA.scale}"
 RUNS = f"results/runs/{ARENA.scale}"
+SOURCES = {artefact: json.dumps(sources) for artefact, sources in ARENA.sources.items()}
+
+
+def get_artefacts():
+    """Names of the artefacts that the configured tasks read."""
+    return {artefact for task in ARENA.tasks if (artefact := ARENA.artefact(task))}
+
+
+def get_source_ready(task):
+    """What must be there before a task's source can be read, as a list; nothing where it is generated."""
+    source = ARENA.source(task)
+    if source is None:
+        return []
+    return [source.as_posix() if source.name in EXTRACTED else f"{source}.ready"]
 
 
 def get_shard_files(task):
     """The Parquet files of a task, and the manifest that makes them valid."""
     parts = ARENA.parts(task)
-    files = [f"{DATA}/{task}/{split}/part-{i:05d}.parquet" for split, count in parts.items() for i in range(count)]
+    files = [
+        f"{DATA}/{task}/{split}/part-{i:05d}.parquet"
+        for split, count in parts.items()
+        for i in range(count)
+    ]
     return [f"{DATA}/{task}/manifest.json", *files]
 
 
@@ -39,12 +57,16 @@ def get_manifest(task):
     The rule that prepares a task is a checkpoint: what follows is decided anew when it is done, and reruns only if
     the manifest, which holds the checksum of every shard, says something else than before.
     """
-    return lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
+    return (
+        lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
+    )
 
 
 def get_settings(attention, task):
     """What decides a run besides code and data, without its seed."""
-    return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0), leave_out="seed"))
+    return json.dumps(
+        as_mapping(ARENA.experiment(attention, task, seed=0), leave_out="seed")
+    )
 
 
 def get_code(attention):
@@ -74,4 +96,6 @@ def hold_lock():
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")
+        sys.exit(
+            "Error: another snakemake is running in this folder; wait for it, or stop it first."
+        )

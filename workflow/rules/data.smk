@@ -1,16 +1,18 @@
 # Sources -> Parquet shards.
 
+
 onstart:
     hold_lock()
 
 
-for artefact in sorted({ARENA.artefact(task) for task in ARENA.tasks} - {None}):
+for artefact in get_artefacts():
 
     rule:
         name:
             f"download_{artefact}"
         output:
-            f"data/sources/{artefact}",
+            # Not the artefact itself: it may be a link to a folder, and a part of it is kept to go on from.
+            touch(f"data/sources/{artefact}.ready"),
         log:
             f"logs/download_{artefact}.log",
         benchmark:
@@ -23,9 +25,42 @@ for artefact in sorted({ARENA.artefact(task) for task in ARENA.tasks} - {None}):
             runtime=600,
         params:
             artefact=artefact,
-            sources=json.dumps(ARENA.sources[artefact]),
+            # Not the addresses: the lock file says what the artefact is, so another mirror is no reason to fetch it anew.
+            own=[source for source in ARENA.sources[artefact] if "url" not in source],
         shell:
-            "{LRA} download {params.artefact} --sources {params.sources:q} --out {output} 2> {log}"
+            "{LRA} download {params.artefact} --sources {SOURCES["
+            + artefact
+            + "]:q} --out {output} 2> {log}"
+
+
+# The archives of the Arena hold a million small files: one pass extracts what the configured tasks need.
+for artefact in get_artefacts() & EXTRACTED:
+
+    rule:
+        name:
+            f"extract_{artefact}"
+        input:
+            ancient(f"data/sources/{artefact}.ready"),
+        output:
+            directory(f"data/extracted/{artefact}"),
+        log:
+            f"logs/extract_{artefact}.log",
+        benchmark:
+            f"logs/benchmarks/extract_{artefact}.tsv"
+        conda:
+            "../../envs/data.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=240,
+        params:
+            artefact=artefact,
+            tasks=sorted(
+                task for task in ARENA.tasks if ARENA.artefact(task) == artefact
+            ),
+        shell:
+            "{LRA} extract {params.artefact} data/sources/{params.artefact} --verified --tasks {params.tasks} "
+            "--out {output} 2> {log}"
 
 
 rule shards:
@@ -42,7 +77,7 @@ for task in ARENA.tasks:
             f"prepare_{task}"
         input:
             # Its checksum is locked at the first download, so that its age says nothing.
-            ancient([f"data/sources/{ARENA.artefact(task)}"] if ARENA.artefact(task) else []),
+            ancient(get_source_ready(task)),
         output:
             manifest=get_shard_files(task)[0],
             shards=get_shard_files(task)[1:],
@@ -59,7 +94,7 @@ for task in ARENA.tasks:
         params:
             task=task,
             settings=json.dumps(ARENA.data(task)),
-            source=lambda wildcards, input: f"--source {input[0]}" if input else "",
+            source=f"--source {ARENA.source(task)}" if ARENA.source(task) else "",
             code=fingerprint("lra.data.shards", f"lra.tasks.{task}"),
         shell:
             "{LRA} prepare {params.task} --settings {params.settings:q} {params.source} "

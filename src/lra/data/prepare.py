@@ -28,7 +28,7 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
         LraError: a wrong setting, or a source that is missing, damaged or not what was expected.
     """
     if source is not None and not source.exists():
-        raise LraError(f"{source} is not there; download it first, e.g. `snakemake download_{source.name}`.")
+        raise LraError(f"{source} is not there; fetch it with `snakemake --forcerun download_{source.name}`.")
     module = importlib.import_module(f"lra.tasks.{task}")
     chosen = from_mapping(module.Settings, settings, f"the data settings of {task}")
     provenance = {

@@ -6,6 +6,7 @@ Tay et al. 2021 (arXiv 2011.04006), section 2.2.2: documents as bytes, id = byte
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import tarfile
 import zlib
@@ -122,10 +123,12 @@ def _reviews(settings: Settings, source: Path) -> dict[Split, list[Labelled]]:
     train, test = reviews["train"], reviews["test"]
     if settings.dev == "test":
         return {"train": train, "dev": test, "test": test}
-    held_out = len(train) // DEV_SHARE
-    while held_out and train[held_out - 1][0] == train[held_out][0]:  # equal texts stay in one split
-        held_out -= 1
-    return {"train": train[held_out:], "dev": train[:held_out], "test": test}
+    dev: list[Labelled] = []
+    rest: list[Labelled] = []
+    for _, group in itertools.groupby(train, key=lambda row: row[0]):  # equal texts stay in one split
+        same = list(group)
+        (dev if len(dev) + len(same) <= len(train) // DEV_SHARE else rest).extend(same)
+    return {"train": rest, "dev": dev, "test": test}
 
 
 def _read_archive(archive: Path) -> Iterator[tuple[str, bytes, int]]:

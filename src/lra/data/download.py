@@ -1,0 +1,252 @@
+"""Raw data on the disk, verified: an artefact is fetched from the first of its sources that works.
+
+``fetch("lra_release", sources, Path("data/sources/lra_release.gz"), Path("data/sources/lock.json"))``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.parse
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lra.data.lockfile import Content, Entry, alone, content_of, record, recorded
+from lra.data.progress import progress, readable
+from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
+from lra.errors import LraError
+
+__all__ = ["Retry", "Source", "fetch"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that has an artefact: exactly one of ``url``, ``path`` and ``package``, and what its content must be.
+
+    Args:
+        url: an http or https address.
+        path: a file or folder of one's own; ``~`` and paths relative to the folder of config.yaml are understood.
+        package: a Python package whose source distribution is the artefact, e.g. ``vaderSentiment==3.3.2``.
+        size: bytes of the file.
+        sha256: its SHA-256 in hexadecimal.
+        md5: its MD5 in hexadecimal, for publishers that give nothing else.
+    """
+
+    url: str | None = None
+    path: str | None = None
+    package: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [key for key in ("url", "path", "package") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise LraError(f"sources in config.yaml: a source has exactly one of url, path and package, not {found}.")
+        for key, pattern, example in (
+            ("url", r"https?://[^/\s]+/\S*", "https://host/file.gz"),
+            ("package", r"[A-Za-z0-9][\w.-]*==[\w.!+-]+", "vaderSentiment==3.3.2"),
+            ("sha256", r"[0-9a-f]{64}", "64 digits 0-9 a-f"),
+            ("md5", r"[0-9a-f]{32}", "32 digits 0-9 a-f"),
+        ):
+            value = getattr(self, key)
+            if value is not None and not re.fullmatch(pattern, value):
+                raise LraError(f"sources in config.yaml: {key} {value!r} of {self} should be like: {example}.")
+
+    def __str__(self) -> str:
+        return self.url or self.path or self.package or ""
+
+
+def fetch(
+    artefact: str, sources: Sequence[Source], target: Path, lock: Path, *, spare: int = 0, retry: Retry | None = None
+) -> Path:
+    """Bring an artefact to ``target``, from the first source that has it whole and unchanged.
+
+    A download is written to ``<target>.part``, which a later call resumes. A path of one's own is not copied:
+    ``target`` becomes a symbolic link to it, be it a file or a folder. (A workflow touches its outputs: through a hard
+    link it would change the date of the user's file.)
+
+    Args:
+        artefact: its name in ``sources`` of config.yaml and in the lock file.
+        sources: tried in order.
+        target: where the file goes; a file that is there and is what the lock file says is kept.
+        lock: the lock file, see :mod:`lra.data.lockfile`; written at the artefact's first use, enforced ever after.
+        spare: bytes that must stay free on the disk after a download, for unpacking.
+        retry: how patient downloads are.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        LraError: no source works, saying why each failed; or the disk is full.
+    """
+    try:
+        with alone(target):
+            known = recorded(lock, artefact)
+            if not _is_kept(target, known):
+                _fetch(artefact, sources, target, lock, known, spare, retry)
+            return target
+    except OSError as problem:
+        raise LraError(f"{artefact} cannot be written to {target}: {problem}.") from problem
+
+
+def _is_kept(target: Path, known: Entry | None) -> bool:
+    """Whether an earlier download is there and as recorded."""
+    if known is None or not target.is_file() or target.is_symlink():
+        return False
+    return target.stat().st_size == known.size and content_of(target) == known.content
+
+
+def _fetch(
+    artefact: str,
+    sources: Sequence[Source],
+    target: Path,
+    lock: Path,
+    known: Entry | None,
+    spare: int,
+    retry: Retry | None,
+) -> None:
+    failures = []
+    for source in sources:
+        log.info("%s: fetching %s", artefact, source)
+        try:
+            with _obtained(source, target, spare, retry) as path:
+                content = _check(source, path, known=known is not None)
+                _enforce(artefact, content, record(lock, artefact, content, str(source)), lock)
+                _put(path, target, link=source.path is not None)
+            return
+        except UnavailableError as reason:
+            log.warning("%s: %s %s", artefact, source, reason)
+            failures.append(f"  {source}: {reason}\n")
+    tried = f"none of its sources works:\n{''.join(failures)}" if failures else "it has no source. "
+    raise LraError(
+        f"{artefact} could not be had, {tried}If you have the file elsewhere, put it first in config.yaml: "
+        f"`sources: {{{artefact}: [{{path: /your/file}}]}}`."
+    )
+
+
+@contextlib.contextmanager
+def _obtained(source: Source, target: Path, spare: int, retry: Retry | None) -> Iterator[Path]:
+    """The source's file (or folder), not yet checked; what was proven wrong or is left over is removed afterwards."""
+    if source.url:
+        part = target.with_name(f"{target.name}.part")
+        download(source.url, part, size=source.size, spare=spare, retry=retry)
+        try:
+            yield part
+        except UnavailableError:
+            discard(part)
+            raise
+        discard(part)
+    elif source.package:
+        folder = target.with_name(f"{target.name}.pip")
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield _from_package(source.package, source.sha256, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    else:
+        path = Path(source.path or "").expanduser().absolute()
+        if not path.exists():
+            raise UnavailableError(f"there is no such file or folder{'' if str(path) == source.path else f' ({path})'}")
+        if not os.access(path, os.R_OK):
+            raise UnavailableError("you may not read it")
+        yield path
+
+
+def _from_package(package: str, sha256: str | None, folder: Path) -> Path:
+    """The source distribution of a package, by way of pip, which looks where its user told it to."""
+    folder.mkdir(parents=True)
+    requirements = folder / "requirements.txt"
+    requirements.write_text(package + (f" --hash=sha256:{sha256}\n" if sha256 else "\n"), encoding="utf-8")
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    where = ["--no-binary", package.partition("==")[0], "--dest", f"{folder}/files", "--requirement", f"{requirements}"]
+    command = [sys.executable, "-m", "pip", "download", *options, *where]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
+        raise UnavailableError(f"pip could not download it ({errors[-1][:300]})")
+    return next((folder / "files").iterdir())
+
+
+def _check(source: Source, path: Path, *, known: bool) -> Content:
+    """Compare with what config.yaml says of the source; ``known`` where the lock file has the artefact's checksum."""
+    if path.is_dir():
+        if source.size or source.sha256 or source.md5:
+            raise UnavailableError("is a folder; size, sha256 and md5 in config.yaml are for files")
+        return content_of(path)
+    is_gzip = _check_start(path, urllib.parse.urlsplit(source.url).path if source.url else path.name)
+    if source.size is not None and path.stat().st_size != source.size:
+        raise UnavailableError(f"is {path.stat().st_size} bytes, not the expected {source.size}")
+    content = content_of(path)
+    if source.sha256 and content.sha256 != source.sha256:
+        raise UnavailableError(f"has the sha256 {content.sha256}, not the expected {source.sha256}")
+    if source.md5 and (md5 := _md5(path)) != source.md5:
+        raise UnavailableError(f"has the md5 {md5}, not the expected {source.md5}")
+    if is_gzip and not (known or source.sha256 or source.md5):
+        _check_gzip(path)
+    return content
+
+
+def _check_start(path: Path, name: str) -> bool:
+    """Refuse what the first bytes give away as something else than ``name`` promises; True if it is gzip."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if looks_like_a_page(start):
+        raise UnavailableError("is a web page, not the file")
+    is_gzip = start.startswith(b"\x1f\x8b")
+    is_archive = is_gzip or start.startswith(b"PK\x03\x04") or start[257:262] == b"ustar"
+    if name.endswith((".gz", ".tgz", ".tar", ".zip")) and not is_archive:
+        raise UnavailableError("is not an archive")
+    return is_gzip
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _check_gzip(path: Path) -> None:
+    """Unpack to nowhere: nothing is known of this file yet, and a cut one must not be recorded as the true one."""
+    size, done = path.stat().st_size, 0
+    log.info("%s: checking once that the archive is whole (%s)", path.name, readable(size))
+    with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as stream, progress(path.name, size) as advance:
+        try:
+            while stream.read(1 << 20):
+                advance(raw.tell() - done)
+                done = raw.tell()
+        except (EOFError, OSError, zlib.error) as problem:
+            raise UnavailableError(f"is damaged or cut short near byte {raw.tell()} ({problem})") from problem
+
+
+def _enforce(artefact: str, content: Content, entry: Entry, lock: Path) -> None:
+    """Refuse another content than the artefact had at first use."""
+    if content != entry.content:
+        raise UnavailableError(
+            f"is not what {artefact} was at first use ({content.kind}, {content.size} bytes, sha256 {content.sha256}, "
+            f"not {entry.kind}, {entry.size} bytes, sha256 {entry.sha256}, from {entry.source}); to accept the new "
+            f"content, delete the entry {artefact!r} in {lock}"
+        )
+
+
+def _put(path: Path, target: Path, *, link: bool) -> None:
+    """Rename ``path`` to ``target``, or make ``target`` a link to it."""
+    if not link:
+        path.replace(target)
+    elif path.resolve() != target.resolve():
+        new = target.with_name(f"{target.name}.link")
+        new.unlink(missing_ok=True)
+        new.symlink_to(path)
+        new.replace(target)

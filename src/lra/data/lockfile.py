@@ -1,0 +1,117 @@
+"""The lock file: what each artefact's content was at first use, so that it is the same ever after.
+
+A JSON object: artefact -> kind, sha256, size in bytes, and the source that gave it. A folder is somebody's own and may
+hold millions of files, so its sha256 is that of the names and sizes in it; contents are not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from lra.errors import LraError
+from lra.files import read_json, sha256, write_json
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file's checksum and size in bytes, or a folder's."""
+
+    kind: Literal["file", "folder"]
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Entry(Content):
+    """A line of the lock file; ``source`` is where the content came from at first use."""
+
+    source: str
+
+    @property
+    def content(self) -> Content:
+        """The entry without its source."""
+        return Content(self.kind, self.sha256, self.size)
+
+
+def content_of(path: Path) -> Content:
+    """What is at ``path``; reads all of a file, but only the names and sizes of a folder."""
+    if not path.is_dir():
+        return Content("file", sha256(path), path.stat().st_size)
+    digest, total = hashlib.sha256(), 0
+    for name, size in _listing(path):
+        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+        total += size
+    return Content("folder", digest.hexdigest(), total)
+
+
+def _listing(folder: Path) -> Iterator[tuple[str, int]]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            path = Path(parent, file)
+            yield path.relative_to(folder).as_posix(), path.lstat().st_size
+
+
+def recorded(lock: Path, artefact: str) -> Entry | None:
+    """What the lock file says of an artefact, None before its first use.
+
+    Raises:
+        LraError: the lock file is damaged.
+    """
+    stored = _read(lock)
+    try:
+        return Entry(**stored[artefact]) if artefact in stored else None
+    except TypeError as problem:
+        raise LraError(f"{lock} is damaged at {artefact!r} ({problem}); delete that entry.") from problem
+
+
+def _read(lock: Path) -> dict[str, Any]:
+    stored = read_json(lock) if lock.exists() else {}
+    if not isinstance(stored, dict):
+        raise LraError(f"{lock} is no lock file; delete it.")
+    return stored
+
+
+def record(lock: Path, artefact: str, content: Content, source: str) -> Entry:
+    """Record an artefact at its first use; later on, the entry that stands.
+
+    Several processes may record at once. The caller compares the entry with ``content``.
+    """
+    with alone(lock):
+        entry = recorded(lock, artefact)
+        if entry is None:
+            entry = Entry(content.kind, content.sha256, content.size, source)
+            write_json(lock, dict(sorted({**_read(lock), artefact: asdict(entry)}.items())))
+        return entry
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside ``alone(path)``. A process that dies lets the next one in."""
+    guard = path.with_name(f".{path.name}.guard")
+    guard.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with guard.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The process before this one removes the guard when it leaves; a lock on a removed file guards nothing.
+            if _is(file, guard):
+                try:
+                    yield
+                finally:
+                    guard.unlink()
+                return
+
+
+def _is(file: IO[str], path: Path) -> bool:
+    """Whether the open file is the one that ``path`` names now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

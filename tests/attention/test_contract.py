@@ -1,0 +1,86 @@
+"""Every registered method keeps the contract; and the checks notice each way to break it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from lra.attention import names
+from lra.attention.checking import CHECKS, Check, maker, violations
+from lra.attention.contract import Attention, Draws
+from lra.attention.vmean import VMean, mean_value
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+@pytest.mark.parametrize("name", names())
+def test_method(name: str, check: Check) -> None:
+    check(maker(name))
+
+
+class Breaking(VMean):
+    """V-Mean with one fault."""
+
+    def __init__(self, *, fault: str = "", **common: Any) -> None:
+        super().__init__(**common)
+        self.fault = fault
+
+    def draw(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
+    ) -> Draws:
+        return {"noise": torch.rand(1, generator=generator)} if self.fault == "determinism" else {}
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        output = mean_value(value, mask).expand_as(value)
+        match self.fault:
+            case "shape":
+                return output.transpose(1, 2)
+            case "finite":
+                return output * query.exp().exp()
+            case "neighbours":
+                return output + value.mean()
+            case "padding":
+                return value.mean(2, keepdim=True).expand_as(value)
+            case "determinism":
+                return output + draws["noise"]
+            case "half_precision":
+                return output + (value.dtype == torch.bfloat16)
+            case _:
+                return output
+
+    def leading_flops(self, length: int) -> int:
+        return length**2 if self.fault == "cost" else length
+
+
+@pytest.mark.parametrize("fault", ["shape", "finite", "neighbours", "padding", "determinism", "half_precision", "cost"])
+def test_a_fault_is_noticed(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lra.attention import registry
+
+    monkeypatch.setitem(registry.METHODS, "breaking", registry.Method(f"{__name__}:Breaking"))
+    monkeypatch.setattr(registry, "load", lambda path: Breaking)
+    failed = {check.__name__ for check in CHECKS if _fails(check, fault)}
+    assert f"check_{fault}" in failed
+    assert all(failure is None for _, failure in violations(maker("breaking")))
+
+
+def test_an_inexact_method_that_says_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VMean, "exact", True)
+    failures = [failure for _, failure in violations(maker("vmean")) if failure]
+    assert len(failures) == 1 and "off by" in failures[0]
+
+
+def _fails(check: Check, fault: str) -> bool:
+    try:
+        check(maker("breaking", fault=fault))
+    except Exception:
+        return True
+    return False
+
+
+def test_a_sequence_longer_than_promised() -> None:
+    attention: Attention = maker("vmean")(4)
+    tensors = [torch.zeros(1, 2, 5, 8)] * 3
+    with pytest.raises(ValueError, match="a sequence of 5 tokens, but max_length is 4"):
+        attention(*tensors, torch.ones(1, 5, dtype=torch.bool))
