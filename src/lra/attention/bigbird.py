@@ -1,0 +1,141 @@
+"""BigBird (Zaheer et al. 2020): each block of queries sees a few blocks of keys instead of all of them.
+
+A sequence is cut into blocks of ``block_size`` tokens. Its first and its last block are global: they attend to
+everything, and everything attends to them. Any other block i attends to blocks i - 1, i and i + 1 (the window) and to
+``num_random_blocks`` further ones, so to at most 5 + r blocks, each counted once however often it is listed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from lra.attention.contract import Attention, Draws
+from lra.attention.gather import take
+
+
+class BigBird(Attention):
+    """Block-sparse softmax attention in the ITC form (internal global blocks) of Zaheer et al. 2020, section 2.
+
+    The last block is the one with the sequence's own last real token, so padding changes nothing; with ``released`` it
+    is the last block of the padded length. The random blocks are distinct and none that is listed already. They are a
+    fixed pattern, as in the paper: one choice for each head and block, the same at every step and in evaluation, unless
+    :meth:`draw` is given a generator. A sequence of at most 4 + r blocks has all its blocks listed: it gets exact
+    attention. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
+
+    Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
+
+    Args:
+        block_size: tokens in a block; other lengths are padded inside.
+        num_random_blocks: random blocks r for each block of queries and each head.
+
+    Raises:
+        ValueError: there is no token in a block, or a negative number of random blocks.
+    """
+
+    random = True
+    reference = "Zaheer et al. 2020, arXiv 2007.14062"
+
+    def __init__(self, *, block_size: int = 64, num_random_blocks: int = 3, **common: Any) -> None:
+        super().__init__(**common)
+        if block_size < 1:
+            raise ValueError(f"block_size must be at least 1, not {block_size}")
+        if num_random_blocks < 0:
+            raise ValueError(f"num_random_blocks must be at least 0, not {num_random_blocks}")
+        self.block_size = block_size
+        self.num_random_blocks = num_random_blocks
+        blocks = self.count_blocks(self.max_length)
+        self.register_noise("rand_blocks", self.heads, blocks, blocks)
+
+    def count_blocks(self, length: int) -> int:
+        return -(-length // self.block_size)
+
+    def lists_everything(self, length: int) -> bool:
+        """Whether so short a sequence gets exact attention whatever the random blocks are."""
+        return self.count_blocks(length) <= 4 + self.num_random_blocks
+
+    def draw(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
+    ) -> Draws:
+        """``rand_blocks`` (batch, heads, blocks - 2, r): of each block but the first and the last of the padded length.
+
+        -1 stands where a short sequence has no block left. Nothing is drawn where all blocks are listed anyway.
+        """
+        if self.lists_everything(mask.shape[1]):
+            return {}
+        rank: Tensor = self.get_buffer("evaluation_rand_blocks")  # (heads, blocks, blocks)
+        if generator is not None:
+            rank = torch.rand(rank.shape, generator=generator, device=rank.device)
+        blocks = self.count_blocks(mask.shape[1])
+        other = torch.arange(blocks, device=mask.device)
+        row = other[1:-1, None]  # (blocks - 2, 1)
+        last = self.last_block(mask)[:, None, None]  # (batch, 1, 1)
+        free = (other > 0) & (other < last) & ((other - row).abs() > 1)  # (batch, blocks - 2, blocks)
+        rank = torch.where(free[:, None], rank[:, 1 : blocks - 1, :blocks], -1)
+        best, listed = rank.topk(self.num_random_blocks)
+        return {"rand_blocks": torch.where(best < 0, -1, listed)}
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        if self.lists_everything(mask.shape[1]):
+            return scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        batch, heads, length, head_dim = query.shape
+        blocks = self.count_blocks(length)
+        extra = blocks * self.block_size - length
+        mask = pad(mask, (0, extra))
+        query, key, value = (pad(tensor, (0, 0, 0, extra)) for tensor in (query, key, value))
+        query_blocks, key_blocks, value_blocks = (
+            tensor.unflatten(2, (blocks, -1)).flatten(3) for tensor in (query, key, value)
+        )  # (batch, heads, blocks, block_size * head_dim)
+        last = self.last_block(mask)
+
+        listed, counts = list_blocks(last, draws["rand_blocks"], blocks)  # (batch, heads, blocks - 2, 5 + r)
+        seen = mask.view(batch, blocks, -1)[torch.arange(batch, device=mask.device)[:, None, None, None], listed]
+        rows = batch * heads * (blocks - 2)
+        middle = scaled_dot_product_attention(
+            query_blocks[:, :, 1:-1].reshape(rows, 1, -1, head_dim),
+            take(key_blocks, listed).view(rows, 1, -1, head_dim),
+            take(value_blocks, listed).view(rows, 1, -1, head_dim),
+            attn_mask=(seen & counts[..., None]).view(rows, 1, 1, -1),
+        ).reshape(batch, heads, blocks - 2, -1)
+
+        ends = torch.stack([torch.zeros_like(last), last], dim=-1)[:, None].expand(-1, heads, -1)
+        whole = scaled_dot_product_attention(
+            take(query_blocks, ends).view(batch, heads, -1, head_dim), key, value, attn_mask=mask[:, None, None, :]
+        )
+        first_row, last_row = whole.unflatten(2, (2, -1)).flatten(3).split(1, dim=2)
+
+        output = torch.cat([first_row, middle, last_row], dim=2)  # (batch, heads, blocks, block_size * head_dim)
+        is_last = torch.arange(blocks, device=mask.device) == last[:, None]  # (batch, blocks)
+        output = torch.where(is_last[:, None, :, None], last_row, output)
+        return output.view(batch, heads, -1, head_dim)[:, :, :length]
+
+    def last_block(self, mask: Tensor) -> Tensor:
+        """(batch) the index of the last global block."""
+        block = torch.arange(mask.shape[1], device=mask.device) // self.block_size
+        return block[-1].expand(len(mask)) if self.released else (block * mask).amax(dim=-1)
+
+    def leading_flops(self, length: int) -> int:
+        """2 n (5 + r) block_size p, the two global rows apart: 4 n d p at d = 256. The paper's table says 5 n d p."""
+        if self.lists_everything(length):
+            return 2 * length * length * self.head_dim
+        blocks = self.count_blocks(length)
+        pairs = (blocks - 2) * (5 + self.num_random_blocks) + 2 * blocks
+        return 2 * pairs * self.block_size**2 * self.head_dim
+
+
+def list_blocks(last: Tensor, rand_blocks: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
+    """The key blocks of each query block but the outer two, (batch, heads, blocks - 2, 5 + r), and which of them count.
+
+    An entry does not count where it repeats an earlier one or is -1 (0 takes its place).
+    """
+    row = torch.arange(1, blocks - 1, device=last.device)
+    fixed = torch.stack(torch.broadcast_tensors(row * 0, last[:, None], row - 1, row, row + 1), dim=-1)
+    heads, _, count = rand_blocks.shape[-3:]
+    listed = torch.cat(
+        [fixed[:, None].expand(-1, heads, -1, -1), rand_blocks.expand(len(last), heads, blocks - 2, count)], dim=-1
+    )
+    repeated = (listed[..., :, None] == listed[..., None, :]).tril(-1).any(dim=-1)
+    return listed.clamp(min=0), ~repeated & (listed >= 0)

@@ -1,0 +1,16 @@
+"""Gathering rows with indices of any shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+
+def take(tensor: Tensor, index: Tensor) -> Tensor:
+    """Rows of (batch, heads, rows, size) at ``index`` (batch, heads, ...): (batch, heads, ..., size)."""
+    batch, heads, rows, size = tensor.shape
+    start = torch.arange(0, batch * heads * rows, rows, device=index.device)
+    start = start.view(batch, heads, *[1] * (index.dim() - 2))
+    # An embedding is an index_select whose backward pass runs in parallel on the CPU.
+    return embedding(start + index, tensor.reshape(-1, size))

@@ -1,0 +1,199 @@
+"""Nystrom against recorded vectors, a naive reference, and exact attention where it must be exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from attention import golden
+from attention.references.nystrom import nystrom, pseudo_inverse
+from lra.attention import Attention, build
+from lra.attention.nystrom import apply_inverse, segments
+
+
+def make(**options: Any) -> Attention:
+    """With filters that are not zero, as after training."""
+    attention = build("nystrom", **{"heads": 2, "head_dim": 8, "max_length": 300, "features": 16, **options})
+    torch.manual_seed(0)
+    for taps in attention.parameters():
+        torch.nn.init.normal_(taps, std=0.1)
+    return attention
+
+
+def inputs(length: int, dtype: torch.dtype = torch.float64, scale: float = 1.0) -> list[Tensor]:
+    """Query, key, value and a mask: a full row, a prefix, holes, few real tokens, and one."""
+    torch.manual_seed(length)
+    tensors = [torch.randn(5, 2, length, 8, dtype=dtype) for _ in range(3)]
+    query, key, value = (x.mul(factor).requires_grad_() for x, factor in zip(tensors, (scale, scale, 1), strict=True))
+    mask = torch.rand(5, length) < torch.tensor([2.0, 2.0, 0.6, 10 / length, 0.0])[:, None]
+    mask[1, 2 * length // 3 :] = False
+    mask[:, length // 2] = True
+    return [query, key, value, mask]
+
+
+@pytest.mark.parametrize("case", golden.cases("nystrom"))
+def test_equals_recorded(case: str) -> None:
+    record = golden.load("nystrom", case)
+    _, heads, length, head_dim = record.shape
+    size = {"heads": heads, "head_dim": head_dim, "max_length": length}
+    attention = build("nystrom", **size, features=record.meta["config"]["num_landmarks"], released=True)
+    golden.assert_equal(attention, record, record.draws, tolerance=2e-5)
+
+
+@pytest.mark.parametrize("conv_kernel", [0, 5])
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 63, 64, 65, 257])
+def test_equals_reference(length: int, conv_kernel: int) -> None:
+    attention = make(conv_kernel=conv_kernel).double()
+    query, key, value, mask = inputs(length)
+    real = mask[:, None, :, None]
+    output = attention(query, key, value, mask) * real
+    wanted = nystrom(query, key, value, mask, 16, attention.taps)
+    torch.testing.assert_close(output, wanted)
+    upstream = torch.randn_like(output)
+    leaves = [query, key, value, *attention.parameters()]
+    torch.testing.assert_close(
+        torch.autograd.grad(output, leaves, upstream), torch.autograd.grad(wanted, leaves, upstream)
+    )
+
+
+@pytest.mark.parametrize(("real", "wanted"), [(7, [2, 2, 3]), (6, [2, 2, 2]), (3, [1, 1, 1]), (2, [1, 1, 0])])
+def test_segments_cover_the_real_tokens_in_order(real: int, wanted: list[int]) -> None:
+    mask = torch.zeros(1, 10, dtype=torch.bool)
+    mask[0, torch.randperm(10)[:real]] = True
+    positions, inside = segments(mask, 3)
+    assert positions[inside].tolist() == mask[0].nonzero()[:, 0].tolist()
+    assert inside.sum(-1).tolist() == [wanted]
+
+
+@pytest.mark.parametrize("real", [1, 5, 16])
+@pytest.mark.parametrize("length", [16, 100])
+def test_exact_with_a_landmark_for_every_token(length: int, real: int) -> None:
+    query, key, value, mask = inputs(length, torch.float32)
+    mask = torch.arange(length).expand_as(mask) % length < real
+    exact = build("softmax_nodropout", heads=2, head_dim=8, max_length=length)(query, key, value, mask)
+    output = make(conv_kernel=0)(query, key, value, mask)
+    torch.testing.assert_close(output[:, :, :real], exact[:, :, :real])
+
+
+def test_exact_for_tokens_repeated_within_each_segment() -> None:
+    """Landmarks then are tokens, and only the pseudo-inverse is approximate."""
+    torch.manual_seed(0)
+    tokens = 4 * torch.nn.functional.normalize(torch.randn(1, 2, 12, 8), dim=-1)
+    query = tokens.repeat_interleave(5, dim=2)
+    value, mask = torch.randn_like(query), torch.ones(1, 60, dtype=torch.bool)
+    exact = build("softmax_nodropout", heads=2, head_dim=8, max_length=60)(query, query, value, mask)
+    for features, tolerance in ((12, 1e-3), (60, 1e-6)):
+        output = make(features=features, conv_kernel=0)(query, query, value, mask)
+        torch.testing.assert_close(output, exact, atol=tolerance, rtol=0)
+
+
+def test_untrained_filters_are_zero_and_released_has_none() -> None:
+    size = {"heads": 2, "head_dim": 8, "max_length": 64, "features": 16}
+    assert build("nystrom", **size).taps.shape == (2, 35)
+    assert not build("nystrom", **size).taps.any()
+    assert build("nystrom", **size, released=True).taps is None
+    with pytest.raises(ValueError, match="conv_kernel must be odd"):
+        build("nystrom", **size, conv_kernel=34)
+    with pytest.raises(ValueError, match="divisible by its 16 landmarks, not 65"):
+        build("nystrom", **size | {"max_length": 65}, released=True)(*inputs(65))
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 0.1, 1.0, 30.0])
+def test_inverse_in_float32(sharpness: float) -> None:
+    """From a matrix of equal entries (rank one) to the identity."""
+    torch.manual_seed(0)
+    points = torch.randn(1, 2, 64, 8, dtype=torch.float64)
+    kernel, vectors = (sharpness * points @ points.mT).softmax(-1), torch.randn(1, 2, 64, 8, dtype=torch.float64)
+    wanted = torch.stack([pseudo_inverse(head) for head in kernel[0]]) @ vectors
+    torch.testing.assert_close(apply_inverse(kernel, vectors), wanted)
+    error = (apply_inverse(kernel.float(), vectors.float()) - wanted).abs().max()
+    assert error < 2e-4 * wanted.abs().max()
+
+
+def test_gradient_of_the_inverse() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    vectors = torch.randn(1, 2, 5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, y: apply_inverse(x.softmax(-1), y), (logits, vectors))
+
+
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["large", "equal", "no tokens"])
+@pytest.mark.parametrize("length", [1, 64])
+def test_finite(length: int, kind: str, dtype: torch.dtype, released: bool) -> None:
+    query, key, value, mask = inputs(length, dtype, scale={"large": 10.0, "equal": 0.0, "no tokens": 1.0}[kind])
+    if kind == "no tokens":
+        mask[:2] = False
+    output = make(released=released)(query, key, value, mask)
+    output.sum().backward()
+    assert output.dtype == dtype
+    assert all(tensor.isfinite().all() for tensor in (output, query.grad, key.grad, value.grad))
+
+
+def test_neighbours_and_padding_do_not_matter() -> None:
+    attention = make().double().eval()
+    query, key, value, mask = (tensor.detach() for tensor in inputs(64))
+    mask[0, 41:] = False
+    alone = attention(*(tensor[:1, :, :41] for tensor in (query, key, value)), mask[:1, :41])
+    padded = ~mask[:, None, :, None]
+    for filler in (1e4, torch.inf, torch.nan):
+        dirty = [tensor.masked_fill(padded, filler) for tensor in (query, key, value)]
+        torch.testing.assert_close(attention(*dirty, mask)[:1, :, :41], alone)
+
+
+def test_autocast() -> None:
+    attention = make().eval()
+    arguments = inputs(65, torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = attention(*arguments)
+    torch.testing.assert_close(output, attention(*arguments))
+
+
+def test_compiles_in_one_graph_and_exports() -> None:
+    attention = make().eval()
+    arguments = [argument.detach() for argument in inputs(65, torch.float32)]
+    wanted = attention(*arguments)
+    torch.testing.assert_close(torch.export.export(attention, tuple(arguments)).module()(*arguments), wanted)
+    query, key, value, mask = inputs(65, torch.float32)
+    output = torch.compile(attention, fullgraph=True, backend="aot_eager")(query, key, value, mask)
+    torch.testing.assert_close(output, wanted)
+    output.sum().backward()
+    gradient = query.grad.clone()
+    attention(query, key, value, mask).sum().backward()
+    torch.testing.assert_close(query.grad, 2 * gradient)
+
+
+def test_counts_its_flops() -> None:
+    """Exactly the table's count, and products of (landmarks, landmarks) matrices that do not grow with the length."""
+    attention = make(head_dim=32, max_length=1024, features=64, conv_kernel=0)
+
+    def flops(length: int) -> int:
+        arguments = [torch.randn(1, 2, length, 32)] * 3 + [torch.ones(1, length, dtype=torch.bool)]
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            attention(*arguments)
+        return counter.get_total_flops()
+
+    assert flops(1024) - flops(512) == 2 * 2 * (attention.leading_flops(1024) - attention.leading_flops(512))
+
+
+def test_keeps_thirteen_matrices_of_landmarks() -> None:
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    query, key, value, mask = inputs(257, torch.float32)
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        output = make(features=64, conv_kernel=0)(query, key, value, mask)
+    square = 5 * 2 * 64 * 64 * 4  # batch, heads, landmarks, landmarks, bytes
+    assert sum(size == square for size in kept.values()) == 13
+    assert max(kept.values()) < 5 * 2 * 257 * 64 * 4
+    output.sum().backward()
