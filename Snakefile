@@ -7,6 +7,7 @@ configfile: "config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -14,5 +15,6 @@ rule all:
     default_target: True
     input:
         get_results(),
+        get_approximation_plots(),
         rules.shards.input,
     localrule: True

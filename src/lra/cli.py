@@ -29,6 +29,7 @@ UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     return guarded(lambda: options.run(options))
 
 

@@ -35,6 +35,7 @@ class Arena:
         attentions: each row's settings by name, in order.
         seeds: one run each.
         sources: where each artefact comes from, tried in order.
+        measure: how cost is measured.
         settings: the scale's block of config.yaml.
     """
 
@@ -43,6 +44,7 @@ class Arena:
     attentions: Mapping[str, AttentionSettings]
     seeds: tuple[int, ...]
     sources: Mapping[str, list[dict[str, Any]]]
+    measure: Mapping[str, Any]
     settings: Mapping[str, Any]
 
     def experiment(self, attention: str, task: str, seed: int) -> Experiment:
@@ -112,7 +114,13 @@ def arena(config: Any) -> Arena:
         for name, given in config["attentions"].items()
     }
     chosen = Arena(
-        scale, tuple(config["tasks"]), attentions, tuple(config["seeds"]), config.get("sources") or {}, settings
+        scale,
+        tuple(config["tasks"]),
+        attentions,
+        tuple(config["seeds"]),
+        config.get("sources") or {},
+        config.get("measure") or {},
+        settings,
     )
     for task in chosen.tasks:
         _check_source(chosen, task)

@@ -9,13 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
-import resource
-import sys
 import time
 import traceback
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +26,7 @@ from lra.data.shards import MANIFEST, Shards, read_shards
 from lra.errors import LraError
 from lra.experiment import Experiment
 from lra.files import read_json, sha256, whole, write_json, write_text
+from lra.machine import default_device, machine, peak_memory
 from lra.mapping import from_mapping
 from lra.tasks.contract import Split
 from lra.training import Failed, Interrupted, Progress, Score, Trainer
@@ -70,7 +67,7 @@ def execute(
         raise LraError(f"{data} holds the task {shards.task.name!r}, not {experiment.task!r}.")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     facts = {
         "task": experiment.task,
         "attention": experiment.attention.name,
@@ -101,33 +98,6 @@ def execute(
     _write(out, metrics, trainer, score)
     checkpoints.remove()
     return metrics
-
-
-def machine(device: torch.device, threads: int) -> dict[str, Any]:
-    """What the numbers of a run depend on besides code, data and settings."""
-    packages = ("torch", "numpy", "pyarrow")
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        **{name: version(name) for name in packages},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes at most: of CUDA's allocator, or of the process's resident set."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _identity(facts: dict[str, Any]) -> str:
@@ -193,7 +163,7 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     torch.set_num_threads(metrics["machine"]["threads"])
     experiment = from_mapping(Experiment, metrics["settings"], f"{folder / 'metrics.json'}: settings")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     trainer = Trainer(experiment, read_shards(data), device, Checkpoints(folder / "checkpoint", ""))
     trainer.model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
     return metrics, trainer.evaluate(split)

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 CHECKOUT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(CHECKOUT / "src"))
@@ -20,11 +20,13 @@ try:
 except LraError as error:
     sys.exit(f"Error: {error}")
 
-# Jobs run the package of this checkout, in whichever environment; Snakemake unsets PYTHONPATH there.
-LRA = f"PYTHONPATH='{CHECKOUT}/src' python -m lra"
+# Jobs run the package of this checkout in the rule's conda environment, or else with the Python that runs Snakemake.
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+PYTHON = "" if USES_CONDA else f"export PATH='{Path(sys.executable).parent}':$PATH; "
+shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH='{CHECKOUT}/src'; ")
+
 DATA = f"data/{ARENA.scale}"
 RUNS = f"results/runs/{ARENA.scale}"
-SOURCES = {artefact: json.dumps(sources) for artefact, sources in ARENA.sources.items()}
 
 
 def get_artefacts():
@@ -43,30 +45,22 @@ def get_source_ready(task):
 def get_shard_files(task):
     """The Parquet files of a task, and the manifest that makes them valid."""
     parts = ARENA.parts(task)
-    files = [
-        f"{DATA}/{task}/{split}/part-{i:05d}.parquet"
-        for split, count in parts.items()
-        for i in range(count)
-    ]
+    files = [f"{DATA}/{task}/{split}/part-{i:05d}.parquet" for split, count in parts.items() for i in range(count)]
     return [f"{DATA}/{task}/manifest.json", *files]
 
 
 def get_manifest(task):
     """An input function for the task's manifest.
 
-    The rule that prepares a task is a checkpoint: what follows is decided anew when it is done, and reruns only if
+    A task is prepared by a checkpoint: what follows is decided anew when it is done, and reruns only if
     the manifest, which holds the checksum of every shard, says something else than before.
     """
-    return (
-        lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
-    )
+    return lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
 
 
 def get_settings(attention, task):
     """What decides a run besides code and data, without its seed."""
-    return json.dumps(
-        as_mapping(ARENA.experiment(attention, task, seed=0), leave_out="seed")
-    )
+    return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0), leave_out="seed"))
 
 
 def get_code(attention):
@@ -96,6 +90,4 @@ def hold_lock():
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit(
-            "Error: another snakemake is running in this folder; wait for it, or stop it first."
-        )
+        sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")

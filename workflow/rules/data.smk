@@ -25,12 +25,10 @@ for artefact in get_artefacts():
             runtime=600,
         params:
             artefact=artefact,
-            # Not the addresses: the lock file says what the artefact is, so another mirror is no reason to fetch it anew.
-            own=[source for source in ARENA.sources[artefact] if "url" not in source],
+            # What is there and is what the lock file says is kept, so that another mirror fetches nothing anew.
+            sources=json.dumps(ARENA.sources[artefact]),
         shell:
-            "{LRA} download {params.artefact} --sources {SOURCES["
-            + artefact
-            + "]:q} --out {output} 2> {log}"
+            "python -m lra download {params.artefact} --sources {params.sources:q} 2> {log}"
 
 
 # The archives of the Arena hold a million small files: one pass extracts what the configured tasks need.
@@ -55,11 +53,9 @@ for artefact in get_artefacts() & EXTRACTED:
             runtime=240,
         params:
             artefact=artefact,
-            tasks=sorted(
-                task for task in ARENA.tasks if ARENA.artefact(task) == artefact
-            ),
+            tasks=sorted(task for task in ARENA.tasks if ARENA.artefact(task) == artefact),
         shell:
-            "{LRA} extract {params.artefact} data/sources/{params.artefact} --verified --tasks {params.tasks} "
+            "python -m lra extract {params.artefact} data/sources/{params.artefact} --verified --tasks {params.tasks} "
             "--out {output} 2> {log}"
 
 
@@ -97,5 +93,5 @@ for task in ARENA.tasks:
             source=f"--source {ARENA.source(task)}" if ARENA.source(task) else "",
             code=fingerprint("lra.data.shards", f"lra.tasks.{task}"),
         shell:
-            "{LRA} prepare {params.task} --settings {params.settings:q} {params.source} "
+            "python -m lra prepare {params.task} --settings {params.settings:q} {params.source} "
             "--out $(dirname {output.manifest}) --workers {threads} 2> {log}"

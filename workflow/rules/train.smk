@@ -27,7 +27,7 @@ for attention in ARENA.attentions:
                 settings=get_settings(attention, task),
                 code=get_code(attention),
             shell:
-                "{LRA} train --settings {params.settings:q} --seed {wildcards.seed} --code {params.code} "
+                "python -m lra train --settings {params.settings:q} --seed {wildcards.seed} --code {params.code} "
                 "--data $(dirname {input.manifest}) --out $(dirname {output.metrics}) --threads {threads} "
                 "> {log} 2>&1"
 

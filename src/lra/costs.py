@@ -1,0 +1,178 @@
+"""The commands that measure: ``lra bench``, ``lra measure``, ``lra approximate``, and the plots of what they find."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lra import cli
+from lra.attention.registry import ALIASES, names
+from lra.config import Arena, load
+from lra.fingerprint import fingerprint
+from lra.mapping import as_mapping, from_mapping
+
+TEXTS = "text"
+"""The task whose texts approximations are compared on."""
+EXACT = "softmax"
+"""The attention whose run gives the trained weights."""
+
+
+def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add the commands to the subparsers; returns those that read config.yaml or resolved settings."""
+    bench = commands.add_parser("bench", help="time every attention's core against exact attention")
+    bench.add_argument("--attentions", nargs="+", metavar="NAME", default=names(), help="which (default: all)")
+    bench.add_argument("--lengths", nargs="+", metavar="N", type=int, default=[512, 1024, 2048, 4096, 8192])
+    bench.add_argument("--features", type=int, default=256, help="the methods' budget d (default: 256)")
+    bench.add_argument("--repeats", type=int, default=7, help="timed pairs (default: 7)")
+    bench.add_argument("--out", type=Path, default=Path("results/benchmarks/attention.csv"))
+    bench.set_defaults(run=run_bench)
+
+    measure = commands.add_parser("measure", help="time, memory and FLOPs of training at a task's full length")
+    measure.add_argument("--attention", "--attn", required=True, help="its name in config.yaml")
+    measure.add_argument("--task", required=True, help="its name, with or without the paper's `lra-`")
+    measure.add_argument("--out", type=Path, help="default: results/measures/TASK/ATTENTION/measure.json")
+    measure.add_argument("--check", action="store_true", help="also try the largest batch that should fit")
+    measure.add_argument("--code", help=argparse.SUPPRESS)
+    measure.set_defaults(run=run_measure)
+
+    approximate = commands.add_parser("approximate", help="how far an attention's output is from the exact one")
+    approximate.add_argument("--attention", "--attn", required=True, help="its name in config.yaml")
+    approximate.add_argument("--data", type=Path, help=f"folder of the shards (default: data/SCALE/{TEXTS})")
+    approximate.add_argument("--run", dest="folder", type=Path, help="run with exact attention (default: none)")
+    approximate.add_argument("--out", type=Path, help="default: results/approximation/SCALE/ATTENTION.csv")
+    approximate.set_defaults(run=run_approximate)
+
+    plot_bench = commands.add_parser("plot-bench", help="draw what `lra bench` found")
+    plot_bench.add_argument("table", type=Path, nargs="?", default=Path("results/benchmarks/attention.csv"))
+    plot_bench.add_argument("--out", type=Path, default=Path("results/plots/bench"), help="path without its ending")
+    plot_bench.set_defaults(run=run_plot_bench)
+
+    plot_approximation = commands.add_parser("plot-approximation", help="draw what `lra approximate` found")
+    plot_approximation.add_argument("tables", type=Path, nargs="+")
+    plot_approximation.add_argument("--out", type=Path, default=Path("results/plots/approximation"))
+    plot_approximation.set_defaults(run=run_plot_approximation)
+
+    for command in (bench, measure, approximate):
+        command.add_argument(
+            "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)"
+        )
+    return [measure, approximate]
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    from lra.benchmarking import benchmark, report, write_csv
+
+    attentions = [ALIASES.get(name, name) for name in options.attentions]
+    for name in attentions:
+        cli.named(name, dict.fromkeys(names()), "attention")
+    rows = []
+    for row in benchmark(
+        attentions, options.lengths, features=options.features, repeats=options.repeats, threads=options.threads
+    ):
+        report(row)
+        rows.append(row)
+    write_csv(rows, options.out)
+
+
+def measure_settings(arena: Arena, attention: str) -> dict[str, Any]:
+    """``lra.measuring.Settings`` as a mapping: an attention with the ``measure`` block of config.yaml."""
+    block = dict(arena.measure)
+    method = as_mapping(arena.attentions[attention], leave_out="features")
+    return {"attention": method | {"features": block.pop("features", 256)}, **block}
+
+
+def approximate_settings(arena: Arena, attention: str) -> dict[str, Any]:
+    """``lra.approximating.Settings`` as a mapping: an attention with the scale's ``approximate`` block."""
+    method = as_mapping(arena.attentions[attention], leave_out="features")
+    model = as_mapping(arena.experiment(attention, TEXTS, seed=0).model)
+    return {"attention": method, "model": model, **arena.settings.get("approximate", {})}
+
+
+def run_measure(options: argparse.Namespace) -> int:
+    """Measure in a child process, so that not even the system's killing it for its memory ends without a result."""
+    attention, task = ALIASES.get(options.attention, options.attention), options.task.removeprefix("lra-")
+    settings = options.settings or measure_settings(*_found(options.config, attention))
+    module = (settings["attention"].get("module") or "").partition(":")[0]
+    code = options.code or fingerprint("lra.measuring", module)
+    out = options.out or Path("results/measures", task, attention, "measure.json")
+
+    def measured(status: str = "", reason: str = "") -> None:
+        from lra.measuring import TASKS, Settings, measure, write
+
+        cli.named(task, TASKS, "task")
+        resolved = from_mapping(Settings, settings, "--settings")
+        if status:
+            row = write(task, resolved, out, status, reason, code, options.threads, {})
+        else:
+            row = measure(task, resolved, out, code=code, threads=options.threads, check=options.check)
+        print(summary(row))
+
+    exit_code = in_child(measured)
+    if exit_code >= 0 or -exit_code in (signal.SIGTERM, signal.SIGINT):
+        return abs(exit_code)
+    name = signal.Signals(-exit_code).name
+    measured("oom" if name == "SIGKILL" else "failed", f"the process was ended by {name}")
+    return 0
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Call in a process of its own; returns its exit code, or minus the signal that ended it."""
+    # Forked, not spawned: the parent holds nothing but the command line, and so does the child whose memory is read.
+    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(cli.guarded(work)), daemon=True)
+    child.start()
+    child.join()
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def summary(row: Mapping[str, Any]) -> str:
+    """A measurement in one line."""
+    cell = f"{row['task']} {row['attention']}"
+    if row["status"] != "ok":
+        return f"{cell}: {row['status']}, {row['reason']}"
+    times = row["train_ms"]
+    return (
+        f"{cell}: {row['train_ms_per_example']:.1f} ms an example (steps of {row['batch']}: {times['low']:.1f} to "
+        f"{times['high']:.1f} ms), {row['memory_per_example_bytes'] / 2**20:.1f} MiB an example, "
+        f"at most {row['largest_batch']} fit"
+    )
+
+
+def run_approximate(options: argparse.Namespace) -> None:
+    from lra.approximating import Settings, approximate
+
+    attention = ALIASES.get(options.attention, options.attention)
+    settings, data, out = options.settings, options.data, options.out
+    if settings is None or data is None or out is None:
+        arena, attention = _found(options.config, attention)
+        settings = settings or approximate_settings(arena, attention)
+        data = data or Path("data", arena.scale, TEXTS)
+        out = out or Path("results/approximation", arena.scale, f"{attention}.csv")
+    resolved = from_mapping(Settings, settings, "--settings")
+    for row in approximate(resolved, data, options.folder, out, threads=options.threads):
+        found = row.reason or f"{row.mean:.4f}"
+        print(f"{row.attention} {row.weights} n={row.length} d={row.features}: {found}")
+
+
+def _found(config: Path, attention: str) -> tuple[Arena, str]:
+    arena = load(config)
+    cli.named(attention, arena.attentions, "attention")
+    return arena, attention
+
+
+def run_plot_bench(options: argparse.Namespace) -> None:
+    from lra.results.plots import scaling
+
+    scaling.draw(options.table, options.out)
+
+
+def run_plot_approximation(options: argparse.Namespace) -> None:
+    from lra.results.plots import approximation
+
+    approximation.draw(options.tables, options.out)

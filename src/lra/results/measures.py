@@ -1,0 +1,58 @@
+"""Measurements of time, memory and FLOPs, as columns of the table; ``lra.measuring`` describes ``measure.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lra.errors import LraError
+from lra.files import read_json
+
+MIB, GIB = 2**20, 2**30
+
+
+def read_measures(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The columns of :class:`lra.results.rows.Row` that come from measurements, by task and attention.
+
+    Raises:
+        LraError: a file is no measurement, or a cell is given twice.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in paths:
+        measure = read_json(path)
+        try:
+            cell, columns = (measure["task"], measure["attention"]), _columns(measure)
+        except (KeyError, TypeError) as problem:
+            raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
+        if cell in found:
+            raise LraError(f"{path} measures {cell[1]} on {cell[0]}, as an earlier file does; give one.")
+        found[cell] = columns
+    return found
+
+
+def _columns(measure: dict[str, Any]) -> dict[str, Any]:
+    machine = measure["machine"]
+    columns = {
+        "measure_status": measure["status"],
+        "measure_reason": measure["reason"],
+        "measured_on": f"{machine['device']}, {machine['threads']} thread{'s' if machine['threads'] != 1 else ''}",
+        "length": measure["length"],
+    }
+    if measure["status"] != "ok":
+        return columns
+    times = measure["train_ms"]
+    pieces = measure["accumulation_steps"]
+    return columns | {
+        "batch": measure["batch"],
+        "ms_per_step": times["median"],
+        "ms_low": times["low"],
+        "ms_high": times["high"],
+        "seconds_per_1000_steps": measure["seconds_per_1000_steps"],
+        "peak_memory_mib": measure["peak_memory_bytes"] / MIB,
+        "memory_per_example_mib": measure["memory_per_example_bytes"] / MIB,
+        "fitting_batch": -(-measure["paper_batch"] // pieces) if pieces else 0,
+        "fitting_memory_gib": measure["memory_bytes"] / GIB,
+        "flops_attention": float(measure["flops_attention"]),
+        "flops_formula": float(measure["flops_formula"]),
+    }

@@ -1,0 +1,1 @@
+"""Figures, one module each, all in the style of :mod:`lra.results.plots.style`."""

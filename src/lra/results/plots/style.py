@@ -1,0 +1,167 @@
+"""The look all figures share: a method has the same colour, marker and dashes everywhere.
+
+A colour (of Okabe and Ito's, which colour-blind readers tell apart) stands for a family of methods; markers and dashes
+tell its members apart, and all methods apart in grey.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from lra.files import whole
+from lra.results.published import task_title, title
+
+Dashes = str | tuple[float, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn; a hollow marker belongs to a variant of another method."""
+
+    colour: str
+    marker: str
+    dashes: Dashes = "-"
+    hollow: bool = False
+    width: float = 1.2
+    size: float = 5.0
+
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of ``Axes.plot``."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.dashes,
+            "linewidth": self.width,
+            "markersize": self.size,
+            "markerfacecolor": "white" if self.hollow else self.colour,
+            "markeredgecolor": self.colour,
+            "markeredgewidth": 1.0,
+        }
+
+
+_DASHED, _DASHDOT, _DOTTED, _LONG = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2)), (0, (8, 2, 2, 2, 2, 2))
+_BLACK, _GREY, _BROWN = "#000000", "#808080", "#7a5a00"
+_ORANGE, _SKY, _GREEN, _BLUE, _VERMILION, _PINK = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+
+STYLES = {
+    "softmax": Style(_BLACK, "o", width=2),
+    "softmax_nodropout": Style(_BLACK, "o", _DASHED, hollow=True),
+    "vmean": Style(_GREY, "X", _DOTTED, size=6),
+    "bigbird": Style(_BLUE, "s"),
+    "performer": Style(_ORANGE, "^", size=6),
+    "nystrom": Style(_GREEN, "D", size=4.5),
+    "reformer": Style(_SKY, "v", size=6),
+    "linformer": Style(_PINK, "P", size=6),
+    "linformer_jlt": Style(_PINK, "P", _DASHED, hollow=True, size=6),
+    "informer": Style(_BROWN, "h", size=6),
+    "informer_mask": Style(_BROWN, "h", _DASHED, hollow=True, size=6),
+    "skeinformer": Style(_VERMILION, "*", width=2, size=9),
+    "skein_uniform": Style(_VERMILION, "<", _DASHED, hollow=True, size=6),
+    "skein_nonorm": Style(_VERMILION, ">", _DASHDOT, hollow=True, size=6),
+    "skein_simplenorm": Style(_VERMILION, "d", _DOTTED, hollow=True, size=6),
+    "skein_nopilot": Style(_VERMILION, "p", _LONG, hollow=True, size=6),
+}
+"""The paper's methods."""
+
+_SPARE = [
+    Style(colour, marker, dashes, hollow, size=6)
+    for hollow in (False, True)
+    for colour, marker, dashes in (
+        ("#332288", "8", "-"),
+        ("#882255", "H", _DASHED),
+        ("#999933", "d", _DASHDOT),
+        ("#44aa99", "p", _DOTTED),
+    )
+]
+
+
+def styles(attentions: Iterable[str]) -> dict[str, Style]:
+    """The style of each attention; those the paper lacks take spare ones in the order of their names."""
+    names = list(dict.fromkeys(attentions))
+    unknown = sorted(name for name in names if name not in STYLES)
+    spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(unknown)}
+    return {name: STYLES.get(name) or spare[name] for name in names}
+
+
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "savefig.dpi": 200,
+    # The same figure gives the same file.
+    "svg.hashsalt": "lra",
+}
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The settings that a figure is made and saved under."""
+    with matplotlib.rc_context(RC):
+        yield
+
+
+def panels(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes], Axes]:
+    """A figure with one panel a task and a place for the legend beside the last."""
+    columns = {1: 2, 2: 3, 3: 2}.get(len(tasks), 3)
+    rows = -(-(len(tasks) + 1) // columns)
+    figure = Figure(figsize=(3.7 * columns, 3.1 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    axes = dict(zip(tasks, grid[: len(tasks)], strict=True))
+    for task, axis in axes.items():
+        axis.set_title(task_title(task), loc="left")
+    for axis in grid[len(tasks) :]:
+        axis.axis("off")
+    return figure, axes, grid[len(tasks)]
+
+
+def legend(place: Axes, chosen: dict[str, Style], *, lines: bool = True, more: Sequence[Line2D] = ()) -> None:
+    """All methods, by their markers alone where ``lines`` is false, and what else is drawn."""
+    handles = [
+        Line2D([], [], label=title(name), **style.line() | ({} if lines else {"linestyle": "none"}))
+        for name, style in chosen.items()
+    ]
+    place.legend(handles=[*handles, *more], loc="center left", bbox_to_anchor=(0, 0.5), handlelength=3.2)
+
+
+def plain_log_axis(axes: Axes) -> None:
+    """A logarithmic x axis labelled with short plain numbers at 1, 2 and 5 of each decade."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def label_x(axes: Axes, label: str, missing: Iterable[str]) -> None:
+    """Label the x axis and name below it the methods that have nothing to draw."""
+    names = ", ".join(title(name) for name in missing)
+    axes.set_xlabel(label + ("\n" + textwrap.fill(f"not shown: {names}", 56) if names else ""))
+
+
+def save(figure: Figure, prefix: Path) -> None:
+    """Write ``<prefix>.png`` and ``<prefix>.svg``."""
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        with whole(prefix.with_name(f"{prefix.name}.{kind}")) as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata)

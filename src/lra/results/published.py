@@ -1,0 +1,55 @@
+"""The paper's own tables (arXiv 2112.05359, NAACL 2022), as CSV files in the folder ``published``.
+
+``accuracy.csv`` is its table 1 (per cent), ``time.csv`` its table 2 (minutes per 1000 steps and the batch that fitted
+on a V100 with 16 GB), ``flops.csv`` its table 3 (leading terms in the sequence length n, the head dimension p and the
+number of features d).
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("published")
+
+
+@functools.cache
+def _rows(name: str, key: str) -> dict[str, dict[str, str]]:
+    with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+        return {row[key]: row for row in csv.DictReader(stream)}
+
+
+def title(attention: str) -> str:
+    """The paper's name of an attention, or its own name where the paper has none."""
+    row = _rows("accuracy", "attention").get(attention)
+    return row["model"] if row else attention
+
+
+def task_title(task: str) -> str:
+    """A task's name as in the paper."""
+    return {"listops": "ListOps"}.get(task, task.capitalize())
+
+
+def accuracy(attention: str, task: str) -> float | None:
+    """Test accuracy between 0 and 1; None where the paper has no value."""
+    value = _rows("accuracy", "attention").get(attention, {}).get(task)
+    return float(value) / 100 if value else None
+
+
+def seconds_per_1000_steps(attention: str, task: str) -> float | None:
+    """Training time on the paper's machine; None where the paper has no value."""
+    value = _rows("time", "attention").get(attention, {}).get(f"{task}_min_per_1k_steps")
+    return float(value) * 60 if value else None
+
+
+def leading_flops(attention: str) -> str | None:
+    """Leading term of one head's FLOPs, such as ``4 n d p``; None where the paper has no value."""
+    row = _rows("flops", "model").get(title(attention))
+    return row["leading_flops"] if row else None
+
+
+def fitting_batch(attention: str, task: str) -> int | None:
+    """The batch that fitted on the paper's GPU; None where the paper has no value."""
+    value = _rows("time", "attention").get(attention, {}).get(f"{task}_batch")
+    return int(value) if value else None

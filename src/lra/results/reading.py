@@ -1,0 +1,114 @@
+"""Finished runs, read and checked: what is averaged or compared must belong together."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from lra.errors import LraError
+from lra.files import read_json
+
+NEEDED = (
+    "status", "reason", "task", "attention", "seed", "settings", "code", "data", "test_accuracy", "majority_accuracy",
+    "test_rows",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and its ``metrics.json``."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a result."""
+        return bool(self.metrics["status"] == "ok")
+
+    @property
+    def task(self) -> str:
+        return str(self.metrics["task"])
+
+    @property
+    def attention(self) -> str:
+        return str(self.metrics["attention"])
+
+    def predictions(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Label and prediction of each test example, (examples,) each.
+
+        Raises:
+            LraError: the file is damaged, or not that of the metrics beside it.
+        """
+        path = self.folder / "predictions.parquet"
+        try:
+            table = pq.read_table(path)
+            label, prediction = (table[name].to_numpy() for name in ("label", "prediction"))
+        except (OSError, KeyError, ValueError) as problem:
+            raise LraError(f"{path} cannot be read ({problem}); train this run again.") from problem
+        accuracy = float((label == prediction).mean()) if len(label) else 0.0
+        if len(label) != self.metrics["test_rows"] or abs(accuracy - self.metrics["test_accuracy"]) > 1e-9:
+            raise LraError(f"{path} does not belong to the metrics.json beside it; train this run again.")
+        return label, prediction
+
+    def history(self) -> list[dict[str, float]]:
+        """One row an evaluation on dev; the columns are those of ``lra.runs.HISTORY``.
+
+        Raises:
+            LraError: the file is missing or damaged.
+        """
+        path = self.folder / "history.csv"
+        try:
+            with path.open(encoding="utf-8", newline="") as stream:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        except (OSError, ValueError, TypeError) as problem:
+            raise LraError(f"{path} cannot be read ({problem}); train this run again.") from problem
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read the ``metrics.json`` at each path, the runs of a cell in the order of their seeds.
+
+    Raises:
+        LraError: a file is no run's, a run is given twice, or runs that are compared are not comparable: seeds of a
+            cell with other settings or code, or a task's runs on other data.
+    """
+    cells: dict[tuple[str, str], list[Run]] = {}
+    first_of_task: dict[str, Run] = {}
+    for path in paths:
+        run = Run(path.parent, _metrics(path))
+        cells.setdefault((run.task, run.attention), []).append(run)
+        first = first_of_task.setdefault(run.task, run)
+        if run.metrics["data"] != first.metrics["data"]:
+            raise LraError(f"{run.folder} and {first.folder} were trained on different data; train the older again.")
+    for cell in cells.values():
+        cell.sort(key=lambda run: run.metrics["seed"])
+        for before, run in itertools.pairwise(cell):
+            if run.metrics["seed"] == before.metrics["seed"]:
+                raise LraError(f"{before.folder} and {run.folder} are the same task, attention and seed; give one.")
+            if _identity(run) != _identity(before):
+                raise LraError(
+                    f"{before.folder} and {run.folder} have different settings or code, so that their mean means "
+                    "nothing; train the older again."
+                )
+    return [run for cell in cells.values() for run in cell]
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    metrics = read_json(path)
+    missing = [name for name in NEEDED if not isinstance(metrics, dict) or name not in metrics]
+    if missing:
+        raise LraError(f"{path} is not the metrics.json of a run (it has no {missing[0]!r}); train this run again.")
+    return dict(metrics)
+
+
+def _identity(run: Run) -> tuple[dict[str, Any], str]:
+    settings = {name: value for name, value in run.metrics["settings"].items() if name != "seed"}
+    return settings, run.metrics["code"]

@@ -1,0 +1,95 @@
+"""The report: one HTML page with findings, tables, figures and provenance that needs nothing but itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from lra.errors import LraError
+from lra.files import write_text
+from lra.results.captions import CAPTIONS
+from lra.results.findings import findings
+from lra.results.pages import page
+from lra.results.provenance import provenance
+from lra.results.published import task_title, title
+from lra.results.reading import read_runs
+from lra.results.rendering import NOTHING, sheet_for_page
+from lra.results.rows import BASELINE, Row, attentions, read_rows, tasks
+from lra.results.tables import TABLES
+
+
+def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], out: Path) -> None:
+    """Write the report.
+
+    Args:
+        table: what ``lra collect`` wrote.
+        metrics: ``metrics.json`` of every run, for the provenance.
+        figures: SVG files of the figures that are shown, in order.
+        out: the HTML file.
+
+    Raises:
+        LraError: a file is missing or damaged.
+    """
+    rows = read_rows(table)
+    measured = any(row.measure_status for row in rows)
+    text = page(
+        "report.html",
+        title=f"The Long Range Arena, {rows[0].scale} scale",
+        summary=_summary(rows),
+        baseline=title(BASELINE),
+        findings=findings(rows),
+        sheets=[sheet_for_page(build(rows)) for name, build in TABLES.items() if name == "accuracy" or measured],
+        figures=[(path.stem, CAPTIONS.get(path.stem, path.stem), inline_svg(path)) for path in figures],
+        cells=[_cell(row) for row in rows],
+        provenance=provenance(read_runs(metrics)),
+        titles={name: title(name) for name in attentions(rows)},
+        task_titles={name: task_title(name) for name in tasks(rows)},
+    )
+    write_text(out, text)
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    counts = {"attention": len(attentions(rows)), "task": len(tasks(rows)), "run": sum(row.seeds_run for row in rows)}
+    listed = ", ".join(f"{number} {noun}{'s' if number != 1 else ''}" for noun, number in counts.items())
+    return f"{listed}, of which {sum(row.seeds_ok for row in rows)} gave a result."
+
+
+def _cell(row: Row) -> dict[str, Any]:
+    """A row of the table of all cells: texts, or pairs of a text and the number it is sorted by."""
+
+    def number(value: float | None, form: str, factor: float = 1) -> tuple[str, object]:
+        return (NOTHING, "") if value is None else (f"{factor * value:{form}}".replace("-", "−"), value)
+
+    interval = NOTHING
+    if row.accuracy_low is not None and row.accuracy_high is not None:
+        interval = f"{100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}"
+    return {
+        "row": row,
+        "seeds": (f"{row.seeds_ok} of {row.seeds_run}", row.seeds_ok),
+        "accuracy": number(row.accuracy, ".2f", 100),
+        "interval": (interval, "" if row.accuracy_low is None else row.accuracy_low),
+        "difference": number(row.difference, "+z.2f", 100),
+        "p": number(row.adjusted_p, ".2g"),
+        "steps": number(row.steps, ".0f"),
+    }
+
+
+def inline_svg(path: Path) -> Markup:
+    """An SVG file to put into a page: without its prolog and size, and with identifiers that no other figure uses.
+
+    Raises:
+        LraError: it is missing or no SVG.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        text = text[text.index("<svg") :]
+    except (OSError, ValueError):
+        raise LraError(f"{path} is not there or is no SVG; make it with `lra plots {path.stem}`.") from None
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", text)
+    head, rest = text.removeprefix("<svg").split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return Markup(f'<svg role="img" aria-label="{path.stem.replace("_", " ")}"{head}>{rest}')

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from lra.attention.registry import METHODS
+from lra.results.plots.style import STYLES, legend, look, panels, save, styles
+
+
+def identity(style):
+    return style.marker, style.dashes, style.hollow
+
+
+def test_every_method_has_a_style_of_its_own_even_in_grey():
+    assert list(STYLES) == list(METHODS)
+    assert len({identity(style) for style in STYLES.values()}) == len(STYLES)
+
+
+def test_a_method_looks_the_same_whatever_is_beside_it():
+    assert styles(["vmean"])["vmean"] == styles(METHODS)["vmean"] == styles(["mine", "vmean"])["vmean"]
+
+
+def test_methods_that_the_paper_lacks_get_styles_in_the_order_of_their_names():
+    names = [f"mine{i}" for i in range(8)]
+    chosen = styles([*METHODS, *reversed(names)])
+    assert list(chosen) == [*METHODS, *reversed(names)]
+    assert chosen["mine0"] == styles(names)["mine0"]
+    assert len({identity(style) for style in chosen.values()}) == len(METHODS) + 8
+    assert len(styles(f"m{i}" for i in range(20))) == 20
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_panels_leave_room_for_the_legend(number):
+    tasks = [f"task{i}" for i in range(number)]
+    with look():
+        figure, axes, place = panels(tasks)
+        assert list(axes) == tasks
+        assert place not in axes.values()
+        for axis in axes.values():
+            axis.plot([1, 2], [1, 2])
+            axis.set_xlabel("x")
+        legend(place, styles(METHODS))
+        figure.draw_without_rendering()
+    text = place.get_legend().get_window_extent()
+    box = figure.bbox
+    assert box.x0 <= text.x0 and text.x1 <= box.x1 and box.y0 <= text.y0 and text.y1 <= box.y1
+    assert not any(text.overlaps(axis.get_tightbbox()) for axis in axes.values())
+
+
+def test_the_same_figure_gives_the_same_files(tmp_path):
+    digests = []
+    for name in ("a", "b"):
+        with look():
+            figure, axes, place = panels(["text"])
+            axes["text"].plot([1, 2, 3], [3, 1, 2], **STYLES["skeinformer"].line())
+            legend(place, styles(["skeinformer"]))
+            save(figure, tmp_path / name / "figure")
+        digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / name).iterdir())])
+    assert len(digests[0]) == 2
+    assert digests[0] == digests[1]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lra.results.findings import findings
+from lra.results.rows import Row, read_rows
+
+
+@pytest.fixture(scope="module")
+def found(table):
+    return {
+        finding.heading: " ".join(finding.sentences).replace("\u00a0", " ") for finding in findings(read_rows(table))
+    }
+
+
+def test_the_best_of_each_task(found):
+    text = found["Best on each task"]
+    assert "ListOps: Skeinformer with 55.00 % (95 % interval 53.76 % to 56.24 %), before Standard with 40.00 %" in text
+    assert "Text: Skeinformer with 61.00 %" in text
+
+
+def test_who_is_better_than_softmax(found):
+    text = found["Against Standard, beyond noise"]
+    assert "ListOps – better: Skeinformer (+15.00); worse: none; undecided: 1 of 2." in text
+    assert "Text – better: none; worse: none; undecided: 1 of 1." in text
+
+
+def test_who_beats_the_majority_class(found):
+    assert (
+        "ListOps: every attention with a result is better." in found["Against always answering the most frequent class"]
+    )
+
+
+def test_what_failed_and_why(found):
+    text = found["What failed"]
+    assert "Skeinformer on Text: 1 of 3 runs gave no result (seed 2 diverged: the training loss was not finite" in text
+    assert "V-Mean on Text: 3 of 3 runs gave no result" in text
+    assert "Standard on Text could not be measured: oom (out of memory)." in text
+
+
+def test_costs_and_published_values(found):
+    text = found["Time and memory"]
+    assert "ListOps: V-Mean is the fastest, at 0.12 of Standard's time, which 2 of 2 others undercut" in text
+    assert "V-Mean takes the least memory" in text
+    assert "Over 5 cells" in found["Against the published values"]
+    assert "(Skeinformer on ListOps)" in found["Against the published values"]
+
+
+def test_three_seeds_need_no_warning_and_fewer_do(table):
+    rows = read_rows(table)
+    assert "How far the seeds carry" not in {finding.heading for finding in findings(rows)}
+    for seeds, words in ((1, "how much another seed would change is not known"), (2, "too few to know")):
+        warning = findings([dataclasses.replace(row, seeds_run=seeds) for row in rows])[0]
+        assert warning.warning
+        assert words in warning.sentences[0]
+
+
+def test_an_arena_without_results_says_so():
+    rows = [Row("mini", "text", "softmax", "oom", "seed 1 oom: no memory", 0, 1)]
+    found = {finding.heading: finding.sentences for finding in findings(rows)}
+    assert found["Best on each task"] == ("Text: no run gave a result.",)
+    assert "nothing to compare" in found["Against Standard, beyond noise"][0]
+    assert "no claim about time or memory" in found["Time and memory"][0]
+    assert "Against the published values" not in found
+
+
+def against_majority(rows):
+    found = {finding.heading: finding.sentences for finding in findings(rows)}
+    return found["Against always answering the most frequent class"][0]
+
+
+def test_who_does_not_beat_the_majority_class_is_named():
+    rows = [
+        Row("mini", "text", name, "ok", "", 1, 1, accuracy=0.5, majority_accuracy=0.5, versus_majority=verdict)
+        for name, verdict in (("softmax", "better"), ("vmean", "undecided"), ("bigbird", "worse"))
+    ]
+    assert against_majority(rows) == "Text: 1 of 3 are better; not better beyond noise: V-Mean, BigBird."
+    rows = [dataclasses.replace(row, versus_majority="undecided") for row in rows]
+    assert against_majority(rows) == "Text: none of 3 attentions is better beyond noise."
+
+
+def test_different_machines_are_warned_of(table):
+    rows = read_rows(table)
+    rows[0] = dataclasses.replace(rows[0], measured_on="another processor, 1 thread")
+    text = next(finding.sentences for finding in findings(rows) if finding.heading == "Time and memory")
+    assert "times do not compare" in text[0]

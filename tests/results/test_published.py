@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from lra.attention.registry import METHODS
+from lra.results import published
+
+TASKS = ("text", "listops", "retrieval", "pathfinder", "image")
+
+
+def test_every_method_of_the_paper_has_its_values():
+    for attention in METHODS:
+        assert published.title(attention) != attention
+        for task in TASKS:
+            assert 0 < published.accuracy(attention, task) < 1
+            assert published.seconds_per_1000_steps(attention, task) > 0
+            assert published.fitting_batch(attention, task) > 0
+
+
+def test_averages_are_those_printed():
+    with (published.FOLDER / "accuracy.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            mean = sum(published.accuracy(row["attention"], task) for task in TASKS) / len(TASKS)
+            assert 100 * mean == pytest.approx(float(row["average"]), abs=0.011)
+
+
+def test_some_values_as_printed():
+    assert published.accuracy("skeinformer", "text") == pytest.approx(0.6247)
+    assert published.seconds_per_1000_steps("softmax", "listops") == pytest.approx(22.30 * 60)
+    assert published.leading_flops("skeinformer") == "4 n d p"
+    assert published.fitting_batch("skein_nonorm", "retrieval") == 4
+
+
+def test_what_the_paper_lacks_is_none():
+    assert published.title("mine") == "mine"
+    assert published.accuracy("mine", "text") is published.accuracy("softmax", "toy") is None
+    assert published.seconds_per_1000_steps("mine", "text") is published.fitting_batch("mine", "text") is None
+    assert published.leading_flops("reformer") is published.leading_flops("mine") is None

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from lra import benchmarking
+from lra.benchmarking import Pass, Row, benchmark, exact_attention, quartiles, write_csv
+from lra.cli import main
+from lra.results.plots import scaling
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
+    monkeypatch.setattr(benchmarking, "TOKENS", 256)
+    attentions = ["softmax", "softmax_nodropout", "vmean", "skeinformer", "nosuch"]
+    return {row.attention: row for row in benchmark(attentions, [128], features=16, repeats=3, threads=1)}
+
+
+def test_a_row_holds_measured_numbers(rows: dict[str, Row]) -> None:
+    for name in ("softmax", "softmax_nodropout", "vmean", "skeinformer"):
+        row = rows[name]
+        assert (row.length, row.batch, row.device, row.dtype, row.reason) == (128, 2, "cpu", "float32", "")
+        assert row.ms and row.sdpa_ms and row.ratio and row.low and row.high
+        assert row.low <= row.ratio <= row.high
+
+
+def test_memory_is_counted_to_the_byte(rows: dict[str, Row]) -> None:
+    """The same kernel takes the same memory; dropping weights needs whole attention matrices."""
+    exact = rows["softmax_nodropout"]
+    assert exact.peak_mib == exact.sdpa_peak_mib == rows["vmean"].sdpa_peak_mib
+    assert rows["softmax"].peak_mib and rows["softmax"].peak_mib * 2**20 > 2 * 2 * 128 * 128 * 4
+
+
+def test_a_method_that_cannot_run_has_a_reason(rows: dict[str, Row]) -> None:
+    row = rows["nosuch"]
+    assert "unknown attention 'nosuch'" in row.reason
+    assert row.ms is row.ratio is row.peak_mib is None
+
+
+def test_both_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+
+    def record(call: Pass, device: torch.device) -> float:
+        order.append("exact" if call.forward is exact_attention else "ours")
+        return {"ours": 6.0, "exact": 2.0}[order[-1]]
+
+    monkeypatch.setattr(benchmarking, "milliseconds", record)
+    (row,) = benchmark(["vmean"], [32], features=4, repeats=3, threads=1)
+    assert order == ["ours", "exact"] * 3
+    assert (row.ms, row.sdpa_ms, row.ratio, row.low, row.high) == (6, 2, 3, 3, 3)
+
+
+def test_ratios_are_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that slows down halfway changes both times of a pair, and no ratio."""
+    times = iter([4.0, 2.0, 8.0, 4.0, 40.0, 20.0])
+    monkeypatch.setattr(benchmarking, "milliseconds", lambda call, device: next(times))
+    (row,) = benchmark(["vmean"], [32], features=4, repeats=3, threads=1)
+    assert (row.ms, row.sdpa_ms) == (8, 4)
+    assert (row.low, row.ratio, row.high) == (2, 2, 2)
+
+
+def test_a_pass_leaves_no_gradients_and_pads() -> None:
+    linear = torch.nn.Linear(32, 32)
+    seen = []
+
+    def forward(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append(mask)
+        return linear(exact_attention(query, key, value, mask))
+
+    one = Pass(forward, 64, 2, CPU, torch.float32)
+    one.parameters = list(linear.parameters())
+    one()
+    assert all(tensor.grad is None for tensor in (*one.inputs, *linear.parameters()))
+    assert seen[0].sum(-1).tolist() == [64, 56]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"), [([3.0], (3, 3, 3)), ([1.0, 3.0], (1.5, 2, 2.5)), ([5.0, 1.0, 2.0, 4.0, 3.0], (2, 3, 4))]
+)
+def test_quartiles(values: list[float], wanted: tuple[float, ...]) -> None:
+    assert quartiles(values) == wanted
+
+
+def test_csv_and_plot(rows: dict[str, Row], tmp_path: Path) -> None:
+    write_csv(list(rows.values()), tmp_path / "bench.csv")
+    with (tmp_path / "bench.csv").open() as stream:
+        read = {row["attention"]: row for row in csv.DictReader(stream)}
+    assert float(read["vmean"]["ratio"]) == rows["vmean"].ratio
+    assert read["nosuch"]["ratio"] == ""
+    assert main(["plot-bench", str(tmp_path / "bench.csv"), "--out", str(tmp_path / "bench")]) == 0
+    assert (tmp_path / "bench.png").stat().st_size > 10_000
+    assert "Skeinformer" in (tmp_path / "bench.svg").read_text()
+
+
+def test_nothing_to_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv([Row("vmean", 8, 1, "cpu", "float32", reason="it broke")], tmp_path / "bench.csv")
+    assert main(["plot-bench", str(tmp_path / "bench.csv"), "--out", str(tmp_path / "bench")]) == 1
+    assert "has no numbers, only failures" in capsys.readouterr().err
+
+
+def test_exponent() -> None:
+    lengths = [512, 1024, 4096]
+    assert scaling.exponent(lengths, [3 * n**1.5 for n in lengths]) == pytest.approx(1.5)
+    assert scaling.exponent([512, 512], [1, 2]) is None
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "attention.csv"
+    options = ["--lengths", "64", "--repeats", "1", "--features", "8", "--threads", "1", "--out", str(out)]
+    assert main(["bench", "--attentions", "vmean", "perfromer", *options]) == 0
+    assert "performer" in capsys.readouterr().out
+    with out.open() as stream:
+        read = list(csv.DictReader(stream))
+    assert [row["attention"] for row in read] == ["vmean", "performer"]
+    assert all(math.isfinite(float(row["peak_mib"])) for row in read)
+    assert main(["bench", "--attentions", "skeinformr", *options]) == 1
+    assert "Did you mean 'skeinformer'?" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+# Cost and approximation: time and memory alone on the machine, and the error of each approximation.
+
+
+include: "measure_targets.smk"
+
+
+for attention in ARENA.attentions:
+    for task in ARENA.tasks:
+
+        rule:
+            name:
+                f"measure_{attention}_{task}"
+            output:
+                get_measure(attention, task),
+            log:
+                f"logs/measure/{task}/{attention}.log",
+            benchmark:
+                f"logs/benchmarks/measure/{task}/{attention}.tsv"
+            conda:
+                "../../envs/train.yaml"
+            threads: get_all_cores
+            resources:
+                mem_mb=16000,
+                runtime=30,
+            params:
+                attention=attention,
+                task=task,
+                settings=json.dumps(measure_settings(ARENA, attention)),
+                code=fingerprint("lra.measuring", get_module(attention)),
+            shell:
+                "python -m lra measure --attention {params.attention} --task {params.task} --settings {params.settings:q} "
+                "--code {params.code} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure:
+    input:
+        get_measures(),
+    localrule: True
+
+
+for attention in get_approximating():
+
+    rule:
+        name:
+            f"approximate_{attention}"
+        input:
+            run=get_exact_run(),
+            manifest=get_manifest(TEXTS),
+        output:
+            f"{APPROXIMATION}/{attention}.csv",
+        log:
+            f"logs/{ARENA.scale}/approximate/{attention}.log",
+        benchmark:
+            f"logs/benchmarks/{ARENA.scale}/approximate/{attention}.tsv"
+        conda:
+            "../../envs/train.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=ARENA.settings["runtime"],
+        params:
+            attention=attention,
+            run=lambda wildcards, input: (f"--run {Path(input.run[0]).parent}" if input.run else ""),
+            settings=json.dumps(approximate_settings(ARENA, attention)),
+            code=fingerprint(
+                "lra.approximating",
+                get_module(attention),
+                resolve(EXACT).path.partition(":")[0],
+            ),
+        shell:
+            "python -m lra approximate --attention {params.attention} --settings {params.settings:q} {params.run} "
+            "--data $(dirname {input.manifest}) --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule approximate:
+    input:
+        get_approximations(),
+    localrule: True
+
+
+if get_approximating():
+
+    rule plot_approximation:
+        input:
+            get_approximations(),
+        output:
+            get_approximation_plots(),
+        log:
+            "logs/plot_approximation.log",
+        benchmark:
+            "logs/benchmarks/plot_approximation.tsv"
+        conda:
+            "../../envs/report.yaml"
+        threads: 1
+        resources:
+            mem_mb=500,
+            runtime=10,
+        params:
+            code=fingerprint("lra.results.plots.approximation"),
+        shell:
+            "python -m lra plot-approximation {input} --out results/plots/approximation 2> {log}"
+
+
+rule bench:
+    output:
+        "results/benchmarks/attention.csv",
+    log:
+        "logs/bench.log",
+    benchmark:
+        "logs/benchmarks/bench.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: get_all_cores
+    resources:
+        mem_mb=16000,
+        runtime=120,
+    params:
+        code=fingerprint(
+            "lra.benchmarking",
+            *sorted({method.path.partition(":")[0] for method in METHODS.values()}),
+        ),
+    shell:
+        "python -m lra bench --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule plot_bench:
+    input:
+        "results/benchmarks/attention.csv",
+    output:
+        expand("results/plots/bench.{kind}", kind=["png", "svg"]),
+    log:
+        "logs/plot_bench.log",
+    benchmark:
+        "logs/benchmarks/plot_bench.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        code=fingerprint("lra.results.plots.scaling"),
+    shell:
+        "python -m lra plot-bench {input} --out results/plots/bench 2> {log}"

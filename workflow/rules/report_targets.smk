@@ -1,0 +1,34 @@
+# What is made from finished runs: functions of report.smk.
+
+from lra.files import sha256
+
+TABLES = {kind: f"results/tables/{kind}" for kind in ("accuracy", "time", "memory", "flops")}
+FORMATS = ("csv", "md", "tex", "html")
+FIGURES = ("accuracy_time", "loss_seconds", "loss_steps")
+
+
+def get_tables():
+    """Every table in every format."""
+    return [f"{path}.{ending}" for path in TABLES.values() for ending in FORMATS]
+
+
+def get_figures(ending):
+    """Every figure in one format."""
+    return [f"results/plots/{figure}.{ending}" for figure in FIGURES]
+
+
+def get_results():
+    """Everything that is made from finished runs."""
+    return [
+        "results/table.csv",
+        get_tables(),
+        get_figures("png"),
+        get_figures("svg"),
+        "results/report.html",
+    ]
+
+
+def get_checksums(folder):
+    """Checksums of the files in a folder of lra.results that its code reads."""
+    files = sorted((CHECKOUT / "src/lra/results" / folder).iterdir())
+    return [sha256(file) for file in files]
