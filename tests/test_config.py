@@ -43,8 +43,8 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "a task": (lambda c: c["tasks"].append("listop"), r"tasks.5: 'listop' is not one of .* Did you mean 'listops'\?"),
     "a task twice": (lambda c: c["tasks"].append("text"), "tasks: an entry is listed twice"),
     "no task": (lambda c: c.update(tasks=[]), "tasks: nothing is listed"),
-    "an attention": (lambda c: c["attentions"].update(skinformer=None), r"unknown attention 'skinformer'. Did you mean"),
-    "an attention's key": (lambda c: c["attentions"].update(vmean={"option": {}}), r"attentions.vmean: unknown key 'op"),
+    "an attention": (lambda c: c["attentions"].update(skinformer=None), r"unknown attention 'skinformer'. Did you"),
+    "an attention's key": (lambda c: c["attentions"].update(vmean={"option": {}}), r"vmean: unknown key 'option'"),
     "a negative seed": (lambda c: c.update(seeds=[-1]), "seeds.0: -1 is less than 0, the least allowed"),
     "a seed that is a text": (lambda c: c.update(seeds=["1"]), "seeds.0: '1' is not a whole number"),
     "a missing key": (lambda c: c.pop("scale"), "the file: 'scale' is missing"),
@@ -77,8 +77,8 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
         "text.train.warmup: 5000 must be less than steps",
     ),
-    "a list for a block": (lambda c: c.update(attentions=["softmax"]), r"attentions: \['softmax'\] is not a block of set"),
-    "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings under scales"),
+    "a list for a block": (lambda c: c.update(attentions=["softmax"]), r"attentions: \['softmax'\] is not a block"),
+    "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings"),
 }
 
 

@@ -86,7 +86,7 @@ def test_methods_are_independent_of_each_other() -> None:
 def test_a_module_that_is_not_there() -> None:
     with pytest.raises(LraError, match=r"no Python module 'nowhere.py'"):
         fingerprint("nowhere.py")
-    with pytest.raises(LraError, match="no Python module 'no.such.module'"):
+    with pytest.raises(LraError, match=r"no Python module 'no.such.module'"):
         fingerprint("no.such.module")
 
 

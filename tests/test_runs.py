@@ -84,9 +84,8 @@ def test_a_failure_is_a_row(
     method.write_text(METHOD)
     experiment = toy_experiment()
     attention = type(experiment.attention)("odd", 8, {"how": how}, f"{method}:Odd")
-    metrics = execute(
-        Experiment(**vars(experiment) | {"attention": attention}), toy_shards.folder, tmp_path / "run", code="", threads=1
-    )
+    experiment = Experiment(**vars(experiment) | {"attention": attention})
+    metrics = execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
     assert (metrics["status"], metrics["reason"], metrics["test_accuracy"]) == (status, reason, None)
     assert {"steps", "parameters", "majority_accuracy", "dev_accuracy"} <= set(metrics)
     assert len(pq.read_table(tmp_path / "run" / "predictions.parquet")) == 0
@@ -111,14 +110,12 @@ def test_scoring_with_other_data_is_refused(toy_experiment: Make, toy_shards: Sh
     execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     manifest = toy_shards.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"provenance": {}', '"provenance": {"other": 1}'))
-    with pytest.raises(LraError, match="is not the data that .* was trained on"):
+    with pytest.raises(LraError, match=r"is not the data that .* was trained on"):
         score_run(tmp_path / "run", toy_shards.folder, "test")
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT", "SIGKILL"])
-def test_a_stopped_process_goes_on(
-    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, signal_name: str
-) -> None:
+def test_a_stopped_process_goes_on(toy_experiment: Make, toy_shards: Shards, tmp_path: Path, signal_name: str) -> None:
     """The command itself, stopped by a signal in the middle and run again, gives an undisturbed run's numbers."""
     import signal
 

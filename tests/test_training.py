@@ -15,7 +15,7 @@ from lra.checkpoint import Checkpoints
 from lra.data.batches import Batch
 from lra.data.shards import Shards
 from lra.experiment import Experiment
-from lra.training import Failed, Interrupted, Progress, Score, Trainer, one_cycle
+from lra.training import Failed, Interrupted, Progress, Score, Trainer
 
 Make = Callable[..., Experiment]
 CPU = torch.device("cpu")
@@ -257,23 +257,7 @@ def test_mixed_precision_trains(toy_experiment: Make, toy_shards: Shards, tmp_pa
 def test_padding_to_the_batch_changes_nothing_in_evaluation(
     toy_experiment: Make, toy_shards: Shards, tmp_path: Path
 ) -> None:
-    losses = [trainer(toy_experiment(pad=pad), toy_shards, tmp_path).evaluate("dev").loss for pad in ("length", "batch")]
+    losses = [
+        trainer(toy_experiment(pad=pad), toy_shards, tmp_path).evaluate("dev").loss for pad in ("length", "batch")
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
-
-
-@pytest.mark.parametrize(("warmup", "steps"), [(2, 10), (20, 300), (99, 100)])
-def test_the_schedule_is_torchs_one_cycle(warmup: int, steps: int) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    reference = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1.0, total_steps=steps, pct_start=warmup / steps, anneal_strategy="linear", cycle_momentum=False
-    )
-    for step in range(steps):
-        assert one_cycle(step, warmup, steps) == pytest.approx(reference.get_last_lr()[0], rel=1e-6, abs=1e-9)
-        optimizer.step()
-        if step < steps - 1:
-            reference.step()
-
-
-def test_no_warmup_starts_at_the_peak() -> None:
-    assert one_cycle(0, 0, 5) == one_cycle(0, 1, 5) == 1.0
-    assert one_cycle(0, 0, 1) == 1.0

@@ -8,7 +8,6 @@ A run can be stopped at any moment and goes on from its last checkpoint with the
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import signal
 import time
@@ -27,12 +26,11 @@ from lra.data.batches import Batch, Batches
 from lra.data.shards import Shards
 from lra.experiment import Experiment
 from lra.model import build_model, padded_length
+from lra.optimizing import autocast, is_out_of_memory, make_optimizer, random_state, restore_random_state
 from lra.tasks.contract import Split
 
 CPU_TOKENS = 1 << 16
 """Tokens that pass through the model at once on a CPU, where running out of memory cannot be caught."""
-
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Interrupted(Exception):
@@ -106,17 +104,7 @@ class Trainer:
         self.last_step = min(self.settings.steps, max_steps or self.settings.steps)
         self.model = build_model(experiment, shards.task).to(device)
         self.forward = torch.compile(self.model) if self.settings.compile else self.model
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.999),
-            eps=1e-6,
-            weight_decay=0.0,
-            fused=True,
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, functools.partial(one_cycle, warmup=self.settings.warmup, steps=self.settings.steps)
-        )
+        self.optimizer, self.schedule = make_optimizer(self.model.parameters(), self.settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
         self.progress = Progress(micro_batch=self.settings.micro_batch or self._micro_batch())
         self.best_weights: dict[str, Tensor] = {}
@@ -209,7 +197,7 @@ class Trainer:
         for piece in batch.split(self.progress.micro_batch):
             if self.stop:
                 raise Interrupted
-            with self.autocast():
+            with autocast(self.settings, self.device):
                 loss = cross_entropy(self.forward(piece.tokens, piece.mask), piece.label, reduction="sum") / len(batch)
             self.scaler.scale(loss).backward()
             total += loss.detach()
@@ -223,11 +211,6 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         print(f"out of memory: micro-batch is now {self.progress.micro_batch}", flush=True)
-
-    def autocast(self) -> torch.autocast:
-        """Mixed precision where the settings ask for it."""
-        dtype = PRECISIONS.get(self.settings.precision)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
     def _evaluate_dev(self) -> None:
         progress = self.progress
@@ -271,7 +254,7 @@ class Trainer:
             if self.stop:
                 raise Interrupted
             moved = batch.to(self.device)
-            with self.autocast():
+            with autocast(self.settings, self.device):
                 logits = self.forward(moved.tokens, moved.mask).float()
             losses.append(cross_entropy(logits, moved.label, reduction="sum"))
             predictions.append(logits.argmax(-1))
@@ -325,32 +308,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def one_cycle(step: int, warmup: int, steps: int) -> float:
-    """Share of the peak learning rate at a step, counted from 0: linear from 1/25 to 1 in ``warmup`` steps, then to 4e-6.
-
-    The numbers of torch's OneCycleLR with linear annealing, which has no answer for a warm-up of a step or none.
-    """
-    start, end, peak = 1 / 25, 1 / 25e4, max(warmup - 1, 0)
-    if step < peak:
-        return start + (1 - start) * step / peak
-    return 1 + (end - 1) * min((step - peak) / max(steps - 1 - peak, 1), 1)
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Torch's global random states; data order needs none, it follows from seed and step."""
-    states = {"cpu": torch.get_rng_state()}
-    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def restore_random_state(states: dict[str, Tensor], device: torch.device) -> None:
-    """Undo: the inverse of :func:`random_state`."""
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def is_out_of_memory(problem: RuntimeError) -> bool:
-    """Whether an accelerator or the CPU allocator ran out of memory."""
-    return isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)

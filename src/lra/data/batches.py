@@ -22,7 +22,7 @@ POOL_ROWS = 16384
 
 @dataclass(frozen=True)
 class Batch:
-    """A (batch, length) tensor a tower of ``tokens``, int32, and ``mask``, bool with True = real; ``label`` (batch,)."""
+    """``tokens``, int32, and ``mask``, bool, True = real: a (batch, length) tensor a tower; ``label`` (batch,)."""
 
     tokens: tuple[Tensor, ...]
     mask: tuple[Tensor, ...]
@@ -132,7 +132,9 @@ class Batches:
             yield self._pad(rest)
 
     def _pad(self, table: pa.Table) -> Batch:
-        tokens, masks = zip(*(pad(table[name].combine_chunks(), self.length, trim=self.trim) for name in self.towers), strict=True)
+        tokens, masks = zip(
+            *(pad(table[name].combine_chunks(), self.length, trim=self.trim) for name in self.towers), strict=True
+        )
         label = torch.from_numpy(table["label"].to_numpy().astype(np.int64))
         return Batch(tokens, masks, label)
 
