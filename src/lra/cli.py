@@ -11,12 +11,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lra import costs, hands_on
 from lra.config import Arena, load
-from lra.errors import LraError, nearest
+from lra.console import guarded, named
+from lra.errors import LraError
 from lra.experiment import Experiment
 from lra.mapping import from_mapping
 from lra.results import commands as results
@@ -33,23 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda: options.run(options))
 
 
-def guarded(work: Callable[[], int | None]) -> int:
-    """Do the work of a command; returns its exit code, after one sentence about what went wrong, if something did."""
-    try:
-        return work() or 0
-    except LraError as error:
-        print(f"Error: {error}", file=sys.stderr)
-    except (OSError, MemoryError) as error:
-        print(f"Error: {error or 'out of memory'}; correct that and run the same command again.", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    return 1
-
-
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    from lra import costs  # which in turn uses what is here
-
     top = argparse.ArgumentParser(prog="lra", description="The Long Range Arena you can rerun, one step at a time.")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -98,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
 
     resolved = costs.add_commands(commands)
+    hands_on.add_commands(commands)
     results.add_commands(commands)
 
     for command in (download, prepare, train, *resolved):
@@ -202,12 +190,6 @@ def _attention_name(name: str, arena: Arena) -> str:
     name = ALIASES.get(name, name)
     named(name, arena.attentions, "attention")
     return name
-
-
-def named(name: str, known: Any, kind: str) -> Any:
-    if name not in known:
-        raise LraError(f"unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
-    return known[name]
 
 
 def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:

@@ -14,9 +14,10 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
-from lra.attention.registry import ALIASES, names, resolve
+from lra.attention.registry import ALIASES, Method, names, resolve
 from lra.errors import LraError, nearest
 from lra.experiment import SHARD_ROWS, AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.fingerprint import classes
 from lra.mapping import from_mapping
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
@@ -92,11 +93,15 @@ def load(path: Path) -> Arena:
         raise LraError(f"{path} is not there; run this in the project's folder or give --config.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise LraError(f"{path} cannot be read: {' '.join(str(problem).split())}.") from None
-    return arena(config)
+    return arena(config, path.parent)
 
 
-def arena(config: Any) -> Arena:
+def arena(config: Any, folder: Path = Path()) -> Arena:
     """Check a configuration as YAML or Snakemake gives it, and resolve it.
+
+    Args:
+        config: the content of config.yaml.
+        folder: what paths of attentions of your own are relative to.
 
     Raises:
         LraError: one sentence that names the key, the value and what is allowed.
@@ -110,7 +115,7 @@ def arena(config: Any) -> Arena:
         if task not in settings["tasks"]:
             raise LraError(f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.")
     attentions = {
-        ALIASES.get(name, name): _attention(name, given or {}, settings["features"])
+        ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
         for name, given in config["attentions"].items()
     }
     chosen = Arena(
@@ -133,17 +138,38 @@ def arena(config: Any) -> Arena:
     return chosen
 
 
-def _attention(name: str, given: Mapping[str, Any], features: int) -> AttentionSettings:
+def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path) -> AttentionSettings:
     name = ALIASES.get(name, name)
-    try:
-        method = resolve(given.get("module") or name)
-    except ValueError:
-        raise LraError(
-            f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
-            f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
-        ) from None
+    module = given.get("module")
+    if module is not None:
+        method = Method(_own_class(name, module, folder))
+    else:
+        try:
+            method = resolve(name)
+        except ValueError:
+            raise LraError(
+                f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
+                f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
+            ) from None
     options = {**method.options, **given.get("options", {})}
     return AttentionSettings(name, given.get("features", features), options, method.path)
+
+
+def _own_class(name: str, module: str, folder: Path) -> str:
+    """Where a class of the user's own is, once it is known to be there."""
+    where = f"config.yaml: attentions.{name}.module"
+    if name in names():
+        raise LraError(f"{where}: {name!r} already names a method of the registry; call your own something else.")
+    file, _, class_name = module.partition(":")
+    if file.endswith(".py"):
+        file = str(folder / Path(file).expanduser())
+    try:
+        known = classes(file)
+    except LraError as problem:
+        raise LraError(f"{where}: {problem}") from None
+    if class_name not in known:
+        raise LraError(f"{where}: {file} defines no class {class_name!r}.{nearest(class_name, known)}")
+    return f"{file}:{class_name}"
 
 
 def _check_source(chosen: Arena, task: str) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lra import cli
 from lra.attention.registry import ALIASES, names
 from lra.config import Arena, load
+from lra.console import guarded, named
 from lra.fingerprint import fingerprint
 from lra.mapping import as_mapping, from_mapping
 
@@ -70,7 +70,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
     attentions = [ALIASES.get(name, name) for name in options.attentions]
     for name in attentions:
-        cli.named(name, dict.fromkeys(names()), "attention")
+        named(name, dict.fromkeys(names()), "attention")
     rows = []
     for row in benchmark(
         attentions, options.lengths, features=options.features, repeats=options.repeats, threads=options.threads
@@ -105,7 +105,7 @@ def run_measure(options: argparse.Namespace) -> int:
     def measured(status: str = "", reason: str = "") -> None:
         from lra.measuring import TASKS, Settings, measure, write
 
-        cli.named(task, TASKS, "task")
+        named(task, TASKS, "task")
         resolved = from_mapping(Settings, settings, "--settings")
         if status:
             row = write(task, resolved, out, status, reason, code, options.threads, {})
@@ -124,7 +124,7 @@ def run_measure(options: argparse.Namespace) -> int:
 def in_child(work: Callable[[], None]) -> int:
     """Call in a process of its own; returns its exit code, or minus the signal that ended it."""
     # Forked, not spawned: the parent holds nothing but the command line, and so does the child whose memory is read.
-    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(cli.guarded(work)), daemon=True)
+    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(guarded(work)), daemon=True)
     child.start()
     child.join()
     assert child.exitcode is not None
@@ -162,7 +162,7 @@ def run_approximate(options: argparse.Namespace) -> None:
 
 def _found(config: Path, attention: str) -> tuple[Arena, str]:
     arena = load(config)
-    cli.named(attention, arena.attentions, "attention")
+    named(attention, arena.attentions, "attention")
     return arena, attention
 
 

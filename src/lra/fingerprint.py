@@ -51,6 +51,17 @@ def source_of(module: str) -> Path:
     return path
 
 
+def classes(module: str) -> set[str]:
+    """Names of the classes that a module or file defines or imports, found without running it.
+
+    Raises:
+        LraError: there is no such module, or it is not valid Python.
+    """
+    nodes = list(ast.walk(_tree(source_of(module))))
+    imported = {a.asname or a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names}
+    return imported | {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+
+
 def _package_file(module: str) -> Path | None:
     place = PACKAGE.joinpath(*module.split(".")[1:])
     return next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
@@ -95,6 +106,8 @@ def _tree(path: Path) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as problem:
         raise LraError(f"{path}, line {problem.lineno}: {problem.msg}.") from None
+    except ValueError as problem:
+        raise LraError(f"{path} is not a Python file: {problem}.") from None
 
 
 @functools.cache

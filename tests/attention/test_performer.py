@@ -41,7 +41,7 @@ def test_equals_recorded(case: str) -> None:
     golden.assert_equal(attention, record, record.draws)
 
 
-@pytest.mark.parametrize("scale", [1.0, 8.0], ids=["", "large"])
+@pytest.mark.parametrize("scale", [1.0, 8.0], ids=["usual", "large"])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 257])
 def test_equals_reference(length: int, scale: float) -> None:
     """At scale 8 the logits reach +-200, the features 10^90."""

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import toy_examples
 
+from conftest import toy_examples
 from lra.data.shards import MANIFEST, Shards, read_shards, verify, write_shards
 from lra.errors import LraError
 from lra.experiment import SHARD_ROWS, Rows

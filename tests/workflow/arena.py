@@ -85,7 +85,7 @@ class Checkout:
         # The jobs' `python` must be the one that runs the tests.
         return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
-    def snakemake(self, *arguments: str, code: int = 0) -> str:
+    def snakemake(self, *arguments: str, code: int = 0, timeout: float = 300) -> str:
         """Run Snakemake; returns all that it printed."""
         done = subprocess.run(
             self.command(*arguments),
@@ -94,7 +94,7 @@ class Checkout:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=300,
+            timeout=timeout,
         )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{self.logs()}"
         return done.stdout

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from workflow.arena import Checkout, configuration
 
 pytestmark = pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+
 from workflow.arena import Checkout, configuration
 
 pytestmark = pytest.mark.slow

@@ -66,9 +66,9 @@ def orthogonal_gaussian(
 def favor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: Tensor) -> Tensor:
     """FAVOR+ as two softmaxes: every feature averages the values, every query averages the features.
 
-    exp(-|x|^2 / 2) cancels in the quotient. So does any factor exp(c_f) moved from the keys' feature f to the queries':
-    with c_f the feature's peak over the sequence's keys, and the queries' features passed through a softmax, neither
-    factor overflows and no denominator is below 1, however large the logits.
+    A query's exp(-|x|^2 / 2) cancels in the quotient. So does a factor exp(c_f) moved from the keys' feature f to the
+    queries': with c_f the feature's peak over the sequence's keys, and a softmax over the queries' features, nothing
+    overflows and no denominator is below 1, however large the logits.
     """
     head_dim, scale = query.shape[-1], query.shape[-1] ** -0.25
     one = query.new_ones(*query.shape[:2], 1, 1)
@@ -77,7 +77,7 @@ def favor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: T
     bias = (key.square().sum(-1, keepdim=True) / -2).masked_fill(padded, -1e30)
     logits = with_column(projection, one) @ with_column(key, bias).mT  # (batch, heads, features, length)
     peak = logits.detach().amax(-1, keepdim=True)
-    sums = (logits - peak).exp_() @ with_column(value.masked_fill(padded, 0), one)
+    sums = logits.sub_(peak).exp_() @ with_column(value.masked_fill(padded, 0), one)
     total = sums[..., head_dim : head_dim + 1]  # (batch, heads, features, 1)
     features = with_column(projection, peak + total.log())
     output = scaled_dot_product_attention(with_column(query * scale, one), features, sums / total, scale=1.0)

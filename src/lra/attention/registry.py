@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ ALIASES = {
 
 def names() -> list[str]:
     """All methods by name, in the order of the paper's table, then those of installed packages."""
-    return list(METHODS) + sorted(plugin.name for plugin in entry_points(group="lra.attention"))
+    return list(METHODS) + sorted({plugin.name for plugin in entry_points(group="lra.attention")} - set(METHODS))
 
 
 def resolve(name: str) -> Method:
@@ -78,22 +80,31 @@ def load(path: str) -> type[Attention]:
     """The class at ``package.module:Class`` or ``path/to/file.py:Class``.
 
     Raises:
-        ValueError: the path leads to no class.
+        ValueError: the path leads to no attention, or its module cannot be imported.
     """
+    from lra.attention.contract import Attention  # needs torch, which the table of methods does not
+
     where, _, class_name = path.partition(":")
     try:
-        if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(where)
-    except (FileNotFoundError, ModuleNotFoundError) as missing:
-        raise ValueError(f"attention {path!r}: {missing}") from missing
-    if not isinstance(found := getattr(module, class_name, None), type):
-        raise ValueError(f"attention {path!r}: {where} defines no class {class_name!r}")
+        module = _run_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except Exception as problem:  # whatever the module does when it is imported
+        raise ValueError(f"{where} cannot be imported: {type(problem).__name__}: {problem}") from problem
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise ValueError(f"{where} defines no class {class_name!r}")
+    if not issubclass(found, Attention):
+        raise ValueError(f"{class_name} of {where} is no subclass of lra.attention.Attention")
     return found
+
+
+def _run_file(file: Path) -> ModuleType:
+    """Import a file that belongs to no package, under a name that hides no other module."""
+    spec = importlib.util.spec_from_file_location(f"attention_in_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def build(name: str, *, heads: int, head_dim: int, max_length: int, features: int = 256, **options: Any) -> Attention:

@@ -86,9 +86,7 @@ def verify(shards: Shards) -> None:
     for split in shards.splits.values():
         for file in split["files"]:
             if sha256(path := shards.folder / file["name"]) != file["sha256"]:
-                raise LraError(
-                    f"{path} is not what was written: its checksum differs; delete it and prepare it anew."
-                )
+                raise LraError(f"{path} is not what was written: its checksum differs; delete it and prepare it anew.")
 
 
 def write_shards(
