@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from lra.errors import LraError
 from lra.tasks.contract import list_array
 
 VOCABULARY = 257
@@ -18,3 +20,15 @@ def byte_tokens(texts: Iterable[bytes], max_length: int) -> pa.ListArray:
     tokens = np.frombuffer(b"".join(cut), dtype=np.uint8).astype(np.uint16)
     tokens += 1
     return list_array(tokens, np.fromiter(map(len, cut), dtype=np.int64, count=len(cut)))
+
+
+def encode_bytes(text: str | bytes, max_length: int) -> npt.NDArray[np.uint16]:
+    """Token ids (length,) of one text, which is UTF-8 where it is a str.
+
+    Raises:
+        LraError: the text is empty, or no text.
+    """
+    if not isinstance(text, str | bytes) or not text:
+        raise LraError(f"expected a text of at least one byte, not {text!r}.")
+    data = text.encode() if isinstance(text, str) else text
+    return np.frombuffer(data[:max_length], dtype=np.uint8).astype(np.uint16) + np.uint16(1)

@@ -96,6 +96,18 @@ def parse(expression: str, brackets: bool = True) -> list[int]:
 _IDS = {token: i for i, token in enumerate(TOKENS) if i}
 
 
+def encode(settings: Settings, expression: str) -> npt.NDArray[np.uint8]:
+    """Token ids (length,) of an expression such as ``[MAX 2 9 [MIN 4 7 ] 0 ]``.
+
+    Raises:
+        LraError: a word is no token, or the expression is empty or too long.
+    """
+    tokens, longest = parse(expression, settings.brackets), describe(settings).max_length
+    if not 1 <= len(tokens) <= longest:
+        raise LraError(f"the expression has {len(tokens)} tokens, not 1 to {longest}.")
+    return np.array(tokens, np.uint8)
+
+
 def _generated(settings: Settings) -> Examples:
     """Every split reads the same stream of distinct trees from its start; the short splits come first in it."""
     rows = required_rows("listops", settings.source, settings.rows)

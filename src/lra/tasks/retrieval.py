@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lra.errors import LraError
 from lra.experiment import Rows
-from lra.tasks.byte_tokens import VOCABULARY, byte_tokens
+from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
 from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
 from lra.tasks.snippets import read_snippets
 from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
@@ -55,6 +55,11 @@ class Settings:
 def describe(settings: Settings) -> Task:
     """The task; label 1 is "cites" or "same kind"."""
     return Task("retrieval", classes=2, vocabulary=VOCABULARY, max_length=settings.max_length, towers=2)
+
+
+def encode(settings: Settings, text: str | bytes) -> npt.NDArray[np.uint16]:
+    """Token ids (length,) of one of the two texts, cut to ``max_length`` bytes."""
+    return encode_bytes(text, settings.max_length)
 
 
 def examples(settings: Settings, source: Path | None, workers: int) -> Examples:

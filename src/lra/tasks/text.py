@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
 from lra.experiment import Rows
-from lra.tasks.byte_tokens import VOCABULARY, byte_tokens
+from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
 from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
 from lra.tasks.snippets import KINDS, read_snippets
 from lra.tasks.sources import check_source, required_rows
@@ -62,6 +63,11 @@ def describe(settings: Settings) -> Task:
     """The task; labels are positions in ``KINDS``, or 0 for a negative and 1 for a positive review."""
     classes = len(KINDS) if settings.source == "vader" else 2
     return Task("text", classes=classes, vocabulary=VOCABULARY, max_length=settings.max_length)
+
+
+def encode(settings: Settings, text: str | bytes) -> npt.NDArray[np.uint16]:
+    """Token ids (length,) of a text, cut to ``max_length`` bytes."""
+    return encode_bytes(text, settings.max_length)
 
 
 def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
@@ -132,7 +138,10 @@ def _reviews(settings: Settings, source: Path) -> dict[Split, list[Labelled]]:
 
 
 def _read_archive(archive: Path) -> Iterator[tuple[str, bytes, int]]:
-    """Part (train or test), text and label of each review in aclImdb_v1.tar.gz; the unlabelled ones are left out."""
+    """Part (train or test), text and label of each review in aclImdb_v1.tar.gz; the unlabelled ones are left out.
+
+    White space around a review is removed, as tensorflow_datasets does.
+    """
     name = re.compile(r"(?:^|/)(train|test)/(neg|pos)/[^/]+\.txt$")
     try:
         with tarfile.open(archive, "r|gz") as tar:
@@ -140,7 +149,7 @@ def _read_archive(archive: Path) -> Iterator[tuple[str, bytes, int]]:
                 match = name.search(member.name)
                 file = tar.extractfile(member) if match else None
                 if match and file:
-                    yield match[1], file.read(), int(match[2] == "pos")
+                    yield match[1], file.read().strip(), int(match[2] == "pos")
     except (OSError, EOFError, zlib.error, tarfile.TarError) as problem:
         raise LraError(
             f"{archive} cannot be read as a .tar.gz archive ({problem}); delete it to download it again."

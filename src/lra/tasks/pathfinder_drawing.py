@@ -1,0 +1,161 @@
+"""How Pathfinder images look: the parameters, and small pictures of a paddle and of a disc to put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lra.errors import LraError
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+
+LANCZOS_REACH = 3
+RINGING = 1 / 64
+"""What a Lanczos filter leaves below this is cut: then 36 % of the pixels of 32x32 "hard" are not black, as in the
+release, where 35 % are; with the ringing it would be 57 %."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the images look like; lengths are in pixels, the defaults are those of 32x32 "hard".
+
+    Args:
+        image_size: height and width.
+        padding: empty pixels kept free along every edge.
+        antialias: shapes are drawn this many times larger, then scaled down with a Lanczos filter.
+        contour_length: paddles (dashes) of each of the two curves.
+        distractors: further, shorter curves; one is left out where it finds no room.
+        distractor_length: paddles of a distractor.
+        paddle_length: length of a paddle.
+        thickness: thickness of a paddle.
+        margin: free pixels around a paddle, and on either side of the joint between two paddles.
+        continuity: straightness; a turn by an angle has the weight cos^2(min(continuity * angle, pi / 2)).
+        seed_border: the first curve starts at least this far from every edge; twice ``seed_distance`` in the original.
+        seed_distance: distance between the starts of the two curves.
+        marker_radius: radius of the discs.
+        snake_contrast: brightness of distractors.
+        paddle_contrast: brightness of the two curves as a share of ``snake_contrast``.
+        marker_contrast: brightness of the discs.
+        paddle_tries: draws for a paddle before its curve is given up.
+        distractor_tries: starts of a distractor before it is left out.
+    """
+
+    image_size: int = 32
+    padding: int = 1
+    antialias: int = 2
+    contour_length: int = 14
+    distractors: int = 5
+    distractor_length: int = 4
+    paddle_length: float = 2.0
+    thickness: float = 0.5
+    margin: float = 1.0
+    continuity: float = 1.0
+    seed_border: int = 14
+    seed_distance: float = 7.0
+    marker_radius: float = 1.5
+    snake_contrast: float = 2.0
+    paddle_contrast: float = 0.75
+    marker_contrast: float = 1.0
+    paddle_tries: int = 3
+    distractor_tries: int = 5
+
+    def __post_init__(self) -> None:
+        if self.contour_length < 2:
+            raise LraError("pathfinder: generator.contour_length must be at least 2; a curve needs two ends.")
+        if not 0 <= 2 * self.seed_border < self.image_size:
+            raise LraError(
+                f"pathfinder: generator.seed_border ({self.seed_border}) must be less than half of "
+                f"image_size ({self.image_size}); the first curve starts inside."
+            )
+
+    @property
+    def step(self) -> float:
+        """Distance from one joint to the next along a straight curve."""
+        return self.paddle_length + 2 * self.margin
+
+    @property
+    def reach(self) -> float:
+        """Distance from a joint to the far end of the paddle behind it."""
+        return self.paddle_length + self.margin
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Pictures (degrees, side, side) of one paddle with its head in the middle, one for each integer degree.
+
+    ``ink`` is what is drawn; ``disc`` (1, side, side) likewise. ``taken`` is the paddle widened by the margin, ``near``
+    by twice the margin; those two are smaller pictures. All hold 0..1.
+    """
+
+    ink: Floats
+    disc: Floats
+    taken: Floats
+    near: Floats
+
+
+@lru_cache(maxsize=4)
+def make_stamps(p: Parameters) -> Stamps:
+    """Draw the stamps for these parameters."""
+    degrees = np.arange(360)[:, None, None]
+    tail = -p.paddle_length * unit(degrees)
+    room = _grid(int(np.ceil(p.paddle_length + p.thickness / 2 + 2 * p.margin + 0.5)), 1)
+    beside = distance_to_segment(room, tail) - p.thickness / 2
+    fine = _grid(int(np.ceil(max(p.paddle_length + p.thickness / 2, p.marker_radius))) + LANCZOS_REACH, p.antialias)
+    half = max(p.thickness / 2, 0.5 / p.antialias) + 1e-9  # a line is never thinner than one sub-pixel
+    return Stamps(
+        ink=np.stack([_shrink(distance_to_segment(fine, end) <= half, p.antialias) for end in tail]),
+        disc=_shrink(np.hypot(fine[..., 0], fine[..., 1]) <= p.marker_radius, p.antialias)[None],
+        taken=np.clip(p.margin + 0.5 - beside, 0, 1).astype(np.float32),
+        near=np.clip(2 * p.margin + 0.5 - beside, 0, 1).astype(np.float32),
+    )
+
+
+def distance_to_segment(points: Floats, end: Floats) -> Floats:
+    """Distance of points (..., 2) to the segments from the origin to ``end`` (..., 2)."""
+    share = np.clip((points * end).sum(-1) / (end * end).sum(-1), 0, 1)
+    return np.hypot(*np.moveaxis(points - share[..., None] * end, -1, 0))
+
+
+def unit(degree: Ints) -> Floats:
+    """The direction (row, column) of an angle: (...) to (..., 2)."""
+    angle = np.deg2rad(degree)
+    return np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+
+
+def _grid(radius: int, antialias: int) -> Floats:
+    """Positions (row, column) in a square patch of sub-pixels, one of which is the origin, in its middle pixel."""
+    line = (np.arange((2 * radius + 1) * antialias) - antialias // 2) / antialias - radius
+    return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1)
+
+
+def _shrink(shape: Bools, antialias: int) -> Floats:
+    """A drawn shape (side * antialias, same), scaled down with a Lanczos filter to 0..1."""
+    side = shape.shape[0] // antialias
+    small = Image.fromarray(shape.astype(np.uint8) * 255).resize((side, side), Image.Resampling.LANCZOS)
+    grey = np.asarray(small, np.float32) / 255
+    return np.where(grey < RINGING, 0, grey)
+
+
+def contact_sheet(images: Bytes, labels: Bytes, path: Path, columns: int = 8, zoom: int = 6) -> None:
+    """Write a PNG with the images side by side, framed green where the label is 1 and red where it is 0."""
+    count, height, width = images.shape
+    rows, gap = -(-count // columns), 2
+    sheet = np.full((rows * (height * zoom + 4 * gap), columns * (width * zoom + 4 * gap), 3), 255, np.uint8)
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        row, column = divmod(index, columns)
+        tile = np.pad(np.kron(image, np.ones((zoom, zoom), np.uint8)), gap)[..., None].repeat(3, -1)
+        frame = np.pad(np.zeros((height * zoom, width * zoom), bool), gap, constant_values=True)
+        tile[frame] = (0, 160, 0) if label else (200, 0, 0)
+        top, left = row * (height * zoom + 4 * gap) + gap, column * (width * zoom + 4 * gap) + gap
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    part = path.with_name(path.name + ".part")
+    Image.fromarray(sheet).save(part, format="PNG")
+    part.replace(path)

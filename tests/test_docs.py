@@ -1,0 +1,127 @@
+"""The documentation is true: its examples run, its links lead somewhere, its tables are those of the classes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lra.attention import METHODS, build, load
+from lra.attention.contract import Attention
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+WITH_TABLE = (ROOT / "docs" / "attentions.md",)
+LENGTH, FEATURES, HEAD_DIM = 4096, 256, 32
+
+
+def called(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def examples(page: Path) -> list[str]:
+    """Fenced blocks of Python; what follows `<!-- not run -->` is left out."""
+    return re.findall(r"(?<!<!-- not run -->\n)^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=called)
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order and in one namespace, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "example"}
+    for example in examples(page):
+        exec(compile(example, called(page), "exec"), namespace)
+
+
+def settings(page: Path) -> list[dict[str, Any]]:
+    """The YAML blocks that give attentions settings of their own."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [found for block in blocks if isinstance(found := yaml.safe_load(block), dict) and "attentions" in found]
+
+
+@pytest.mark.parametrize("page", list(filter(settings, PAGES)), ids=called)
+def test_settings_are_understood(page: Path) -> None:
+    for block in settings(page):
+        for name, given in block["attentions"].items():
+            chosen = {"features": FEATURES} | (given or {})
+            if "module" not in chosen:
+                attention(name, features=chosen["features"], **chosen.get("options", {}))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=called)
+def test_links(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), f"{called(page)} links to {name}, which is not there"
+        assert not anchor or anchor in anchors(target), f"{called(page)} links to {link}, which is no heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def attention(name: str, features: int = FEATURES, **options: Any) -> Attention:
+    return build(name, heads=1, head_dim=HEAD_DIM, max_length=LENGTH, features=features, **options)
+
+
+def methods_table() -> str:
+    """The table of all methods in Markdown."""
+    exact = attention("softmax").leading_flops(LENGTH)
+    lines = ["| name | output | time and memory | choices | multiply-adds | source |", "|---|---|---|---|---|---|"]
+    for name in METHODS:
+        method = attention(name)
+        cells = [
+            f"[`{name}`](docs/attentions.md#{name})",
+            "exact" if method.exact else "approximate",
+            "linear" if method.linear else "quadratic",
+            "random" if method.random else "deterministic",
+            f"{100 * method.leading_flops(LENGTH) / exact:.3g} %",
+            method.reference,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("page", WITH_TABLE, ids=called)
+def test_table_of_methods(page: Path) -> None:
+    found = re.search(r"<!-- methods -->\n(.*?)\n?<!-- /methods -->", page.read_text(), re.DOTALL)
+    assert found is not None
+    # Links are relative to the page.
+    expected = methods_table().replace("(docs/attentions.md#", "(#") if page.parent != ROOT else methods_table()
+    assert found[1] == expected, f"put this between the markers in {called(page)}:\n{expected}"
+
+
+def section(name: str) -> str:
+    page = (ROOT / "docs" / "attentions.md").read_text()
+    found = re.search(rf"^### {name}\n(.*?)(?=^### |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"docs/attentions.md has no section {name}"
+    return " ".join(found[1].split())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_cost_and_options(name: str) -> None:
+    """Each section states the class's cost and its options with their defaults."""
+    method, text = attention(name), section(name)
+    cost = re.search(r"[Cc]ost: `([^`]+)`", text)
+    assert cost is not None
+    formula = re.sub(r"(?<=[\w)]) (?=[\w(])", "*", cost[1]).replace("^", "**")
+    size = getattr(method, "block_size", getattr(method, "chunk_length", 1))
+    values = {"n": LENGTH, "d": FEATURES, "p": HEAD_DIM, "b": size, "m": size, "N": LENGTH // size}
+    values |= {"r": getattr(method, "num_random_blocks", 0), "R": getattr(method, "num_hashes", 0)}
+    assert eval(formula, values) == method.leading_flops(LENGTH)
+
+    common = {*inspect.signature(Attention).parameters, "common"}
+    parameters = inspect.signature(load(METHODS[name].path)).parameters.values()
+    own = {p.name: METHODS[name].options.get(p.name, p.default) for p in parameters if p.name not in common}
+    assert all(f"`{option}: {default}`" in text for option, default in own.items()), own
+    assert ("No options." in text) == (not own)
