@@ -5,7 +5,7 @@ BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .DEFAULT_GOAL := arena
-.PHONY: arena test lint quick clean
+.PHONY: arena test lint quick slurm clean
 
 arena: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -21,8 +21,14 @@ arena: .venv/installed
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
-test: lint
-	$(BIN)/pytest
+test: lint slurm
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# For the tests of the Slurm profile; where it cannot be installed they are skipped.
+slurm:
+	@{ command -v slurmctld && command -v munged; } >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm slurm-client munge >/dev/null; } || \
+	  echo "no slurm-wlm and munge here: the tests of the Slurm profile will be skipped"
 
 # Without the tests that run the whole workflow.
 quick: .venv/installed-dev

@@ -236,6 +236,9 @@ def test_a_method_that_fails_is_a_row(toy_shards: Shards, tmp_path: Path) -> Non
     rows = approximate(chosen, toy_shards.folder, None, tmp_path / "out.csv", threads=1)
     assert [(row.mean, row.standard_error) for row in rows] == [(None, None)] * 2
     assert all(row.reason.startswith("ValueError: block_size must be at least 1") for row in rows)
+    chosen = replace(chosen, attention=AttentionSettings("mine", module="nowhere.py:Mine"))
+    rows = approximate(chosen, toy_shards.folder, None, tmp_path / "out.csv", threads=1)
+    assert [row.mean for row in rows] == [None] * 2 and "nowhere.py cannot be imported" in rows[0].reason
 
 
 def test_a_run_that_failed_is_a_row(run: Path, toy_shards: Shards, tmp_path: Path) -> None:

@@ -140,3 +140,58 @@ def test_every_setting_in_the_schema_is_described() -> None:
 
     schema = yaml.safe_load(SCHEMA.read_text())
     assert undescribed(schema, "") == []
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with a class of the user's own in ``methods/mine.py``."""
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods/mine.py").write_text("import no_such_package\n\n\nclass Mine:\n    pass\n")
+    return tmp_path
+
+
+def own_attention(module: str, name: str = "mine") -> dict[str, Any]:
+    return CONFIG | {"attentions": {name: {"module": module, "features": 3, "options": {"factor": 2}}}}
+
+
+def test_an_own_attention_is_found_from_the_folder_of_the_file(own: Path) -> None:
+    (own / "config.yaml").write_text(yaml.safe_dump(own_attention("methods/mine.py:Mine")))
+    mine = load(own / "config.yaml").attentions["mine"]
+    assert (mine.name, mine.features, mine.options) == ("mine", 3, {"factor": 2})
+    assert mine.module == f"{own}/methods/mine.py:Mine"
+
+
+def test_an_own_attention_may_be_one_of_the_registry_with_other_settings() -> None:
+    mine = arena(own_attention("lra.attention.performer:Performer")).attentions["mine"]
+    assert (mine.name, mine.module) == ("mine", "lra.attention.performer:Performer")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "sentence"),
+    [
+        ("methods/mine.py:Mien", "mine", r"mine.py defines no class 'Mien'. Did you mean 'Mine'\?"),
+        ("methods/our.py:Mine", "mine", r"there is no Python module '.*our.py'"),
+        ("no_such_package.mine:Mine", "mine", "there is no Python module 'no_such_package.mine'"),
+        ("methods/mine.py:Mine", "performer", "'performer' already names a method of the registry"),
+    ],
+)
+def test_an_own_attention_that_is_not_there(own: Path, module: str, name: str, sentence: str) -> None:
+    with pytest.raises(LraError, match=rf"config.yaml: attentions.{name}.module: .*{sentence}") as error:
+        arena(own_attention(module, name), own)
+    assert "\n" not in str(error.value)
+
+
+def test_a_broken_own_attention_names_file_and_line(own: Path) -> None:
+    (own / "methods/broken.py").write_text("class Mine:\n    def f(:\n")
+    with pytest.raises(LraError, match=r"attentions.mine.module: .*broken.py, line 2"):
+        arena(own_attention("methods/broken.py:Mine"), own)
+
+
+def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package_of_mine.py").write_text("class Mine:\n    pass\n")
+    metadata = tmp_path / "package_of_mine-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: package-of-mine\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[lra.attention]\nmine = package_of_mine:Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert arena(CONFIG | {"attentions": {"mine": None}}).attentions["mine"].module == "package_of_mine:Mine"

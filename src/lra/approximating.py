@@ -115,8 +115,11 @@ def approximate(settings: Settings, data: Path, run: Path | None, out: Path, *, 
 def _compare(settings: Settings, shards: Shards, run: Path | None, length: int) -> list[Row]:
     """The rows of one kind of weights and one length."""
     device, texts = default_device(), Texts(shards)
-    uses_key = load(resolve(settings.attention.module or settings.attention.name).path).uses_key
     failed = "" if run is None else failure(run)
+    try:
+        uses_key = load(resolve(settings.attention.module or settings.attention.name).path).uses_key
+    except ValueError as problem:  # a method that cannot be imported is a row too
+        uses_key, failed = True, str(problem)
     model = None if run is None or failed else trained_model(run, shards, length).to(device)
     errors: dict[int, list[float]] = {features: [] for features in settings.features}
     reasons = dict.fromkeys(settings.features, failed)

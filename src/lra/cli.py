@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lra import costs, hands_on
+from lra import ahead, costs, hands_on
 from lra.config import Arena, load
 from lra.console import guarded, named
 from lra.errors import LraError
@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     prepare.set_defaults(run=run_prepare)
 
+    sheet = commands.add_parser("contact-sheet", help="draw prepared pathfinder images and their labels on one sheet")
+    sheet.add_argument("data", type=Path, help="folder of pathfinder's shards")
+    sheet.add_argument("--out", type=Path, default=Path("results/plots/pathfinder_examples.png"))
+    sheet.add_argument("--images", type=int, default=48, help="how many, from the start of the training split")
+    sheet.set_defaults(run=run_contact_sheet)
+
     train = commands.add_parser("train", help="train and test one attention on one task")
     train.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
     train.add_argument("--task", help="its name, with or without the paper's `lra-`")
@@ -70,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
     train.add_argument("--out", type=Path, help="folder of the run (default: results/runs/SCALE/TASK/ATTENTION/seed-N)")
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
-    train.add_argument("--max-steps", type=int, help="stop after so many steps")
+    train.add_argument("--max-steps", type=int, help="stop after so many steps; then in results/tries")
     train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")
     train.add_argument(
         "--mode", choices=("train", "eval"), default="train", help="eval: score the trained run's weights"
@@ -84,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=("dev", "test"), default="test")
     evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
 
-    resolved = costs.add_commands(commands)
+    resolved = [*costs.add_commands(commands), *ahead.add_commands(commands)]
     hands_on.add_commands(commands)
     results.add_commands(commands)
 
@@ -137,29 +143,52 @@ def run_prepare(options: argparse.Namespace) -> None:
     print(f"{out}: {rows}", file=sys.stderr)
 
 
+def run_contact_sheet(options: argparse.Namespace) -> None:
+    import math
+
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from lra.data.shards import read_shards
+    from lra.tasks.pathfinder_drawing import contact_sheet
+
+    shards = read_shards(options.data)
+    if shards.task.name != "pathfinder":
+        raise LraError(f"{options.data} holds {shards.task.name}; a contact sheet is drawn of pathfinder.")
+    rows = pq.read_table(shards.files("train")[0], columns=["tokens", "label"])[: options.images]
+    side = math.isqrt(shards.task.max_length)
+    pixels = np.array(rows["tokens"].to_pylist(), np.uint8).reshape(-1, side, side)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(pixels, rows["label"].to_numpy(), options.out)
+
+
 def run_train(options: argparse.Namespace) -> int:
     from lra.attention.registry import resolve
+    from lra.devices import own_gpu
     from lra.fingerprint import fingerprint
     from lra.runs import execute
     from lra.training import Interrupted
 
     experiment, scale = _experiment(options)
     attention, task = experiment.attention, experiment.task
-    out = options.out or Path("results/runs", scale, task, attention.name, f"seed-{experiment.seed}")
+    # What is cut short is no result, and must not be taken for one.
+    runs = "results/tries" if options.max_steps else "results/runs"
+    out = options.out or Path(runs, scale, task, attention.name, f"seed-{experiment.seed}")
     data = options.data or Path("data", scale, task)
     if options.mode == "eval":
         return evaluate_run(out, data, "test")
     module = (attention.module or resolve(attention.name).path).partition(":")[0]
     try:
-        metrics = execute(
-            experiment,
-            data,
-            out,
-            code=options.code or fingerprint("lra.runs", module),
-            threads=options.threads,
-            checkpoint_seconds=options.checkpoint_seconds,
-            max_steps=options.max_steps,
-        )
+        with own_gpu():
+            metrics = execute(
+                experiment,
+                data,
+                out,
+                code=options.code or fingerprint("lra.runs", module),
+                threads=options.threads,
+                checkpoint_seconds=options.checkpoint_seconds,
+                max_steps=options.max_steps,
+            )
     except Interrupted:
         print("stopped; run the same command again to go on from here", file=sys.stderr)
         return STOPPED

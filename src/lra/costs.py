@@ -26,7 +26,9 @@ EXACT = "softmax"
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add the commands to the subparsers; returns those that read config.yaml or resolved settings."""
     bench = commands.add_parser("bench", help="time every attention's core against exact attention")
-    bench.add_argument("--attentions", nargs="+", metavar="NAME", default=names(), help="which (default: all)")
+    bench.add_argument(
+        "--attentions", nargs="+", metavar="NAME", default=names(), help="which, or file.py:Class (default: all)"
+    )
     bench.add_argument("--lengths", nargs="+", metavar="N", type=int, default=[512, 1024, 2048, 4096, 8192])
     bench.add_argument("--features", type=int, default=256, help="the methods' budget d (default: 256)")
     bench.add_argument("--repeats", type=int, default=7, help="timed pairs (default: 7)")
@@ -69,7 +71,7 @@ def run_bench(options: argparse.Namespace) -> None:
     from lra.benchmarking import benchmark, report, write_csv
 
     attentions = [ALIASES.get(name, name) for name in options.attentions]
-    for name in attentions:
+    for name in (name for name in attentions if ":" not in name):
         named(name, dict.fromkeys(names()), "attention")
     rows = []
     for row in benchmark(
@@ -103,6 +105,7 @@ def run_measure(options: argparse.Namespace) -> int:
     out = options.out or Path("results/measures", task, attention, "measure.json")
 
     def measured(status: str = "", reason: str = "") -> None:
+        from lra.devices import own_gpu
         from lra.measuring import TASKS, Settings, measure, write
 
         named(task, TASKS, "task")
@@ -110,7 +113,8 @@ def run_measure(options: argparse.Namespace) -> int:
         if status:
             row = write(task, resolved, out, status, reason, code, options.threads, {})
         else:
-            row = measure(task, resolved, out, code=code, threads=options.threads, check=options.check)
+            with own_gpu():
+                row = measure(task, resolved, out, code=code, threads=options.threads, check=options.check)
         print(summary(row))
 
     exit_code = in_child(measured)
@@ -146,6 +150,7 @@ def summary(row: Mapping[str, Any]) -> str:
 
 def run_approximate(options: argparse.Namespace) -> None:
     from lra.approximating import Settings, approximate
+    from lra.devices import own_gpu
 
     attention = ALIASES.get(options.attention, options.attention)
     settings, data, out = options.settings, options.data, options.out
@@ -155,9 +160,10 @@ def run_approximate(options: argparse.Namespace) -> None:
         data = data or Path("data", arena.scale, TEXTS)
         out = out or Path("results/approximation", arena.scale, f"{attention}.csv")
     resolved = from_mapping(Settings, settings, "--settings")
-    for row in approximate(resolved, data, options.folder, out, threads=options.threads):
-        found = row.reason or f"{row.mean:.4f}"
-        print(f"{row.attention} {row.weights} n={row.length} d={row.features}: {found}")
+    with own_gpu():
+        for row in approximate(resolved, data, options.folder, out, threads=options.threads):
+            found = row.reason or f"{row.mean:.4f}"
+            print(f"{row.attention} {row.weights} n={row.length} d={row.features}: {found}")
 
 
 def _found(config: Path, attention: str) -> tuple[Arena, str]:

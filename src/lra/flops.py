@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from lra.attention.contract import Attention
@@ -26,19 +26,20 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
     with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
         model(tokens, mask)
     model.train(training)
-    attentions = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}
+    attentions = [name for name, module in model.named_modules() if isinstance(module, Attention)]
     counts = counter.get_flop_counts()
     within = [counts.get(f"{type(model).__name__}.{name}", {}) for name in attentions]
-    formula = sum(
-        attention.heads * attention.leading_flops(tower.shape[1]) * len(tower)
-        for attention in attentions.values()
-        for tower in tokens
-    )
     return {
         "flops_forward": counter.get_total_flops(),
         "flops_attention": sum(sum(count.values()) for count in within),
-        "flops_formula": 2 * formula,
+        "flops_formula": sum(leading_flops(model, tower.shape[1]) * len(tower) for tower in tokens),
     }
+
+
+def leading_flops(model: nn.Module, length: int) -> int:
+    """FLOPs of a model's attentions by the leading terms of their formulas, for one sequence."""
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    return 2 * sum(attention.heads * attention.leading_flops(length) for attention in attentions)
 
 
 def _attention_kernel(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors
 import safetensors.torch
 import torch
 
@@ -28,6 +29,7 @@ from lra.experiment import Experiment
 from lra.files import read_json, sha256, whole, write_json, write_text
 from lra.machine import default_device, machine, peak_memory
 from lra.mapping import from_mapping
+from lra.model import Model
 from lra.tasks.contract import Split
 from lra.training import Failed, Interrupted, Progress, Score, Trainer
 
@@ -75,6 +77,7 @@ def execute(
         "settings": dataclasses.asdict(experiment),
         "code": code,
         "data": sha256(data / MANIFEST),
+        "data_settings": shards.provenance.get("settings"),
         "machine": machine(device, threads),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -155,15 +158,38 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
     Raises:
         LraError: the folder is no finished run, or the data are not those it was trained on.
     """
-    metrics = read_json(folder / "metrics.json")
-    if metrics["status"] != "ok":
-        raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
+    metrics, experiment = read_run(folder)
     data = data or Path("data", folder.resolve().parts[-4], metrics["task"])
     if sha256(data / MANIFEST) != metrics["data"]:
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     torch.set_num_threads(metrics["machine"]["threads"])
-    experiment = from_mapping(Experiment, metrics["settings"], f"{folder / 'metrics.json'}: settings")
-    device = default_device()
-    trainer = Trainer(experiment, read_shards(data), device, Checkpoints(folder / "checkpoint", ""))
-    trainer.model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    trainer = Trainer(experiment, read_shards(data), default_device(), Checkpoints(folder / "checkpoint", ""))
+    load_weights(trainer.model, folder)
     return metrics, trainer.evaluate(split)
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], Experiment]:
+    """What ``metrics.json`` says of a run, and what was trained.
+
+    Raises:
+        LraError: the folder is no finished run, or the run ended without a result.
+    """
+    path = folder / "metrics.json"
+    metrics = read_json(path)
+    if metrics["status"] != "ok":
+        raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
+    return metrics, from_mapping(Experiment, metrics["settings"], f"{path}: settings")
+
+
+def load_weights(model: Model, folder: Path) -> None:
+    """Give a model the best weights of a run.
+
+    Raises:
+        LraError: the file is missing or damaged.
+    """
+    path = folder / "model.safetensors"
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as problem:
+        sentence = str(problem).strip().partition("\n")[0]
+        raise LraError(f"{path} cannot be read ({sentence}); train this run again.") from problem

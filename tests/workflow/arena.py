@@ -37,6 +37,7 @@ def configuration(**changes: Any) -> dict[str, Any]:
         "features": 8,
         "threads": 1,
         "runtime": 5,
+        "memory": 2000,
         "model": {"layers": 1, "embedding": 16, "hidden": 16, "heads": 2, "head_dim": 8},
         "tasks": {"listops": LISTOPS, "image": IMAGE},
     }

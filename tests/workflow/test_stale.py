@@ -133,5 +133,3 @@ def test_one_cell_by_its_name(checkout: Checkout) -> None:
     output = checkout.snakemake("--dry-run", "train_vmean_listops")
     assert "wildcards: seed=2" in output
     assert "softmax" not in output
-
-

@@ -28,6 +28,15 @@ shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH='{CHECKOUT}/src'; ")
 DATA = f"data/{ARENA.scale}"
 RUNS = f"results/runs/{ARENA.scale}"
 
+# Training and measuring ask for a GPU where Snakemake was told how many there are, as the profile for Slurm does.
+LIMITS = workflow.global_resources
+GPUS = min(1, LIMITS["gpu"].value) if "gpu" in LIMITS else 0
+
+
+def get_more(amount):
+    """So much of a resource at the first attempt, twice as much at the second: a cluster ends a job that takes more."""
+    return lambda wildcards, attempt: amount * attempt
+
 
 def get_artefacts():
     """Names of the artefacts that the configured tasks read."""

@@ -95,3 +95,33 @@ for task in ARENA.tasks:
         shell:
             "python -m lra prepare {params.task} --settings {params.settings:q} {params.source} "
             "--out $(dirname {output.manifest}) --workers {threads} 2> {log}"
+
+
+# Not part of `all`: asked for by name, to see what the task looks like.
+if "pathfinder" in ARENA.tasks:
+
+    rule contact_sheet_pathfinder:
+        input:
+            get_manifest("pathfinder"),
+        output:
+            report(
+                "results/plots/pathfinder_examples.png",
+                caption="../report/pathfinder_examples.rst",
+                category="Data",
+                labels={"figure": "pathfinder images"},
+            ),
+        log:
+            "logs/contact_sheet_pathfinder.log",
+        benchmark:
+            "logs/benchmarks/contact_sheet_pathfinder.tsv"
+        conda:
+            "../../envs/data.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            scale=ARENA.scale,
+            code=fingerprint("lra.tasks.pathfinder_drawing"),
+        shell:
+            "python -m lra contact-sheet $(dirname {input}) --out {output} 2> {log}"

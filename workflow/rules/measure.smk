@@ -20,8 +20,11 @@ for attention in ARENA.attentions:
                 "../../envs/train.yaml"
             threads: get_all_cores
             resources:
-                mem_mb=16000,
-                runtime=30,
+                mem_mb=get_more(16000),
+                runtime=get_more(30),
+                gpu=GPUS,
+                # On a cluster too nothing runs beside a measurement.
+                slurm_extra="'--exclusive'",
             params:
                 attention=attention,
                 task=task,
@@ -56,8 +59,9 @@ for attention in get_approximating():
             "../../envs/train.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=ARENA.settings["runtime"],
+            mem_mb=get_more(4000),
+            runtime=get_more(ARENA.settings["runtime"]),
+            gpu=GPUS,
         params:
             attention=attention,
             run=lambda wildcards, input: (f"--run {Path(input.run[0]).parent}" if input.run else ""),
@@ -112,8 +116,10 @@ rule bench:
         "../../envs/train.yaml"
     threads: get_all_cores
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=get_more(16000),
+        runtime=get_more(120),
+        gpu=GPUS,
+        slurm_extra="'--exclusive'",
     params:
         code=fingerprint(
             "lra.benchmarking",

@@ -54,4 +54,4 @@ def get_exact_run():
 
 def get_all_cores(wildcards):
     """Every core, so that nothing runs beside a measurement; on a cluster, where that is unknown, as for training."""
-    return workflow.cores or ARENA.settings["threads"]
+    return workflow.resource_settings.cores or ARENA.settings["threads"]

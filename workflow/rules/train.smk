@@ -21,8 +21,9 @@ for attention in ARENA.attentions:
                 "../../envs/train.yaml"
             threads: ARENA.settings["threads"]
             resources:
-                mem_mb=4000,
-                runtime=ARENA.settings["runtime"],
+                mem_mb=get_more(ARENA.settings["memory"]),
+                runtime=get_more(ARENA.settings["runtime"]),
+                gpu=GPUS,
             params:
                 settings=get_settings(attention, task),
                 code=get_code(attention),

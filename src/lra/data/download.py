@@ -29,13 +29,16 @@ __all__ = ["Retry", "Source", "fetch"]
 
 log = logging.getLogger(__name__)
 
+_URL = r"https?://[^/\s]+/[^\s{}]*(\{[^\s{},/]+(,[^\s{},/]+)+\}[^\s{}/]*)?"
+
 
 @dataclass(frozen=True)
 class Source:
     """One place that has an artefact: exactly one of ``url``, ``path`` and ``package``, and what its content must be.
 
     Args:
-        url: an http or https address.
+        url: an http or https address; with a list of names in braces, such as ``https://host/{train,test}.tsv``, the
+            artefact is a folder with each of these files.
         path: a file or folder of one's own; ``~`` and paths relative to the folder of config.yaml are understood.
         package: a Python package whose source distribution is the artefact, e.g. ``vaderSentiment==3.3.2``.
         size: bytes of the file.
@@ -56,7 +59,7 @@ class Source:
             found = " and ".join(given) or "none of them"
             raise LraError(f"sources in config.yaml: a source has exactly one of url, path and package, not {found}.")
         for key, pattern, example in (
-            ("url", r"https?://[^/\s]+/\S*", "https://host/file.gz"),
+            ("url", _URL, "https://host/file.gz or https://host/{a,b}.tsv"),
             ("package", r"[A-Za-z0-9][\w.-]*==[\w.!+-]+", "vaderSentiment==3.3.2"),
             ("sha256", r"[0-9a-f]{64}", "64 digits 0-9 a-f"),
             ("md5", r"[0-9a-f]{32}", "32 digits 0-9 a-f"),
@@ -64,6 +67,14 @@ class Source:
             value = getattr(self, key)
             if value is not None and not re.fullmatch(pattern, value):
                 raise LraError(f"sources in config.yaml: {key} {value!r} of {self} should be like: {example}.")
+        if len(self.urls) > 1 and (self.size or self.sha256 or self.md5):
+            raise LraError(f"sources in config.yaml: {self} is several files; size, sha256 and md5 are for one.")
+
+    @property
+    def urls(self) -> list[str]:
+        """What ``url`` stands for: one address, or one for each name in its braces."""
+        start, *rest = re.split(r"[{}]", self.url or "")
+        return [f"{start}{name}{rest[1]}" for name in rest[0].split(",")] if rest else [start]
 
     def __str__(self) -> str:
         return self.url or self.path or self.package or ""
@@ -74,7 +85,8 @@ def fetch(
 ) -> Path:
     """Bring an artefact to ``target``, from the first source that has it whole and unchanged.
 
-    A download is written to ``<target>.part``, which a later call resumes. A path of one's own is not copied:
+    A download is written to ``<target>.part``, which a later call resumes; of several files, each to
+    ``<target>.<name>.part``, and the folder ``target`` appears when all are there. A path of one's own is not copied:
     ``target`` becomes a symbolic link to it, be it a file or a folder. (A workflow touches its outputs: through a hard
     link it would change the date of the user's file.)
 
@@ -104,9 +116,11 @@ def fetch(
 
 def _is_kept(target: Path, known: Entry | None) -> bool:
     """Whether an earlier download is there and as recorded."""
-    if known is None or not target.is_file() or target.is_symlink():
+    if known is None or not target.exists() or target.is_symlink():
         return False
-    return target.stat().st_size == known.size and content_of(target) == known.content
+    if target.is_file() and target.stat().st_size != known.size:
+        return False
+    return content_of(target, downloaded=True) == known.content
 
 
 def _fetch(
@@ -140,7 +154,13 @@ def _fetch(
 @contextlib.contextmanager
 def _obtained(source: Source, target: Path, spare: int, retry: Retry | None) -> Iterator[Path]:
     """The source's file (or folder), not yet checked; what was proven wrong or is left over is removed afterwards."""
-    if source.url:
+    if len(source.urls) > 1:
+        folder = target.with_name(f"{target.name}.files")
+        try:
+            yield _download_all(source.urls, target, folder, spare, retry)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    elif source.url:
         part = target.with_name(f"{target.name}.part")
         download(source.url, part, size=source.size, spare=spare, retry=retry)
         try:
@@ -165,6 +185,20 @@ def _obtained(source: Source, target: Path, spare: int, retry: Retry | None) -> 
         yield path
 
 
+def _download_all(urls: Sequence[str], target: Path, folder: Path, spare: int, retry: Retry | None) -> Path:
+    """The files in ``folder``, once each of them is whole; until then each is a part beside ``target``."""
+    names = [Path(urllib.parse.urlsplit(url).path).name for url in urls]
+    parts = [target.with_name(f"{target.name}.{name}.part") for name in names]
+    for url, part in zip(urls, parts, strict=True):
+        download(url, part, spare=spare, retry=retry)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, part in zip(names, parts, strict=True):
+        part.replace(folder / name)
+        discard(part)
+    return folder
+
+
 def _from_package(package: str, sha256: str | None, folder: Path) -> Path:
     """The source distribution of a package, by way of pip, which looks where its user told it to."""
     folder.mkdir(parents=True)
@@ -183,6 +217,8 @@ def _from_package(package: str, sha256: str | None, folder: Path) -> Path:
 
 def _check(source: Source, path: Path, *, known: bool) -> Content:
     """Compare with what config.yaml says of the source; ``known`` where the lock file has the artefact's checksum."""
+    if source.url and path.is_dir():
+        return content_of(path, downloaded=True)
     if path.is_dir():
         if source.size or source.sha256 or source.md5:
             raise UnavailableError("is a folder; size, sha256 and md5 in config.yaml are for files")
@@ -243,10 +279,15 @@ def _enforce(artefact: str, content: Content, entry: Entry, lock: Path) -> None:
 
 def _put(path: Path, target: Path, *, link: bool) -> None:
     """Rename ``path`` to ``target``, or make ``target`` a link to it."""
-    if not link:
-        path.replace(target)
-    elif path.resolve() != target.resolve():
+    if path.resolve() == target.resolve():
+        return
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    if link:
         new = target.with_name(f"{target.name}.link")
         new.unlink(missing_ok=True)
         new.symlink_to(path)
-        new.replace(target)
+        path = new
+    elif path.is_dir():
+        target.unlink(missing_ok=True)
+    path.replace(target)

@@ -1,7 +1,8 @@
 """The lock file: what each artefact's content was at first use, so that it is the same ever after.
 
-A JSON object: artefact -> kind, sha256, size in bytes, and the source that gave it. A folder is somebody's own and may
-hold millions of files, so its sha256 is that of the names and sizes in it; contents are not read.
+A JSON object: artefact -> kind, sha256, size in bytes, and the source that gave it. Of several files, the sha256 is
+that of lines with the name and sha256 of each. A folder is somebody's own and may hold millions of files, so its sha256
+is that of the names and sizes in it; contents are not read.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from lra.files import read_json, sha256, write_json
 
 @dataclass(frozen=True)
 class Content:
-    """A file's checksum and size in bytes, or a folder's."""
+    """Checksum and size in bytes of a file, of several files that were downloaded, or of a folder of one's own."""
 
-    kind: Literal["file", "folder"]
+    kind: Literal["file", "files", "folder"]
     sha256: str
     size: int
 
@@ -40,15 +41,16 @@ class Entry(Content):
         return Content(self.kind, self.sha256, self.size)
 
 
-def content_of(path: Path) -> Content:
-    """What is at ``path``; reads all of a file, but only the names and sizes of a folder."""
+def content_of(path: Path, *, downloaded: bool = False) -> Content:
+    """What is at ``path``; of a folder, contents are read only if it was ``downloaded``, else names and sizes."""
     if not path.is_dir():
         return Content("file", sha256(path), path.stat().st_size)
     digest, total = hashlib.sha256(), 0
     for name, size in _listing(path):
-        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+        seen = sha256(path / name) if downloaded else size
+        digest.update(f"{name}\0{seen}\n".encode("utf-8", "surrogateescape"))
         total += size
-    return Content("folder", digest.hexdigest(), total)
+    return Content("files" if downloaded else "folder", digest.hexdigest(), total)
 
 
 def _listing(folder: Path) -> Iterator[tuple[str, int]]:

@@ -159,10 +159,10 @@ def digest(image: Bytes, seed: int = 0) -> str:
 
 
 class _Picture(NamedTuple):
-    """An image to decode: how messages call it, the PNG file or its bytes, and the label."""
+    """An image to decode: what messages call it, the bytes of its PNG file, or None if that is its path, and label."""
 
     name: str
-    png: bytes | Path
+    png: bytes | None
     label: int
 
 
@@ -192,7 +192,7 @@ class _Read(Iterable[pa.RecordBatch]):
 def _decode(size: int, pictures: list[_Picture]) -> tuple[Bytes, Bytes]:
     pixels = np.zeros((len(pictures), size, size), np.uint8)
     for i, picture in enumerate(pictures):
-        data = read_bytes(picture.png) if isinstance(picture.png, Path) else picture.png
+        data = read_bytes(picture.name) if picture.png is None else picture.png
         if data:  # the release has a file of no bytes
             pixels[i] = decode_png(picture.name, data, (size, size))
     return pixels, np.array([picture.label for picture in pictures], np.uint8)
@@ -253,8 +253,8 @@ def _released(source: Path, size: int) -> Callable[[], Iterator[_Picture]]:
 def _unpacked(folder: Path) -> Iterator[_Picture]:
     """Images of a folder with ``imgs/<batch>/sample_<i>.png`` and ``metadata/<batch>.npy``."""
     for path in sorted((folder / "metadata").glob("*.npy")):
-        for name, label in _labels(str(path), read_bytes(path)):
-            yield _Picture(str(folder / name), folder / name, label)
+        for name, label in _labels(str(path), read_bytes(str(path))):
+            yield _Picture(f"{folder}/{name}", None, label)
 
 
 def _packed(file: Path) -> Iterator[_Picture]:

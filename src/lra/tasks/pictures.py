@@ -41,14 +41,15 @@ def decode_png(name: str, data: bytes, shape: tuple[int, ...]) -> Bytes:
     return pixels
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str) -> bytes:
     """What a file holds.
 
     Raises:
         LraError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123, a Path costs as much as reading a small file
+            return file.readall()
     except OSError as problem:
         raise LraError(f"{path} cannot be read: {problem.strerror}.") from problem
 

@@ -1,0 +1,83 @@
+"""Runs of one machine take different GPUs. The GPUs are pretended; the locks are real, and so are the processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from lra import devices
+from lra.errors import LraError
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the devices that were made current, on a machine of two GPUs."""
+    numbers: list[int] = []
+    monkeypatch.setattr(devices, "gpu_names", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.setattr(torch.cuda, "set_device", numbers.append)
+    return numbers
+
+
+def test_two_runs_take_two_gpus_and_give_them_back(chosen: list[int], tmp_path: Path) -> None:
+    with devices.own_gpu(tmp_path), devices.own_gpu(tmp_path):
+        pass
+    with devices.own_gpu(tmp_path):
+        pass
+    assert chosen == [0, 1, 0]
+
+
+def test_several_runs_a_gpu_are_spread(chosen: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRA_RUNS_PER_GPU", "2")
+    with devices.own_gpu(tmp_path), devices.own_gpu(tmp_path), devices.own_gpu(tmp_path), devices.own_gpu(tmp_path):
+        assert chosen == [0, 1, 0, 1]
+
+
+def test_a_third_run_waits(chosen: list[int], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def third() -> None:
+        with devices.own_gpu(tmp_path, poll_seconds=0.01):
+            pass
+
+    with devices.own_gpu(tmp_path), devices.own_gpu(tmp_path):
+        waiting = threading.Thread(target=third, daemon=True)
+        waiting.start()
+        waiting.join(timeout=0.2)
+        assert waiting.is_alive() and chosen == [0, 1]
+    waiting.join(timeout=10)
+    assert not waiting.is_alive() and len(chosen) == 3
+    assert capfd.readouterr().err.count("waiting for a free GPU") == 1
+
+
+def test_a_killed_process_holds_nothing(chosen: list[int], tmp_path: Path) -> None:
+    program = (
+        "import fcntl, sys, time; lock = open(sys.argv[1], 'w'); fcntl.flock(lock, fcntl.LOCK_EX); "
+        "print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, tmp_path / "GPU-a.0"], stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    with devices.own_gpu(tmp_path):
+        assert chosen == [1]
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with devices.own_gpu(tmp_path):
+        assert chosen == [1, 0]
+
+
+@pytest.mark.parametrize("given", ["0", "two", "-1", "1.5"])
+def test_a_wrong_setting_is_told(
+    chosen: list[int], tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LRA_RUNS_PER_GPU", given)
+    with pytest.raises(LraError, match=r"LRA_RUNS_PER_GPU is '.*'; set it to"), devices.own_gpu(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_locked(tmp_path: Path) -> None:
+    with devices.own_gpu(tmp_path / "locks"):
+        assert not (tmp_path / "locks").exists()

@@ -1,0 +1,104 @@
+"""An attention of the user's own: one file, one line of config.yaml, and the whole arena runs with it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workflow.arena import Checkout, configuration
+
+pytestmark = pytest.mark.slow
+
+TARGETS = ("results/table.csv", "results/report.html", "tabulate", "plot_accuracy_time")
+CELLS = {"train_mine_listops_seed", "measure_mine_listops"}
+
+METHOD = '''
+"""Attention to the mean of what is real."""
+
+from dataclasses import dataclass
+
+from lra.attention import Attention
+from lra.attention.vmean import mean_value
+
+
+@dataclass
+class Sizes:
+    factor: "float" = 1.0
+
+
+class Mine(Attention):
+    reference = "none"
+
+    def __init__(self, *, factor, **common):
+        super().__init__(**common)
+        self.sizes = Sizes(factor)
+
+    def attend(self, query, key, value, mask, draws):
+        return value * self.sizes.factor + mean_value(value, mask)
+
+    def leading_flops(self, length):
+        return 2 * length * self.head_dim
+'''
+
+
+def mine(module: str = "methods/mine.py:Mine") -> dict[str, Any]:
+    own = {"module": module, "features": 4, "options": {"factor": 0.5}}
+    return configuration(attentions={"softmax": None, "vmean": None, "mine": own})
+
+
+@pytest.fixture(scope="module")
+def extended(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The finished arena with one more attention, run."""
+    checkout = finished.copy(tmp_path_factory.mktemp("extended") / "lra")
+    (checkout.folder / "methods").mkdir()
+    (checkout.folder / "methods" / "mine.py").write_text(METHOD)
+    checkout.configure(mine())
+    assert checkout.ran(*TARGETS) == CELLS
+    return checkout
+
+
+@pytest.fixture
+def copied(extended: Checkout, tmp_path: Path) -> Checkout:
+    return extended.copy(tmp_path / "lra")
+
+
+def test_it_is_a_row_like_any_other(extended: Checkout) -> None:
+    row = next(row for row in csv.DictReader(extended.table().splitlines()) if row["attention"] == "mine")
+    assert (row["status"], row["measure_status"], row["published_accuracy"]) == ("ok", "ok", "")
+    assert 0 <= float(row["accuracy"]) <= 1 and float(row["ms_per_step"]) > 0
+    for path in ("report.html", "tables/accuracy.md", "tables/time.csv", "plots/accuracy_time.svg"):
+        assert "mine" in (extended.folder / "results" / path).read_text(), path
+    assert extended.planned(*TARGETS) == set()
+
+
+def test_only_its_code_reruns_it(copied: Checkout) -> None:
+    copied.edit("methods/mine.py", "what is real", "all that is real")
+    assert copied.planned(*TARGETS) == set()
+    copied.edit("methods/mine.py", "self.sizes.factor + ", "self.sizes.factor - ")
+    assert copied.ran(*TARGETS) == CELLS
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        (
+            "methods/mine.py:Mien",
+            "attentions.mine.module: methods/mine.py defines no class 'Mien'. Did you mean 'Mine'?",
+        ),
+        ("methods/our.py:Mine", "attentions.mine.module: there is no Python module 'methods/our.py'"),
+    ],
+)
+def test_what_is_not_there_stops_before_any_work(copied: Checkout, module: str, sentence: str) -> None:
+    copied.configure(mine(module))
+    output = copied.snakemake("--dry-run", *TARGETS, code=1)
+    assert sentence in output
+    assert "Traceback" not in output
+
+
+def test_a_file_that_breaks_is_a_row(copied: Checkout) -> None:
+    copied.edit("methods/mine.py", "reference = ", "reference = undefined + ")
+    assert copied.ran(*TARGETS) == CELLS
+    assert "NameError: name 'undefined' is not defined" in copied.table()

@@ -1,0 +1,24 @@
+"""`snakemake rehearse` names the cells that would crash; `snakemake plan` says what a run takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workflow.arena import Checkout, configuration
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_rehearsal_finds_what_crashes(tmp_path: Path) -> None:
+    checkout = Checkout.create(tmp_path / "lra", configuration())
+    checkout.snakemake("rehearse", "plan")
+    assert "2 runs, 0 of them done" in (checkout.folder / "results/plan.md").read_text()
+    assert not (checkout.folder / "results/runs").exists()
+    vmean = checkout.folder / "src/lra/attention/vmean.py"
+    vmean.write_text(vmean.read_text() + "\n\ndel VMean.attend\nVMean.forward = None\n")
+    output = checkout.snakemake("rehearse", code=1)
+    assert "These runs failed; each file says why" in output
+    named = (checkout.folder / "logs/mini/rehearse.log").read_text().split()
+    assert named == ["results/rehearsal/mini/listops/vmean/metrics.json"]
