@@ -8,6 +8,8 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/report_targets.smk"
+include: "workflow/rules/sweep.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/scale.smk"
 
@@ -17,5 +19,6 @@ rule all:
     input:
         get_results(),
         get_approximation_plots(),
+        get_sweep_plots(),
         rules.shards.input,
     localrule: True

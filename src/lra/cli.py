@@ -74,9 +74,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--task", help="its name, with or without the paper's `lra-`")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
-    train.add_argument("--out", type=Path, help="folder of the run (default: results/runs/SCALE/TASK/ATTENTION/seed-N)")
+    train.add_argument("--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)")
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
-    train.add_argument("--max-steps", type=int, help="stop after so many steps; then in results/tries")
+    train.add_argument("--max-steps", type=int, help="stop after so many steps")
     train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")
     train.add_argument(
         "--mode", choices=("train", "eval"), default="train", help="eval: score the trained run's weights"
@@ -171,8 +171,8 @@ def run_train(options: argparse.Namespace) -> int:
 
     experiment, scale = _experiment(options)
     attention, task = experiment.attention, experiment.task
-    # What is cut short is no result, and must not be taken for one.
-    runs = "results/tries" if options.max_steps else "results/runs"
+    # Of a run in results/runs Snakemake would not know by which code and settings it was made.
+    runs = "results/runs" if options.mode == "eval" else "results/tries"
     out = options.out or Path(runs, scale, task, attention.name, f"seed-{experiment.seed}")
     data = options.data or Path("data", scale, task)
     if options.mode == "eval":

@@ -6,7 +6,7 @@ A leaf: every room may import it, and it needs neither torch nor pyarrow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,20 @@ EXTRACTED = {"lra_release", "pathfinder_tfds"}
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """One attention on one task, trained with every batch size at every learning rate (the paper's figure 3)."""
+
+    attention: str
+    task: str
+    batch: tuple[int, ...]
+    learning_rate: tuple[float, ...]
+
+    def cells(self) -> list[str]:
+        """The folder of each pair."""
+        return [f"batch-{batch}_rate-{rate}" for batch in self.batch for rate in self.learning_rate]
+
+
+@dataclass(frozen=True)
 class Arena:
     """All that is run at the chosen scale.
 
@@ -38,6 +52,7 @@ class Arena:
         sources: where each artefact comes from, tried in order.
         measure: how cost is measured.
         settings: the scale's block of config.yaml.
+        sweep: what is trained with other batch sizes and learning rates too, if anything.
     """
 
     scale: str
@@ -47,9 +62,10 @@ class Arena:
     sources: Mapping[str, list[dict[str, Any]]]
     measure: Mapping[str, Any]
     settings: Mapping[str, Any]
+    sweep: Sweep | None
 
-    def experiment(self, attention: str, task: str, seed: int) -> Experiment:
-        """The resolved settings of one run."""
+    def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
+        """The resolved settings of one run, with ``changes`` of its training."""
         chosen = self.settings["tasks"][task]
         where = f"scales.{self.scale}.tasks.{task}"
         return Experiment(
@@ -57,7 +73,7 @@ class Arena:
             attention=self.attentions[attention],
             seed=seed,
             model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
-            train=from_mapping(TrainSettings, chosen["train"], f"{where}.train"),
+            train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
         )
 
     def data(self, task: str) -> dict[str, Any]:
@@ -126,6 +142,7 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
         config.get("sources") or {},
         config.get("measure") or {},
         settings,
+        _sweep(settings.get("sweep"), config["tasks"], attentions, f"scales.{scale}.sweep"),
     )
     for task in chosen.tasks:
         _check_source(chosen, task)
@@ -170,6 +187,21 @@ def _own_class(name: str, module: str, folder: Path) -> str:
     if class_name not in known:
         raise LraError(f"{where}: {file} defines no class {class_name!r}.{nearest(class_name, known)}")
     return f"{file}:{class_name}"
+
+
+def _sweep(
+    given: Mapping[str, Any] | None, tasks: Iterable[str], attentions: Iterable[str], where: str
+) -> Sweep | None:
+    """What is swept; None where its task or its attention is not among those that are run."""
+    if given is None:
+        return None
+    sweep = from_mapping(Sweep, given | {"attention": ALIASES.get(given["attention"], given["attention"])}, where)
+    known = [*attentions, *names(), *ALIASES]
+    if sweep.attention not in known:
+        raise LraError(
+            f"config.yaml: {where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}"
+        )
+    return sweep if sweep.task in tasks and sweep.attention in attentions else None
 
 
 def _check_source(chosen: Arena, task: str) -> None:

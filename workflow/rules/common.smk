@@ -67,9 +67,9 @@ def get_manifest(task):
     return lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
 
 
-def get_settings(attention, task):
+def get_settings(attention, task, **changes):
     """What decides a run besides code and data, without its seed."""
-    return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0), leave_out="seed"))
+    return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0, **changes), leave_out="seed"))
 
 
 def get_code(attention):

@@ -1,9 +1,6 @@
 # Runs and measurements -> table -> tables, figures, report.
 
 
-include: "report_targets.smk"
-
-
 rule collect:
     input:
         metrics=get_all_runs("metrics.json"),
@@ -128,7 +125,7 @@ rule report:
     input:
         table="results/table.csv",
         metrics=get_all_runs("metrics.json"),
-        figures=get_figures("svg"),
+        figures=get_shown_figures(),
     output:
         report(
             "results/report.html",

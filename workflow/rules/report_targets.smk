@@ -1,4 +1,4 @@
-# What is made from finished runs: functions of report.smk.
+# What is made from finished runs: functions of report.smk and sweep.smk.
 
 from lra.files import sha256
 
@@ -15,6 +15,11 @@ def get_tables():
 def get_figures(ending):
     """Every figure in one format."""
     return [f"results/plots/{figure}.{ending}" for figure in FIGURES]
+
+
+def get_shown_figures():
+    """The figures in the report."""
+    return [*get_figures("svg"), *(path for path in get_sweep_plots() + get_approximation_plots() if path.endswith("svg"))]
 
 
 def get_results():

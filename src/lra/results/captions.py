@@ -14,6 +14,10 @@ FIGURES = {
 """Those that ``lra plots`` draws from finished runs."""
 
 CAPTIONS = FIGURES | {
+    "sweep": (
+        "Test accuracy (mean, 95 % t-interval over seeds) and training time of one attention with several batch sizes "
+        "and learning rates. The runs may have shared the machine, so that times compare only roughly."
+    ),
     "approximation": (
         "Spectral norm of the difference to exact attention's output, as a share of that output's, against the budget "
         "d: mean and standard error over trials."

@@ -26,7 +26,9 @@ def add_commands(commands: Any) -> None:
     tables.set_defaults(run=run_tables)
 
     plots = commands.add_parser("plots", help="draw the figures as PNG and SVG")
-    plots.add_argument("figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: all)")
+    plots.add_argument(
+        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these) and sweep"
+    )
     plots.add_argument("--out", type=Path, default=Path("results/plots"), help="folder (default: results/plots)")
     plots.set_defaults(run=run_plots)
 
@@ -61,9 +63,10 @@ def run_tables(options: argparse.Namespace) -> None:
 
 
 def run_plots(options: argparse.Namespace) -> None:
+    known = (*FIGURES, "sweep")
     for figure in options.figures:
-        if figure not in FIGURES:
-            raise LraError(f"unknown figure {figure!r}.{nearest(figure, FIGURES)} Known: {', '.join(FIGURES)}.")
+        if figure not in known:
+            raise LraError(f"unknown figure {figure!r}.{nearest(figure, known)} Known: {', '.join(known)}.")
     for figure in options.figures or FIGURES:
         prefix = options.out / figure
         match figure:
@@ -75,6 +78,10 @@ def run_plots(options: argparse.Namespace) -> None:
                 from lra.results.plots import loss
 
                 loss.draw(_metrics(options), prefix, "seconds" if figure == "loss_seconds" else "step")
+            case "sweep":
+                from lra.results.plots import sweep
+
+                sweep.draw(options.metrics or _swept(load(options.config)), prefix)
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -96,6 +103,15 @@ def metrics_files(arena: Arena) -> list[Path]:
     ]
 
 
+def sweep_files(arena: Arena) -> list[Path]:
+    """``metrics.json`` of every run of the sweep, there or not."""
+    return [
+        Path("results/sweep", arena.scale, cell, f"seed-{seed}", "metrics.json")
+        for cell in (arena.sweep.cells() if arena.sweep else [])
+        for seed in arena.seeds
+    ]
+
+
 def measure_files(arena: Arena) -> list[Path]:
     """``measure.json`` of every cell of the arena, there or not."""
     return [
@@ -113,4 +129,12 @@ def _metrics(options: argparse.Namespace) -> list[Path]:
     found = [path for path in metrics_files(arena) if path.is_file()]
     if not found:
         raise LraError(f"there is no finished run in results/runs/{arena.scale}; train first, or give --metrics.")
+    return found
+
+
+def _swept(arena: Arena) -> list[Path]:
+    """The finished runs of the sweep."""
+    found = [path for path in sweep_files(arena) if path.is_file()]
+    if not found:
+        raise LraError(f"there is no finished run in results/sweep/{arena.scale}; run `snakemake sweep` first.")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,18 +73,24 @@ class Run:
             raise LraError(f"{path} cannot be read ({problem}); train this run again.") from problem
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
+def read_runs(
+    paths: Sequence[Path], cell_of: Callable[[Run], Hashable] = lambda run: (run.task, run.attention)
+) -> list[Run]:
     """Read the ``metrics.json`` at each path, the runs of a cell in the order of their seeds.
+
+    Args:
+        paths: one file a run.
+        cell_of: what runs that differ in nothing but the seed share.
 
     Raises:
         LraError: a file is no run's, a run is given twice, or runs that are compared are not comparable: seeds of a
             cell with other settings or code, or a task's runs on other data.
     """
-    cells: dict[tuple[str, str], list[Run]] = {}
+    cells: dict[Hashable, list[Run]] = {}
     first_of_task: dict[str, Run] = {}
     for path in paths:
         run = Run(path.parent, _metrics(path))
-        cells.setdefault((run.task, run.attention), []).append(run)
+        cells.setdefault(cell_of(run), []).append(run)
         first = first_of_task.setdefault(run.task, run)
         if run.metrics["data"] != first.metrics["data"]:
             raise LraError(f"{run.folder} and {first.folder} were trained on different data; train the older again.")

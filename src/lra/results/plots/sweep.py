@@ -1,0 +1,100 @@
+"""One attention's accuracy and time over batch sizes and learning rates (the paper's figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from lra.errors import LraError
+from lra.results.plots.style import Style, label_x, look, save, styles
+from lra.results.published import task_title, title
+from lra.results.reading import Run, read_runs
+from lra.results.statistics import summarise
+
+Cell = tuple[int, float]
+"""Batch size and learning rate."""
+
+VARIANTS = (
+    ("o", "-", False),
+    ("s", (0, (4, 1.5)), True),
+    ("^", (0, (5, 1.5, 1, 1.5)), False),
+    ("D", (0, (1, 1.2)), True),
+)
+"""Marker, dashes and whether the marker is hollow, by batch size; the colour is the attention's."""
+
+
+def draw(metrics: Sequence[Path], prefix: Path) -> None:
+    """Write ``<prefix>.png`` and ``.svg``.
+
+    Args:
+        metrics: ``metrics.json`` of every run of the sweep. Failed runs are left out, cells without any other named.
+        prefix: the files' path without its ending.
+
+    Raises:
+        LraError: the runs are of more than one attention or task.
+    """
+    runs = read_runs(metrics, cell_of)
+    first = runs[0]
+    for run in runs:
+        if (run.task, run.attention) != (first.task, first.attention):
+            raise LraError(f"{first.folder} and {run.folder} are of different tasks or attentions; a sweep is of one.")
+    cells: dict[Cell, list[Run]] = {cell_of(run): [] for run in runs}
+    for run in runs:
+        if run.ok:
+            cells[cell_of(run)].append(run)
+    chosen = _styles(first.attention, sorted({batch for batch, _ in cells}))
+    with look():
+        figure = Figure(figsize=(10, 3.4), layout="constrained")
+        left, right, place = figure.subplots(1, 3, width_ratios=(1, 1, 0.3))
+        _panel(left, cells, chosen, lambda run: 100 * float(run.metrics["test_accuracy"]))
+        left.set_title(f"{title(first.attention)}, {task_title(first.task)}", loc="left")
+        majority = f"majority class {100 * first.metrics['majority_accuracy']:.1f} %"
+        left.set_title(majority, loc="right", size=8, weight="normal", color="#666666")
+        left.set_ylabel("test accuracy [%]")
+        _panel(right, cells, chosen, lambda run: 1000 * run.metrics["train_seconds"] / run.metrics["steps"])
+        right.set_ylabel("seconds per 1000 steps\n(not measured alone)")
+        right.set_ylim(bottom=0)
+        handles = [Line2D([], [], label=f"{batch}", **style.line()) for batch, style in chosen.items()]
+        place.axis("off")
+        place.legend(handles=handles, loc="center left", handlelength=3.2, title="batch size")
+        save(figure, prefix)
+
+
+def cell_of(run: Run) -> Cell:
+    """A run's batch size and learning rate."""
+    train = run.metrics["settings"]["train"]
+    return int(train["batch"]), float(train["learning_rate"])
+
+
+def _styles(attention: str, batches: Sequence[int]) -> dict[int, Style]:
+    chosen = {}
+    for i, batch in enumerate(batches):
+        marker, dashes, hollow = VARIANTS[i % len(VARIANTS)]
+        style = styles([attention])[attention]
+        chosen[batch] = replace(style, marker=marker, dashes=dashes, hollow=hollow, width=1.5, size=6)
+    return chosen
+
+
+def _panel(
+    axis: Axes, cells: dict[Cell, list[Run]], chosen: dict[int, Style], quantity: Callable[[Run], float]
+) -> None:
+    """A line through the means of each batch size's runs, with their 95 % t-intervals."""
+    for batch, style in chosen.items():
+        rates = sorted(rate for size, rate in cells if size == batch and cells[size, rate])
+        points = [summarise([quantity(run) for run in cells[batch, rate]]) for rate in rates]
+        axis.plot(rates, [point.mean for point in points], **style.line())
+        for rate, point in zip(rates, points, strict=True):
+            if point.low is not None and point.high is not None:
+                axis.plot([rate] * 2, [point.low, point.high], color=style.colour, linewidth=0.8, zorder=1)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(sorted({rate for _, rate in cells})))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(MaxNLocator(6))
+    label_x(axis, "learning rate", [f"batch {batch} at {rate:g}" for (batch, rate), runs in cells.items() if not runs])
