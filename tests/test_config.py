@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lra.config import SCHEMA, arena, load
+from lra.config import SCHEMA, Sweep, arena, load
 from lra.errors import LraError
 from lra.experiment import Experiment, ModelSettings, TrainSettings
 from lra.mapping import as_mapping, from_mapping
@@ -78,6 +78,22 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         "text.train.warmup: 5000 must be less than steps",
     ),
     "a list for a block": (lambda c: c.update(attentions=["softmax"]), r"attentions: \['softmax'\] is not a block"),
+    "a swept attention": (
+        lambda c: c["scales"]["mini"]["sweep"].update(attention="skinformer"),
+        r"scales.mini.sweep.attention: unknown attention 'skinformer'. Did you mean 'skeinformer'\?",
+    ),
+    "a swept task": (
+        lambda c: c["scales"]["mini"]["sweep"].update(task="texts"),
+        r"scales.mini.sweep.task: 'texts' is not one of .* Did you mean 'text'\?",
+    ),
+    "no rate to sweep": (
+        lambda c: c["scales"]["mini"]["sweep"].update(learning_rate=[]),
+        "scales.mini.sweep.learning_rate: nothing is listed",
+    ),
+    "a swept batch of nothing": (
+        lambda c: c["scales"]["mini"]["sweep"].update(batch=[16, 0]),
+        "scales.mini.sweep.batch.1: 0 is less than 1, the least allowed",
+    ),
     "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings"),
 }
 
@@ -91,6 +107,23 @@ def test_a_mistake_is_one_sentence(mistake: str) -> None:
         arena(config)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("config.yaml: ")
+
+
+def test_the_papers_sweep_is_its_figure_3() -> None:
+    chosen = arena(CONFIG | {"scale": "paper"})
+    assert chosen.sweep == Sweep("skeinformer", "text", (64, 128), (1e-3, 1e-4, 1e-5))
+    assert chosen.sweep.cells()[0] == "batch-64_rate-0.001"
+    usual = chosen.experiment("skeinformer", "text", seed=1)
+    swept = chosen.experiment("skeinformer", "text", seed=1, batch=64, learning_rate=1e-5)
+    assert swept == dataclasses.replace(usual, train=dataclasses.replace(usual.train, batch=64, learning_rate=1e-5))
+
+
+def test_only_what_is_run_is_swept() -> None:
+    assert arena(CONFIG | {"tasks": ["listops"]}).sweep is None
+    assert arena(CONFIG | {"attentions": {"softmax": None}}).sweep is None
+    without = copy.deepcopy(CONFIG)
+    del without["scales"]["mini"]["sweep"]
+    assert arena(without).sweep is None
 
 
 def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lra.attention.contract import Attention
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
-WITH_TABLE = (ROOT / "docs" / "attentions.md",)
+WITH_TABLE = (ROOT / "README.md", ROOT / "docs" / "attentions.md")
 LENGTH, FEATURES, HEAD_DIM = 4096, 256, 32
 
 

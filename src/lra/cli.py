@@ -74,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--task", help="its name, with or without the paper's `lra-`")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
-    train.add_argument("--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)")
+    train.add_argument(
+        "--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)"
+    )
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     train.add_argument("--max-steps", type=int, help="stop after so many steps")
     train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")

@@ -195,7 +195,7 @@ def _sweep(
     """What is swept; None where its task or its attention is not among those that are run."""
     if given is None:
         return None
-    sweep = from_mapping(Sweep, given | {"attention": ALIASES.get(given["attention"], given["attention"])}, where)
+    sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
     known = [*attentions, *names(), *ALIASES]
     if sweep.attention not in known:
         raise LraError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import yaml
 from lra.cli import main
 from lra.config import load
 from lra.results.captions import FIGURES
-from lra.results.commands import measure_files, metrics_files
+from lra.results.commands import measure_files, metrics_files, sweep_files
 from results.builder import write_measure, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,24 @@ def test_without_options_they_take_what_is_finished_and_configured(arena):
         f"{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg")
     }
     assert (arena / "results/report.html").read_text().count("<svg") == len(FIGURES)
+
+
+def test_the_sweep_is_drawn_of_its_finished_runs(arena, capsys):
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    config["scales"]["mini"]["sweep"]["attention"] = "vmean"
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["plots", "sweep"]) == 1
+    assert "no finished run in results/sweep/mini; run `snakemake sweep` first." in capsys.readouterr().err
+    paths = sweep_files(load(Path("config.yaml")))
+    assert len(paths) == 12
+    assert paths[0] == Path("results/sweep/mini/batch-16_rate-0.005/seed-1/metrics.json")
+    run = write_run(arena / "elsewhere", "text", "vmean", 1, 0.6)
+    metrics = json.loads(run.read_text())
+    metrics["settings"]["train"]["learning_rate"] = 0.005
+    paths[0].parent.mkdir(parents=True)
+    paths[0].write_text(json.dumps(metrics))
+    assert main(["plots", "sweep"]) == 0
+    assert sorted(path.name for path in (arena / "results/plots").iterdir()) == ["sweep.png", "sweep.svg"]
 
 
 def test_paths_are_where_training_and_measuring_put_them(arena):

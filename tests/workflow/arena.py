@@ -27,7 +27,7 @@ LISTOPS = {
 }
 IMAGE = {
     "data": {"source": "sklearn_digits", "upscale": 1, "rows": {"train": 300, "dev": 60, "test": 60}, "seed": 0},
-    "train": LISTOPS["train"],
+    "train": dict(LISTOPS["train"]),
 }
 
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 TARGETS = ("results/table.csv", "shards")
 SOFTMAX, VMEAN = "train_softmax_listops_seed", "train_vmean_listops_seed"
+COST_OF_SOFTMAX, COST_OF_VMEAN = "measure_softmax_listops", "measure_vmean_listops"
 
 
 def changed(**data_or_train: Any) -> dict[str, Any]:
@@ -45,7 +46,11 @@ def test_touching_files_reruns_nothing(checkout: Checkout) -> None:
         ("src/lra/results/table.py", "import numpy as np\n", "import numpy as np\n\nMORE = 1\n"),
         ("src/lra/cli.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
         ("src/lra/attention/linformer.py", "import torch\n", "import torch\n\nMORE = 1\n"),
-        ("src/lra/attention/registry.py", "METHODS = {\n", 'METHODS = {\n    "new": Method("lra.new:New"),\n'),
+        (
+            "src/lra/attention/registry.py",
+            "METHODS = {\n",
+            'METHODS = {\n    "new": Method("lra.attention.vmean:VMean"),\n',
+        ),
         ("src/lra/tasks/image.py", "import", "MORE = 1\nimport"),
         ("workflow/rules/train.smk", "# One rule", "# Just one rule"),
     ],
@@ -66,14 +71,16 @@ def test_a_readme_changes_nothing(checkout: Checkout) -> None:
 
 def test_editing_an_attention_reruns_its_experiments(checkout: Checkout) -> None:
     checkout.edit("src/lra/attention/softmax.py", "dropout_p=dropout", "dropout_p=dropout / 2")
-    assert checkout.planned(*TARGETS) == {SOFTMAX}
+    assert checkout.planned(*TARGETS) == {SOFTMAX, COST_OF_SOFTMAX}
 
 
-@pytest.mark.parametrize("module", ["model", "training", "data/batches", "attention/contract"])
-def test_editing_what_all_share_reruns_all(checkout: Checkout, module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "costs"), [("model", True), ("training", False), ("data/batches", False), ("attention/contract", True)]
+)
+def test_editing_what_all_share_reruns_all(checkout: Checkout, module: str, costs: bool) -> None:
     path = checkout.folder / "src" / "lra" / f"{module}.py"
     path.write_text(path.read_text() + "\n\nMORE = 1\n")
-    assert checkout.planned(*TARGETS) == {SOFTMAX, VMEAN}
+    assert checkout.planned(*TARGETS) == {SOFTMAX, VMEAN} | ({COST_OF_SOFTMAX, COST_OF_VMEAN} if costs else set())
 
 
 def test_a_tasks_training_settings_rerun_that_task(checkout: Checkout) -> None:
@@ -88,9 +95,10 @@ def test_a_tasks_training_settings_rerun_that_task(checkout: Checkout) -> None:
 
 def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
     checkout.configure(configuration(attentions={"softmax": None, "vmean": None, "linformer": None}))
-    assert checkout.planned(*TARGETS) == {"train_linformer_listops_seed"}
+    assert checkout.planned(*TARGETS) == {"train_linformer_listops_seed", "measure_linformer_listops"}
     checkout.configure(configuration(tasks=["listops", "image"]))
     new = {"prepare_image", "train_softmax_image_seed", "train_vmean_image_seed"}
+    new |= {"measure_softmax_image", "measure_vmean_image"}
     assert checkout.planned(*TARGETS) == new
     checkout.configure(configuration(seeds=[1, 2]))
     output = checkout.snakemake("--dry-run", *TARGETS)

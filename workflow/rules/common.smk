@@ -12,6 +12,7 @@ sys.path.insert(0, str(CHECKOUT / "src"))
 
 from lra.config import EXTRACTED, arena
 from lra.errors import LraError
+from lra.files import sha256
 from lra.fingerprint import fingerprint
 from lra.mapping import as_mapping
 
@@ -75,6 +76,12 @@ def get_settings(attention, task, **changes):
 def get_code(attention):
     """Fingerprint of the code that can change the numbers of an attention's runs."""
     return fingerprint("lra.runs", ARENA.attentions[attention].module.partition(":")[0])
+
+
+def get_checksums(folder):
+    """Checksums of the files in a folder of lra.results that its code reads."""
+    files = sorted((CHECKOUT / "src/lra/results" / folder).iterdir())
+    return [sha256(file) for file in files]
 
 
 def get_run(attention, task, seed="{seed}"):

@@ -1,6 +1,9 @@
 # Runs and measurements -> table -> tables, figures, report.
 
 
+include: "report_targets.smk"
+
+
 rule collect:
     input:
         metrics=get_all_runs("metrics.json"),

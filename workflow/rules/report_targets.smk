@@ -1,6 +1,4 @@
-# What is made from finished runs: functions of report.smk and sweep.smk.
-
-from lra.files import sha256
+# What is made from finished runs: functions of report.smk.
 
 TABLES = {kind: f"results/tables/{kind}" for kind in ("accuracy", "time", "memory", "flops")}
 FORMATS = ("csv", "md", "tex", "html")
@@ -19,7 +17,10 @@ def get_figures(ending):
 
 def get_shown_figures():
     """The figures in the report."""
-    return [*get_figures("svg"), *(path for path in get_sweep_plots() + get_approximation_plots() if path.endswith("svg"))]
+    return [
+        *get_figures("svg"),
+        *(path for path in get_sweep_plots() + get_approximation_plots() if path.endswith("svg")),
+    ]
 
 
 def get_results():
@@ -31,9 +32,3 @@ def get_results():
         get_figures("svg"),
         "results/report.html",
     ]
-
-
-def get_checksums(folder):
-    """Checksums of the files in a folder of lra.results that its code reads."""
-    files = sorted((CHECKOUT / "src/lra/results" / folder).iterdir())
-    return [sha256(file) for file in files]

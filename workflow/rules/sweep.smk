@@ -1,21 +1,7 @@
 # One attention on one task with other batch sizes and learning rates (figure 3), one job a seed.
 
-SWEEP = ARENA.sweep
-SWEPT = f"results/sweep/{ARENA.scale}/batch-{{batch}}_rate-{{learning_rate}}/seed-{{seed}}"
 
-
-def get_swept(name):
-    """The file called `name` of every run of the sweep, if there is one."""
-    return [
-        f"results/sweep/{ARENA.scale}/{cell}/seed-{seed}/{name}"
-        for cell in (SWEEP.cells() if SWEEP else [])
-        for seed in ARENA.seeds
-    ]
-
-
-def get_sweep_plots():
-    """The plot of the sweep, if there is one."""
-    return expand("results/plots/sweep.{kind}", kind=["png", "svg"] if SWEEP else [])
+include: "sweep_targets.smk"
 
 
 if SWEEP:
@@ -32,6 +18,10 @@ if SWEEP:
             f"logs/{ARENA.scale}/sweep/batch-{{batch}}_rate-{{learning_rate}}/seed-{{seed}}.log",
         benchmark:
             f"logs/benchmarks/{ARENA.scale}/sweep/batch-{{batch}}_rate-{{learning_rate}}/seed-{{seed}}.tsv"
+        wildcard_constraints:
+            batch=r"\d+",
+            learning_rate=r"\d[\d.e+-]*",
+            seed=r"\d+",
         conda:
             "../../envs/train.yaml"
         threads: ARENA.settings["threads"]
@@ -39,17 +29,8 @@ if SWEEP:
             mem_mb=get_more(ARENA.settings["memory"]),
             runtime=get_more(ARENA.settings["runtime"]),
             gpu=GPUS,
-        wildcard_constraints:
-            batch=r"\d+",
-            learning_rate=r"\d[\d.e+-]*",
-            seed=r"\d+",
         params:
-            settings=lambda wildcards: get_settings(
-                SWEEP.attention,
-                SWEEP.task,
-                batch=int(wildcards.batch),
-                learning_rate=float(wildcards.learning_rate),
-            ),
+            settings=get_sweep_settings,
             code=get_code(SWEEP.attention),
         shell:
             "python -m lra train --settings {params.settings:q} --seed {wildcards.seed} --code {params.code} "

@@ -38,7 +38,7 @@ class Parameters:
         thickness: thickness of a paddle.
         margin: free pixels around a paddle, and on either side of the joint between two paddles.
         continuity: straightness; a turn by an angle has the weight cos^2(min(continuity * angle, pi / 2)).
-        seed_border: the first curve starts at least this far from every edge; twice ``seed_distance`` in the original.
+        seed_border: the first curve starts at least this far from every edge.
         seed_distance: distance between the starts of the two curves.
         marker_radius: radius of the discs.
         snake_contrast: brightness of distractors.

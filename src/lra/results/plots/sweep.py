@@ -39,7 +39,7 @@ def draw(metrics: Sequence[Path], prefix: Path) -> None:
     Raises:
         LraError: the runs are of more than one attention or task.
     """
-    runs = read_runs(metrics, cell_of)
+    runs = read_runs(metrics, lambda run: (run.task, run.attention, *cell_of(run)))
     first = runs[0]
     for run in runs:
         if (run.task, run.attention) != (first.task, first.attention):
@@ -85,13 +85,14 @@ def _panel(
     axis: Axes, cells: dict[Cell, list[Run]], chosen: dict[int, Style], quantity: Callable[[Run], float]
 ) -> None:
     """A line through the means of each batch size's runs, with their 95 % t-intervals."""
-    for batch, style in chosen.items():
+    for i, (batch, style) in enumerate(chosen.items()):
+        shift = 10 ** (0.04 * (i - (len(chosen) - 1) / 2))  # so that intervals do not hide each other
         rates = sorted(rate for size, rate in cells if size == batch and cells[size, rate])
         points = [summarise([quantity(run) for run in cells[batch, rate]]) for rate in rates]
-        axis.plot(rates, [point.mean for point in points], **style.line())
+        axis.plot([rate * shift for rate in rates], [point.mean for point in points], **style.line())
         for rate, point in zip(rates, points, strict=True):
             if point.low is not None and point.high is not None:
-                axis.plot([rate] * 2, [point.low, point.high], color=style.colour, linewidth=0.8, zorder=1)
+                axis.plot([rate * shift] * 2, [point.low, point.high], color=style.colour, linewidth=0.8, zorder=1)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(sorted({rate for _, rate in cells})))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
