@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention import golden
+from attention.compiling import compiled
 from attention.references.informer import informer, logarithmic_budget
 from lra.attention import Attention, build
 
@@ -131,8 +132,7 @@ def test_autocast_selects_the_same_queries(name: str) -> None:
 def test_compiles_in_one_graph(name: str) -> None:
     attention = make(name).eval()
     arguments = inputs(65, dtype=torch.float32)
-    compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(*arguments), attention(*arguments))
+    torch.testing.assert_close(compiled(attention)(*arguments), attention(*arguments))
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention import golden
+from attention.compiling import compiled
 from attention.references.linformer import linformer, linformer_jlt
 from lra.attention import Attention, build
 
@@ -103,7 +104,7 @@ def test_compiles_in_one_graph_and_exports(name: str) -> None:
     attention = make(name).eval()
     arguments = inputs(65, dtype=torch.float32)
     wanted = attention(*arguments)
-    torch.testing.assert_close(torch.compile(attention, fullgraph=True, backend="aot_eager")(*arguments), wanted)
+    torch.testing.assert_close(compiled(attention)(*arguments), wanted)
     exported = torch.export.export(attention, tuple(argument.detach() for argument in arguments))
     torch.testing.assert_close(exported.module()(*arguments), wanted)
 

@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention import golden
+from attention.compiling import compiled
 from attention.references.performer import features, performer
 from lra.attention import Attention, build
 from lra.attention.performer import orthogonal_gaussian
@@ -162,10 +163,9 @@ def test_compiles_in_one_graph_and_exports() -> None:
     attention = make().eval()
     arguments = [argument.detach() for argument in inputs(65, torch.float32)]
     wanted = attention(*arguments)
-    torch.testing.assert_close(torch.compile(attention, fullgraph=True, backend="aot_eager")(*arguments), wanted)
+    torch.testing.assert_close(compiled(attention)(*arguments), wanted)
     torch.testing.assert_close(torch.export.export(attention, tuple(arguments)).module()(*arguments), wanted)
-    compiled = torch.compile(attention.train(), fullgraph=True, backend="aot_eager")
-    assert compiled(*inputs(65, torch.float32)).isfinite().all()
+    assert compiled(attention.train())(*inputs(65, torch.float32)).isfinite().all()
 
 
 def test_counts_its_flops() -> None:

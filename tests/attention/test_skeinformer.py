@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention import golden
+from attention.compiling import compiled
 from attention.references import skeinformer as reference
 from lra.attention import Attention, build
 from lra.attention.skeinformer import column_weights, draw_columns, draw_pilots
@@ -265,8 +266,7 @@ def test_compiles_and_exports_whole(name: str) -> None:
     tensors = [tensor.detach() for tensor in tensors]
     attention = make(name).eval()
     expected = attention(*tensors, mask)
-    compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(*tensors, mask), expected)
+    torch.testing.assert_close(compiled(attention)(*tensors, mask), expected)
     exported = torch.export.export(attention, (*tensors, mask))
     torch.testing.assert_close(exported.module()(*tensors, mask), expected)
 
