@@ -23,4 +23,4 @@ def mean_value(value: Tensor, mask: Tensor) -> Tensor:
     """(batch, heads, 1, head_dim) mean of the real value rows; 0 for a sequence without any."""
     share = mask / mask.sum(-1, keepdim=True).clamp(min=1)  # (batch, length), float32: half precision cannot count
     weight = share[:, None, None, :].to(value.dtype).expand(-1, value.shape[1], -1, -1)
-    return weight @ value.masked_fill(~mask[:, None, :, None], 0)
+    return weight @ value
