@@ -5,7 +5,7 @@ BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .DEFAULT_GOAL := arena
-.PHONY: arena test lint quick slurm clean
+.PHONY: arena test lint quick slurm docs coverage clean
 
 arena: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -41,5 +41,13 @@ lint: .venv/installed-dev
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+# The documentation as a site, site/index.html; a broken link fails.
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build --quiet --fail-on-warning --conf-dir docs . site
+
+# Which lines of the package the quick tests never reach, also as pages: htmlcov/index.html.
+coverage: .venv/installed-dev
+	$(BIN)/pytest -m "not slow" --cov --cov-report term-missing:skip-covered --cov-report html
+
 clean:
-	rm -rf .venv .snakemake data results logs
+	rm -rf .venv .snakemake data results logs site htmlcov

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from lra import benchmarking
 from lra.benchmarking import Pass, Row, benchmark, exact_attention, quartiles, write_csv
 from lra.cli import main
+from lra.experiment import AttentionSettings
 from lra.results.plots import scaling
 
 CPU = torch.device("cpu")
@@ -18,8 +20,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
     monkeypatch.setattr(benchmarking, "TOKENS", 256)
-    attentions = ["softmax", "softmax_nodropout", "vmean", "skeinformer", "nosuch"]
-    return {row.attention: row for row in benchmark(attentions, [128], features=16, repeats=3, threads=1)}
+    names = ["softmax", "softmax_nodropout", "vmean", "skeinformer", "nosuch"]
+    attentions = [AttentionSettings(name, features=16) for name in names]
+    return {row.attention: row for row in benchmark(attentions, [128], repeats=3, threads=1)}
 
 
 def test_a_row_holds_measured_numbers(rows: dict[str, Row]) -> None:
@@ -31,7 +34,7 @@ def test_a_row_holds_measured_numbers(rows: dict[str, Row]) -> None:
 
 
 def test_memory_is_counted_to_the_byte(rows: dict[str, Row]) -> None:
-    """The same kernel takes the same memory; dropping weights needs whole attention matrices."""
+    """The same kernel takes the same memory; dropping weights needs the attention matrices of a block of queries."""
     exact = rows["softmax_nodropout"]
     assert exact.peak_mib == exact.sdpa_peak_mib == rows["vmean"].sdpa_peak_mib
     assert rows["softmax"].peak_mib and rows["softmax"].peak_mib * 2**20 > 2 * 2 * 128 * 128 * 4
@@ -51,7 +54,7 @@ def test_both_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"ours": 6.0, "exact": 2.0}[order[-1]]
 
     monkeypatch.setattr(benchmarking, "milliseconds", record)
-    (row,) = benchmark(["vmean"], [32], features=4, repeats=3, threads=1)
+    (row,) = benchmark([AttentionSettings("vmean", features=4)], [32], repeats=3, threads=1)
     assert order == ["ours", "exact"] * 3
     assert (row.ms, row.sdpa_ms, row.ratio, row.low, row.high) == (6, 2, 3, 3, 3)
 
@@ -60,7 +63,7 @@ def test_ratios_are_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that slows down halfway changes both times of a pair, and no ratio."""
     times = iter([4.0, 2.0, 8.0, 4.0, 40.0, 20.0])
     monkeypatch.setattr(benchmarking, "milliseconds", lambda call, device: next(times))
-    (row,) = benchmark(["vmean"], [32], features=4, repeats=3, threads=1)
+    (row,) = benchmark([AttentionSettings("vmean", features=4)], [32], repeats=3, threads=1)
     assert (row.ms, row.sdpa_ms) == (8, 4)
     assert (row.low, row.ratio, row.high) == (2, 2, 2)
 
@@ -121,3 +124,13 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(math.isfinite(float(row["peak_mib"])) for row in read)
     assert main(["bench", "--attentions", "skeinformr", *options]) == 1
     assert "Did you mean 'skeinformer'?" in capsys.readouterr().err
+
+
+def test_command_with_resolved_settings(tmp_path: Path) -> None:
+    """As the workflow gives them: any name, its class and its options."""
+    own = {"name": "mine", "module": "lra.attention.bigbird:BigBird", "options": {"block_size": 16}, "features": 8}
+    out = tmp_path / "attention.csv"
+    options = ["--lengths", "64", "--repeats", "1", "--threads", "1", "--out", str(out)]
+    assert main(["bench", "--settings", json.dumps([own]), *options]) == 0
+    (row,) = csv.DictReader(out.read_text().splitlines())
+    assert (row["attention"], row["reason"]) == ("mine", "")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lra.config import SCHEMA, Sweep, arena, load
+from lra.config import Sweep, arena, load
 from lra.errors import LraError
 from lra.experiment import Experiment, ModelSettings, TrainSettings
 from lra.mapping import as_mapping, from_mapping
+from lra.schema import SCHEMA
 
 ROOT = Path(__file__).parent.parent
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -40,7 +41,10 @@ def test_both_scales_resolve(scale: str) -> None:
 MISTAKES: dict[str, tuple[Change, str]] = {
     "a typo": (lambda c: c.update(sead=3), r"unknown key 'sead'. Did you mean 'seeds'\? Known: scale, tasks"),
     "a scale": (lambda c: c.update(scale="minni"), r"scale: 'minni' is not one of mini, paper. Did you mean 'mini'\?"),
-    "a task": (lambda c: c["tasks"].append("listop"), r"tasks.5: 'listop' is not one of .* Did you mean 'listops'\?"),
+    "a task": (
+        lambda c: c["tasks"].append("listop"),
+        r"tasks: 'listop' has no settings under scales.mini.tasks. Did you mean 'listops'\?",
+    ),
     "a task twice": (lambda c: c["tasks"].append("text"), "tasks: an entry is listed twice"),
     "no task": (lambda c: c.update(tasks=[]), "tasks: nothing is listed"),
     "an attention": (lambda c: c["attentions"].update(skinformer=None), r"unknown attention 'skinformer'. Did you"),
@@ -84,7 +88,7 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     ),
     "a swept task": (
         lambda c: c["scales"]["mini"]["sweep"].update(task="texts"),
-        r"scales.mini.sweep.task: 'texts' is not one of .* Did you mean 'text'\?",
+        r"scales.mini.sweep.task: unknown task 'texts'. Did you mean 'text'\?",
     ),
     "no rate to sweep": (
         lambda c: c["scales"]["mini"]["sweep"].update(learning_rate=[]),
@@ -112,7 +116,7 @@ def test_a_mistake_is_one_sentence(mistake: str) -> None:
 def test_the_papers_sweep_is_its_figure_3() -> None:
     chosen = arena(CONFIG | {"scale": "paper"})
     assert chosen.sweep == Sweep("skeinformer", "text", (64, 128), (1e-3, 1e-4, 1e-5))
-    assert chosen.sweep.cells()[0] == "batch-64_rate-0.001"
+    assert next(iter(chosen.sweep.cells())) == "batch-64_rate-0.001"
     usual = chosen.experiment("skeinformer", "text", seed=1)
     swept = chosen.experiment("skeinformer", "text", seed=1, batch=64, learning_rate=1e-5)
     assert swept == dataclasses.replace(usual, train=dataclasses.replace(usual.train, batch=64, learning_rate=1e-5))
@@ -151,11 +155,13 @@ def test_the_schema_has_the_fields_of_the_dataclasses() -> None:
         assert set(definitions[name]["properties"]) == {field.name for field in dataclasses.fields(cls)}
 
 
-@pytest.mark.parametrize("task", ["listops", "text", "retrieval", "pathfinder", "image"])
+@pytest.mark.parametrize("task", ["listops", "text", "retrieval", "pathfinder", "image", "own"])
 def test_the_schema_has_the_fields_of_the_tasks(task: str) -> None:
     module = __import__(f"lra.tasks.{task}", fromlist=["Settings"])
     stated = yaml.safe_load(SCHEMA.read_text())["$defs"][task]["properties"]["data"]["properties"]
     fields = {field.name: field for field in dataclasses.fields(module.Settings)}
+    if task == "own":
+        del fields["name"]  # which is the block's own
     assert set(stated) == set(fields)
     if "generator" in stated:
         made = fields["generator"].default_factory()  # type: ignore[misc]
@@ -184,13 +190,13 @@ def own(tmp_path: Path) -> Path:
 
 
 def own_attention(module: str, name: str = "mine") -> dict[str, Any]:
-    return CONFIG | {"attentions": {name: {"module": module, "features": 3, "options": {"factor": 2}}}}
+    return CONFIG | {"attentions": {name: {"module": module, "features": 3, "options": {"released": True}}}}
 
 
 def test_an_own_attention_is_found_from_the_folder_of_the_file(own: Path) -> None:
     (own / "config.yaml").write_text(yaml.safe_dump(own_attention("methods/mine.py:Mine")))
     mine = load(own / "config.yaml").attentions["mine"]
-    assert (mine.name, mine.features, mine.options) == ("mine", 3, {"factor": 2})
+    assert (mine.name, mine.features, mine.options) == ("mine", 3, {"released": True})
     assert mine.module == f"{own}/methods/mine.py:Mine"
 
 
@@ -228,3 +234,82 @@ def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pyt
     (metadata / "entry_points.txt").write_text("[lra.attention]\nmine = package_of_mine:Mine\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert arena(CONFIG | {"attentions": {"mine": None}}).attentions["mine"].module == "package_of_mine:Mine"
+
+
+TASK_OF_OWN = {"module": "tasks/mine.py:parity", "classes": 2, "vocabulary": 3, "max_length": 12}
+
+
+@pytest.fixture
+def own_task(tmp_path: Path) -> Path:
+    """A folder with a function of the user's own in ``tasks/mine.py``, and a file that it could read."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/mine.py").write_text("import no_such_package\n\n\ndef parity(split):\n    yield [1], 0\n")
+    (tmp_path / "tasks/texts.csv").write_text("text,label\n")
+    return tmp_path
+
+
+def with_task(name: str = "mine", train: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]:
+    config = copy.deepcopy(CONFIG)
+    trained = {"batch": 8, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "evaluate_every": 2} | (train or {})
+    config["scales"]["mini"]["tasks"][name] = {"data": TASK_OF_OWN | data, "train": trained}
+    return config | {"tasks": list(dict.fromkeys(["text", name]))}
+
+
+def test_an_own_task_is_found_from_the_folder_of_the_file(own_task: Path) -> None:
+    (own_task / "config.yaml").write_text(yaml.safe_dump(with_task(source="tasks/texts.csv", options={"n": 3})))
+    chosen = load(own_task / "config.yaml")
+    place = {"module": f"{own_task}/tasks/mine.py:parity", "source": f"{own_task}/tasks/texts.csv"}
+    assert chosen.data("mine") == {"name": "mine", **TASK_OF_OWN, **place, "options": {"n": 3}}
+    assert chosen.own("mine") == place["module"] and chosen.own("text") is None
+    assert chosen.source("mine") == Path(place["source"]) and chosen.artefact("mine") is None
+    assert chosen.parts("mine") == {"train": 1, "dev": 1, "test": 1}
+    assert chosen.experiment("softmax", "mine", seed=1).train.batch == 8
+
+
+def test_an_own_task_may_know_its_rows_and_read_nothing(own_task: Path) -> None:
+    chosen = arena(with_task(rows={"train": 20000, "dev": 10, "test": 10}), own_task)
+    assert chosen.parts("mine") == {"train": 2, "dev": 1, "test": 1}
+    assert chosen.source("mine") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"module": "tasks/mine.py:partiy"}, "data.module: .* defines no function 'partiy'. Did you mean 'parity'"),
+        ({"module": "tasks/our.py:parity"}, "data.module: there is no Python module '.*our.py'"),
+        ({"module": "tasks/mine.py"}, "data.module: 'tasks/mine.py' is of another form. The function"),
+        ({"source": "tasks/text.csv"}, "data.source: the path '.*text.csv' is not there; correct it"),
+        ({"classes": 1}, "data.classes: 1 is less than 2"),
+        ({"classes": 257}, "data.classes: 257 is more than 256"),
+        ({"vocabulary": 70000}, "data.vocabulary: 70000 is more than 65536"),
+        ({"max_length": 0}, "data.max_length: 0 is less than 1"),
+        ({"towers": 3}, "data.towers: 3 is not one of 1, 2"),
+        ({"clases": 2}, "data: unknown key 'clases'. Did you mean 'classes'"),
+        ({"train": {"batch": 0}}, "train.batch: 0 is less than 1"),
+        ({"train": {"warmup": 4}}, "train.warmup: 4 must be less than steps"),
+        ({"name": "text"}, "data: 'text' is a task of the Arena; call your own something else"),
+        (
+            {"name": "average"},
+            "scales.mini.tasks: 'average' heads a column of the tables; call your task something else",
+        ),
+        ({"name": "My-task"}, "tasks.1: 'My-task' is of another form. A name is made of small letters"),
+        ({"name": "nodropout_text"}, "rule train_softmax_nodropout_text would be both for"),
+        ({"name": "text_seed"}, "tasks: the rule train_.*_text_seed would be both for .* on text and"),
+    ],
+    ids=str,
+)
+def test_an_own_task_that_is_wrong(own_task: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(LraError, match=rf"^config.yaml: .*{sentence}") as error:
+        arena(with_task(**changes), own_task)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_setting_of_an_own_task_is_explained(own_task: Path) -> None:
+    config = with_task()
+    del config["scales"]["mini"]["tasks"]["mine"]["data"]["vocabulary"]
+    with pytest.raises(LraError, match=r"tasks.mine.data: 'vocabulary' is missing. Number of token ids"):
+        arena(config, own_task)
+    config = with_task()
+    config["scales"]["mini"]["tasks"]["listop"] = config["scales"]["mini"]["tasks"].pop("listops")
+    with pytest.raises(LraError, match=r"data: 'listop' is no task of the Arena, .* Did you mean 'listops'"):
+        arena(config, own_task)

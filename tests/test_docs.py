@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -125,3 +129,56 @@ def test_cost_and_options(name: str) -> None:
     own = {p.name: METHODS[name].options.get(p.name, p.default) for p in parameters if p.name not in common}
     assert all(f"`{option}: {default}`" in text for option, default in own.items()), own
     assert ("No options." in text) == (not own)
+
+
+class Page(HTMLParser):
+    """What a page of the site leads to, what it loads to be shown, and the names of its places."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.places: set[str] = set()
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.places |= {given[name] for name in ("id", "name") if given.get(name)}
+        target = given.get("href") or given.get("src") or (given.get("data") if tag == "object" else None)
+        if target:
+            (self.links if tag == "a" else self.loaded).append(target)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` makes it."""
+    folder = tmp_path_factory.mktemp("site")
+    options = re.search(r"sphinx-build (.*) \. site", (ROOT / "Makefile").read_text())
+    assert options is not None
+    command = [sys.executable, "-m", "sphinx", *options[1].split(), ".", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.mark.slow
+def test_site(site: Path) -> None:
+    """Every page is there, its links lead somewhere, and it needs no network."""
+    pages = {path: Page(path) for path in site.rglob("*.html")}
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        assert site / page.relative_to(ROOT).with_suffix(".html") in pages
+    for path, page in pages.items():
+        assert not [target for target in page.loaded if re.match(r"(https?:)?//", target)], path
+        for link in (link for link in page.links + page.loaded if not re.match(r"[a-z]+:", link)):
+            name, _, anchor = unquote(link).partition("#")
+            target = path.parent / name.partition("?")[0] if name else path
+            assert target.is_file(), f"{path} links to {link}, which is not there"
+            assert not anchor or anchor in pages[target.resolve()].places, f"{path} links to {link}, which is no place"
+
+
+@pytest.mark.slow
+def test_site_shows_the_docstrings(site: Path) -> None:
+    text = (site / "docs" / "api.html").read_text()
+    for name in ("build", "Attention", "load_run", "predict"):
+        assert re.search(rf'id="[\w.]+\.{name}"', text), name
+    assert (Attention.leading_flops.__doc__ or "").split(",")[0] in text

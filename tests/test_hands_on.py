@@ -1,4 +1,4 @@
-"""``lra check``; ``lra predict`` is tested where runs are loaded."""
+"""``lra check`` of attentions; that of tasks is tested beside them, ``lra predict`` where runs are loaded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ def test_what_fails_is_said(method: str, capsys: pytest.CaptureFixture[str]) -> 
         ("mine.py:Mien", "{}", "mine.py defines no class 'Mien'"),
         ("mine.py:Other", "{}", "Other of mine.py is no subclass of lra.attention.Attention"),
         ("vmean", '{"droput": 1}', "unexpected keyword argument 'droput'"),
-        ("vmean", "[1]", "--options must be a JSON object"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "fingerprint": "errors",
     "console": "errors",
     "devices": "errors",
-    "config": "attention.registry errors experiment fingerprint mapping",
+    "schema": "errors",
+    "config": "attention.registry errors experiment fingerprint mapping schema",
     # Rooms.
     "attention": "",
     "tasks": "errors experiment",
@@ -34,13 +35,14 @@ MAY_IMPORT = {
     "model": "attention experiment",
     "optimizing": "experiment",
     "checkpoint": "files",
-    "training": "checkpoint data experiment model optimizing tasks",
-    "runs": "checkpoint data errors experiment files machine mapping model tasks training",
+    "scoring": "data experiment optimizing",
+    "training": "checkpoint data experiment model optimizing scoring tasks",
+    "runs": "checkpoint data errors experiment files machine mapping model scoring tasks training",
     "loading": "data errors experiment machine mapping model optimizing runs tasks",
     "flops": "attention model",
     "measuring": "experiment files flops machine model optimizing tasks",
     "approximating": "attention data errors experiment files machine mapping model",
-    "benchmarking": "attention files machine",
+    "benchmarking": "attention experiment files machine",
     "results": "config errors files",
 }
 """Rooms of the package (files or folders of src/lra) and what each may import besides itself.

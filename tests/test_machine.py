@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
+import pytest
 import torch
 
-from lra.machine import allocated_peak, peak_memory, size
+from lra.machine import allocated_peak, machine, peak_memory, size
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -42,3 +46,20 @@ def test_size() -> None:
 
 def test_resident_memory_is_plausible() -> None:
     assert 50 * MIB < peak_memory(CPU) < 2**40
+
+
+@pytest.mark.parametrize("content", [None, "processor: 0\n"])
+def test_a_processor_that_linux_does_not_name(content: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no /proc/cpuinfo, and on some processors it gives no name."""
+
+    def read_text(path: Path) -> str:
+        assert path == Path("/proc/cpuinfo")
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr("lra.machine.version", lambda package: "1.0")  # reads files too
+    for name, expected in (("arm", "arm"), ("", platform.machine())):
+        monkeypatch.setattr(platform, "processor", lambda name=name: name)
+        assert machine(CPU, 2)["device"] == expected

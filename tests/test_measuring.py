@@ -88,8 +88,8 @@ def test_the_straight_line_predicts_other_batches(attention: str) -> None:
 
 def test_the_largest_batch_fits_and_a_larger_one_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "overhead", lambda device: 5_000_000)
-    chosen = settings("skeinformer", memory_gb=0.01, batch=8)
-    row = measure("text", chosen, tmp_path / "measure.json", code="", threads=1, check=True)
+    chosen = settings("skeinformer", memory_gb=0.01, batch=8, check=True)
+    row = measure("text", chosen, tmp_path / "measure.json", code="", threads=1)
     memory, largest = row["memory_bytes"], row["largest_batch"]
     assert memory == int(0.01 * 2**30)
     assert 8 < largest < PAPER_BATCH["text"]
@@ -103,7 +103,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(tmp_path: Path, monkey
 
 
 def test_not_even_one_example_fits(tmp_path: Path) -> None:
-    row = measure("text", settings(memory_gb=0.001), tmp_path / "measure.json", code="", threads=1, check=True)
+    row = measure("text", settings(memory_gb=0.001, check=True), tmp_path / "measure.json", code="", threads=1)
     assert (row["status"], row["largest_batch"], row["accumulation_steps"]) == ("ok", 0, None)
     assert row["largest_batch_peak_bytes"] is None
 
@@ -178,6 +178,32 @@ def test_a_killed_process_is_a_row(tmp_path: Path) -> None:
 def test_the_tasks_are_the_arenas(name: str, data: dict[str, Any]) -> None:
     module = importlib.import_module(f"lra.tasks.{name}")
     assert TASKS[name] == module.describe(module.Settings(**data))
+
+
+def test_a_task_of_the_users_own(tmp_path: Path) -> None:
+    """It is measured at its own length, for its own batch."""
+    own = settings(task=Task("mine", classes=3, vocabulary=5, max_length=17, towers=2), step=24)
+    row = measure("mine", own, tmp_path / "measure.json", code="", threads=1)
+    assert (row["status"], row["task"], row["length"], row["towers"], row["paper_batch"]) == ("ok", "mine", 32, 2, 24)
+    gradients = (row["train_ms"]["median"] - row["optimizer_ms"]["median"]) * 24 / row["batch"]
+    assert row["seconds_per_1000_steps"] == pytest.approx(gradients + row["optimizer_ms"]["median"])
+
+
+def test_a_task_of_the_users_own_by_hand(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("def parity(split):\n    yield [1], 0\n")
+    data = {"module": "mine.py:parity", "classes": 2, "vocabulary": 3, "max_length": 12}
+    train = {"batch": 24, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "evaluate_every": 2}
+    scale = {"features": 8, "threads": 1, "runtime": 5, "memory": 2000, "model": {}}
+    config = {"scale": "mini", "tasks": ["mine"], "attentions": {"vmean": None}, "seeds": [1]}
+    scale |= {"tasks": {"mine": {"data": data, "train": train}}}
+    path, out = tmp_path / "config.yaml", tmp_path / "measure.json"
+    path.write_text(json.dumps(config | {"scales": {"mini": scale}}))
+    command = ["measure", "--attention", "vmean", "--config", str(path), "--out", str(out), "--threads", "1"]
+    assert main([*command, "--task", "mine"]) == 0
+    row = read_json(out)
+    assert (row["status"], row["task"], row["length"], row["paper_batch"]) == ("ok", "mine", 16, 24)
+    assert main([*command, "--task", "mien"]) == 1
+    assert "unknown task 'mien'" in capfd.readouterr().err
 
 
 def test_mistakes_of_a_user(capsys: pytest.CaptureFixture[str]) -> None:

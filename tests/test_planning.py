@@ -91,6 +91,21 @@ def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
     assert "none fits" in page
 
 
+def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the batch takes twice the time, and no run of the table counts as one of the sweep."""
+    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    chosen = arena(config | {"scale": "paper", "tasks": ["text"], "attentions": {"skeinformer": None}})
+    (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1").mkdir(parents=True)
+    (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1/metrics.json").write_text("{}")
+    table, *sweep = plan(chosen, tmp_path, memory=GIB)
+    assert (table.changes, table.done) == ("", 0)
+    assert [cell.done for cell in sweep] == [1, 0, 0, 0, 0, 0]
+    assert sweep[0].changes == "batch 64, rate 0.001"
+    assert sweep[3].seconds == pytest.approx(2 * sweep[0].seconds, rel=0.1)
+    assert "| text | skeinformer (batch 64, rate 0.001) | 1/1 |" in planning.markdown(chosen, [table, *sweep], GIB)
+
+
 @pytest.mark.parametrize("attention", ["softmax", "vmean", "linformer"])
 def test_the_formula_is_near_what_is_counted(attention: str) -> None:
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"attentions": {attention: None}}

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lra import training
 from lra.checkpoint import Checkpoints
 from lra.data.batches import Batch
+from lra.data.prefetch import prefetch
 from lra.data.shards import Shards
 from lra.experiment import Experiment
-from lra.training import Failed, Interrupted, Progress, Score, Trainer
+from lra.scoring import Score
+from lra.training import Failed, Interrupted, Progress, Trainer
 
 Make = Callable[..., Experiment]
 CPU = torch.device("cpu")
@@ -103,6 +108,28 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     score = second.run()
     assert without_time(second.progress.history) == without_time(whole.progress.history)
     assert same_scores(score, expected)
+
+
+@pytest.mark.parametrize("stop_at", [5, 20])
+def test_prefetched_buckets_go_on_to_the_same_bits(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    """As on a GPU: what was made ahead is forgotten at the interruption and made again."""
+    experiment = toy_experiment(pad="bucket", batch=8, steps=30)  # epochs of 12 batches
+    monkeypatch.setattr(training, "BUCKET_BATCHES", 5)
+    whole = trainer(experiment, toy_shards, tmp_path / "whole")
+    expected = whole.run()
+
+    monkeypatch.setattr(Batch, "pinned", lambda self: self)
+    monkeypatch.setattr(Trainer, "_ahead", lambda self, batches: contextlib.closing(prefetch(batches)))
+    first = trainer(experiment, toy_shards, tmp_path / "stopped")
+    stop_in_forward(first, stop_at)
+    with pytest.raises(Interrupted):
+        first.run()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    second = trainer(experiment, toy_shards, tmp_path / "stopped")
+    assert same_scores(second.run(), expected)
+    assert without_time(second.progress.history) == without_time(whole.progress.history)
 
 
 def stop_in_forward(run: Trainer, calls: int) -> None:
@@ -258,6 +285,8 @@ def test_padding_to_the_batch_changes_nothing_in_evaluation(
     toy_experiment: Make, toy_shards: Shards, tmp_path: Path
 ) -> None:
     losses = [
-        trainer(toy_experiment(pad=pad), toy_shards, tmp_path).evaluate("dev").loss for pad in ("length", "batch")
+        trainer(toy_experiment(pad=pad), toy_shards, tmp_path).evaluate("dev").loss
+        for pad in ("length", "batch", "bucket")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert losses[1] == losses[2]

@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from lra.config import arena, load
-from lra.console import named
+from lra.console import at_least, named
 from lra.files import write_text
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add the commands to the subparsers; returns those that read config.yaml or resolved settings."""
     plan = commands.add_parser("plan", help="what the arena will take: hours, memory, disk, and what is done already")
-    plan.add_argument("--results", type=Path, default=Path("results"), help="folder of runs and measurements")
-    plan.add_argument("--out", type=Path, default=Path("results/plan.md"))
+    plan.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of runs and measurements (default: results)"
+    )
+    plan.add_argument(
+        "--out", type=Path, default=Path("results/plan.md"), help="page to write (default: results/plan.md)"
+    )
     plan.set_defaults(run=run_plan)
 
     rehearsal = commands.add_parser("rehearsal-data", help="shards of random tokens of a task's true length")
-    rehearsal.add_argument("task")
-    rehearsal.add_argument("--rows", type=int, default=64, help="training rows (default: 64)")
+    rehearsal.add_argument("task", help="its name in config.yaml, such as listops")
+    rehearsal.add_argument("--rows", type=at_least(1), default=64, help="training rows (default: 64)")
     rehearsal.add_argument("--out", type=Path, help="folder of the shards (default: data/rehearsal/SCALE/TASK)")
     rehearsal.set_defaults(run=run_rehearsal_data)
     return [plan, rehearsal]

@@ -4,8 +4,8 @@
 
 Exact attention is torch's ``scaled_dot_product_attention`` with the same key-padding mask. Both are timed in turn in
 one process, since a ratio travels between machines and a millisecond does not. Q, K and V are given, so projections
-are no part of it; a method's random choices are. Each row trains with its own options of the registry: ``softmax``
-drops attention weights, which is what the paper calls Standard and no fused CPU kernel can do.
+are no part of it; a method's random choices are. Each row trains with its own options: ``softmax`` drops attention
+weights, which is what the paper calls Standard and no fused CPU kernel can do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import build
+from lra.experiment import AttentionSettings
 from lra.files import whole
 from lra.machine import allocated_peak, default_device, milliseconds
 
@@ -69,14 +70,13 @@ class Row:
 
 
 def benchmark(
-    attentions: Sequence[str], lengths: Sequence[int], *, features: int, repeats: int, threads: int
+    attentions: Sequence[AttentionSettings], lengths: Sequence[int], *, repeats: int, threads: int
 ) -> Iterator[Row]:
     """Time every attention at every length; float32, and on a GPU also bfloat16.
 
     Args:
-        attentions: names of the registry.
+        attentions: the methods, each with its budget d and its options.
         lengths: positions of a sequence; a batch has as many sequences as make 8192 positions.
-        features: the methods' budget d.
         repeats: timed pairs, after a warm-up.
         threads: CPU threads.
 
@@ -88,14 +88,21 @@ def benchmark(
     for dtype in (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,):
         for length in lengths:
             for attention in attentions:
-                yield _row(attention, length, features, repeats, device, dtype)
+                yield _row(attention, length, repeats, device, dtype)
 
 
-def _row(attention: str, length: int, features: int, repeats: int, device: torch.device, dtype: torch.dtype) -> Row:
-    row = Row(attention, length, max(1, TOKENS // length), device.type, str(dtype).removeprefix("torch."))
+def _row(attention: AttentionSettings, length: int, repeats: int, device: torch.device, dtype: torch.dtype) -> Row:
+    row = Row(attention.name, length, max(1, TOKENS // length), device.type, str(dtype).removeprefix("torch."))
     torch.manual_seed(0)
     try:
-        module = build(attention, heads=HEADS, head_dim=HEAD_DIM, max_length=length, features=features)
+        module = build(
+            attention.module or attention.name,
+            heads=HEADS,
+            head_dim=HEAD_DIM,
+            max_length=length,
+            features=attention.features,
+            **attention.options,
+        )
         ours = Pass(module.to(device).train(), length, row.batch, device, dtype)
         exact = Pass(exact_attention, length, row.batch, device, dtype)
         for _ in range(WARM_UP):

@@ -1,13 +1,11 @@
 """The command line: what a rule runs, a person can run.
 
-Each command imports what it needs when it runs, so that ``lra --help`` needs nothing. Exit codes: 0 done, 1 a mistake
-or a failure told in one sentence, 2 a misspelt command, 75 stopped by a signal (run it again to go on).
+Each command imports what it needs when it runs, so that ``lra --help`` needs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -16,16 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from lra import ahead, costs, hands_on
-from lra.config import Arena, load
-from lra.console import guarded, named
+from lra.config import EXTRACTED, Arena, load
+from lra.console import Parser, as_json, at_least, guarded, named
 from lra.errors import LraError
 from lra.experiment import Experiment
 from lra.mapping import from_mapping
 from lra.results import commands as results
 
+EXIT_CODES = """
+exit codes:
+  0    done
+  1    a mistake or a failure, told in one sentence; `lra check`: the attention breaks the contract
+  2    the command line is misspelt
+  75   stopped by a signal; the same command goes on from there
+  130  interrupted from the keyboard
+
+`lra COMMAND --help` tells the options of one command, README.md what to begin with.
+"""
 STOPPED = 75
 UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
 """Bytes of disk that what is extracted needs besides the archive, at most."""
+SHEET = Path("results/plots/pathfinder_examples.png")
+CORES = os.cpu_count() or 1
+TASK = "its name in config.yaml, such as listops"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,19 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    top = argparse.ArgumentParser(prog="lra", description="The Long Range Arena you can rerun, one step at a time.")
+    top = Parser(
+        prog="lra",
+        description="The Long Range Arena you can rerun, one step at a time; `snakemake` runs all of them in order.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     download = commands.add_parser("download", help="fetch one artefact from the first source that works")
     download.add_argument("artefact", help="its name under `sources` in config.yaml")
-    download.add_argument("--sources", type=json.loads, help="JSON list of sources instead of those in config.yaml")
+    download.add_argument("--sources", type=as_json(list), help="JSON list of sources instead of those in config.yaml")
     download.add_argument("--out", type=Path, help="where to put it (default: data/sources/ARTEFACT)")
     download.set_defaults(run=run_download)
 
     extract = commands.add_parser("extract", help="unpack what the tasks need of an archive of the Long Range Arena")
-    extract.add_argument("artefact", choices=("lra_release", "pathfinder_tfds"))
+    extract.add_argument("artefact", metavar="ARTEFACT", choices=sorted(EXTRACTED), help=" or ".join(sorted(EXTRACTED)))
     extract.add_argument("archive", type=Path, help="the archive, or a folder that it was unpacked to")
-    extract.add_argument("--tasks", nargs="+", default=["listops", "retrieval", "pathfinder"])
+    extract.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="TASK",
+        default=["listops", "retrieval", "pathfinder"],
+        help="of lra_release, what these need (default: listops retrieval pathfinder)",
+    )
     extract.add_argument("--out", type=Path, help="folder to make (default: data/extracted/ARTEFACT)")
     extract.add_argument(
         "--verified", action="store_true", help="the archive's checksum was compared, so its end need not be read"
@@ -57,31 +79,33 @@ def parser() -> argparse.ArgumentParser:
     extract.set_defaults(run=run_extract)
 
     prepare = commands.add_parser("prepare", help="turn a task's source into Parquet shards")
-    prepare.add_argument("task")
+    prepare.add_argument("task", help=TASK)
     prepare.add_argument("--source", type=Path, help="file or folder of the artefact that the task reads")
     prepare.add_argument("--out", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
-    prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    prepare.add_argument("--workers", type=at_least(1), default=CORES, help="processes (default: all cores)")
     prepare.set_defaults(run=run_prepare)
 
     sheet = commands.add_parser("contact-sheet", help="draw prepared pathfinder images and their labels on one sheet")
     sheet.add_argument("data", type=Path, help="folder of pathfinder's shards")
-    sheet.add_argument("--out", type=Path, default=Path("results/plots/pathfinder_examples.png"))
-    sheet.add_argument("--images", type=int, default=48, help="how many, from the start of the training split")
+    sheet.add_argument("--out", type=Path, default=SHEET, help=f"the picture (default: {SHEET})")
+    sheet.add_argument(
+        "--images", type=at_least(1), default=48, help="how many, from the start of the training split (default: 48)"
+    )
     sheet.set_defaults(run=run_contact_sheet)
 
     train = commands.add_parser("train", help="train and test one attention on one task")
     train.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
-    train.add_argument("--task", help="its name, with or without the paper's `lra-`")
-    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--task", help=f"{TASK}, with or without the paper's `lra-`")
+    train.add_argument("--seed", type=at_least(0), default=1, help="of all that is random (default: 1)")
     train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
     train.add_argument(
         "--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)"
     )
-    train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
-    train.add_argument("--max-steps", type=int, help="stop after so many steps")
+    train.add_argument("--threads", type=at_least(1), default=CORES, help="CPU threads (default: all cores)")
+    train.add_argument("--max-steps", type=at_least(1), help="end after so many steps (default: those of config.yaml)")
     train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")
     train.add_argument(
-        "--mode", choices=("train", "eval"), default="train", help="eval: score the trained run's weights"
+        "--mode", choices=("train", "eval"), default="train", help="eval: score a trained run in results/runs again"
     )
     train.add_argument("--code", help=argparse.SUPPRESS)
     train.set_defaults(run=run_train)
@@ -89,33 +113,41 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="score a trained run's best weights once more")
     evaluate.add_argument("folder", type=Path, help="folder of the run")
     evaluate.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
-    evaluate.add_argument("--split", choices=("dev", "test"), default="test")
+    evaluate.add_argument("--split", choices=("dev", "test"), default="test", help="dev or test (default: test)")
     evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
 
     resolved = [*costs.add_commands(commands), *ahead.add_commands(commands)]
     hands_on.add_commands(commands)
     results.add_commands(commands)
 
+    completion = commands.add_parser("completion", help="print what makes a shell complete commands, names and paths")
+    completion.add_argument("shell", choices=("bash", "zsh"), help='bash or zsh: `eval "$(lra completion bash)"`')
+    completion.set_defaults(run=run_completion)
+
     for command in (download, prepare, train, *resolved):
-        command.add_argument("--config", type=Path, default=Path("config.yaml"))
+        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
     for command in (prepare, train, *resolved):
-        command.add_argument("--settings", type=json.loads, help="resolved settings as JSON instead of config.yaml")
+        command.add_argument("--settings", type=as_json(dict), help="resolved settings as JSON instead of config.yaml")
+    for listed in commands._choices_actions:
+        told = listed.help or ""
+        commands.choices[listed.dest].description = f"{told[:1].upper()}{told[1:]}."
     return top
 
 
 def run_download(options: argparse.Namespace) -> None:
     from lra.data.download import Source, fetch
+    from lra.data.lockfile import LOCK
 
     artefact = options.artefact
     sources = options.sources
     if sources is None:
-        sources = named(artefact, load(options.config).sources, "sources")
+        sources = named(artefact, load(options.config).sources, "source")
     where = f"sources.{artefact}"
     fetch(
         artefact,
         [from_mapping(Source, source, where) for source in sources],
         options.out or Path("data/sources") / artefact,
-        Path("data/sources/lock.json"),
+        LOCK,
         spare=UNPACKED.get(artefact, 0),
     )
 
@@ -230,6 +262,12 @@ def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:
     metrics, score = score_run(folder, data, split)
     print(f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}: {split} accuracy {score.accuracy:.4f}")
     return 0
+
+
+def run_completion(options: argparse.Namespace) -> None:
+    from lra.completion import script
+
+    print(script(parser(), options.shell))
 
 
 def _summary(metrics: dict[str, Any]) -> str:

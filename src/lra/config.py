@@ -5,23 +5,26 @@ A leaf: every room may import it, and it needs neither torch nor pyarrow.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.exceptions import best_match
 
 from lra.attention.registry import ALIASES, Method, names, resolve
 from lra.errors import LraError, nearest
 from lra.experiment import SHARD_ROWS, AttentionSettings, Experiment, ModelSettings, TrainSettings
-from lra.fingerprint import classes
+from lra.fingerprint import defined, keywords
 from lra.mapping import from_mapping
+from lra.schema import check
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 SPLITS = ("train", "dev", "test")
+GIVEN = {"heads", "head_dim", "max_length", "features"}
+"""What every attention is made with besides its options."""
+HEADINGS = {"attention", "average", "model"}
+"""What stands beside the tasks at the head of tables, and of the paper's."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
 """Archives of which the tasks read what one pass extracts."""
 
@@ -35,9 +38,9 @@ class Sweep:
     batch: tuple[int, ...]
     learning_rate: tuple[float, ...]
 
-    def cells(self) -> list[str]:
-        """The folder of each pair."""
-        return [f"batch-{batch}_rate-{rate}" for batch in self.batch for rate in self.learning_rate]
+    def cells(self) -> dict[str, tuple[int, float]]:
+        """Each pair of a batch size and a learning rate, by the name of its folder."""
+        return {f"batch-{batch}_rate-{rate}": (batch, rate) for batch in self.batch for rate in self.learning_rate}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Arena:
         seeds: one run each.
         sources: where each artefact comes from, tried in order.
         measure: how cost is measured.
+        bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
         settings: the scale's block of config.yaml.
         sweep: what is trained with other batch sizes and learning rates too, if anything.
     """
@@ -61,6 +65,7 @@ class Arena:
     seeds: tuple[int, ...]
     sources: Mapping[str, list[dict[str, Any]]]
     measure: Mapping[str, Any]
+    bench: Mapping[str, Any]
     settings: Mapping[str, Any]
     sweep: Sweep | None
 
@@ -77,18 +82,26 @@ class Arena:
         )
 
     def data(self, task: str) -> dict[str, Any]:
-        """The task's data settings."""
-        return dict(self.settings["tasks"][task]["data"])
+        """The task's data settings; those of a task of your own hold its name too."""
+        data = dict(self.settings["tasks"][task]["data"])
+        return {"name": task} | data if "module" in data else data
+
+    def own(self, task: str) -> str | None:
+        """Where the function is that yields a task of your own, ``file.py:function``; None for the Arena's tasks."""
+        return self.data(task).get("module")
 
     def artefact(self, task: str) -> str | None:
         """Name of the artefact in ``sources`` that the task reads; None where nothing is downloaded."""
-        source = self.data(task)["source"]
-        return source if source in self.sources else None
+        source = self.data(task).get("source")
+        return source if source in self.sources and not self.own(task) else None
 
     def source(self, task: str) -> Path | None:
-        """Where the task's artefact lies: as it was downloaded, or what was extracted of it."""
+        """What the task reads: its artefact as it was downloaded or extracted, or a file or folder of your own."""
         artefact = self.artefact(task)
-        return Path("data", "extracted" if artefact in EXTRACTED else "sources", artefact) if artefact else None
+        if artefact:
+            return Path("data", "extracted" if artefact in EXTRACTED else "sources", artefact)
+        own = self.data(task).get("source") if self.own(task) else None
+        return Path(own) if own else None
 
     def parts(self, task: str) -> dict[str, int]:
         """Number of Parquet files of each split, as far as the rows are known beforehand."""
@@ -117,19 +130,22 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
 
     Args:
         config: the content of config.yaml.
-        folder: what paths of attentions of your own are relative to.
+        folder: what paths of attentions and tasks of your own are relative to.
 
     Raises:
         LraError: one sentence that names the key, the value and what is allowed.
     """
-    problem = best_match(Draft202012Validator(yaml.safe_load(SCHEMA.read_text())).iter_errors(config), relevance)
-    if problem is not None:
-        raise LraError(f"config.yaml: {_sentence(problem)}")
+    check(config)
     scale = config["scale"]
     settings = config["scales"][scale]
+    tasks = {name: _task(name, block, folder, f"scales.{scale}.tasks") for name, block in settings["tasks"].items()}
+    settings = settings | {"tasks": tasks}
     for task in config["tasks"]:
-        if task not in settings["tasks"]:
-            raise LraError(f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.")
+        if task not in tasks:
+            raise LraError(
+                f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.{nearest(task, tasks)} "
+                f"Known: {', '.join(tasks)}."
+            )
     attentions = {
         ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
         for name, given in config["attentions"].items()
@@ -141,9 +157,11 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
         tuple(config["seeds"]),
         config.get("sources") or {},
         config.get("measure") or {},
+        config.get("bench") or {},
         settings,
-        _sweep(settings.get("sweep"), config["tasks"], attentions, f"scales.{scale}.sweep"),
+        _sweep(settings.get("sweep"), config["tasks"], tasks, attentions, f"scales.{scale}.sweep"),
     )
+    _check_rules(chosen)
     for task in chosen.tasks:
         _check_source(chosen, task)
         train = settings["tasks"][task]["train"]
@@ -159,7 +177,12 @@ def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path)
     name = ALIASES.get(name, name)
     module = given.get("module")
     if module is not None:
-        method = Method(_own_class(name, module, folder))
+        where = f"attentions.{name}.module"
+        if name in names():
+            raise LraError(
+                f"config.yaml: {where}: {name!r} already names a method of the registry; call your own something else."
+            )
+        method = Method(_own_place(module, "class", folder, where))
     else:
         try:
             method = resolve(name)
@@ -168,31 +191,61 @@ def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path)
                 f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
                 f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
             ) from None
+    _check_options(name, given.get("options", {}), method)
     options = {**method.options, **given.get("options", {})}
     return AttentionSettings(name, given.get("features", features), options, method.path)
 
 
-def _own_class(name: str, module: str, folder: Path) -> str:
-    """Where a class of the user's own is, once it is known to be there."""
-    where = f"config.yaml: attentions.{name}.module"
-    if name in names():
-        raise LraError(f"{where}: {name!r} already names a method of the registry; call your own something else.")
-    file, _, class_name = module.partition(":")
+def _check_options(name: str, options: Mapping[str, Any], method: Method) -> None:
+    """An option that the class does not take stops before any work, as far as its source tells."""
+    module, _, class_name = method.path.partition(":")
+    known = keywords(module, class_name) if options else None
+    if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
+        raise LraError(
+            f"config.yaml: attentions.{name}.options: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} "
+            f"Known: {', '.join(sorted(known))}."
+        )
+
+
+def _task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapping[str, Any]:
+    """A task's settings; the paths of one of the user's own are checked, and relative to the current folder."""
+    data = dict(block["data"])
+    if "module" not in data:
+        return block
+    if name in HEADINGS:
+        raise LraError(f"config.yaml: {where}: {name!r} heads a column of the tables; call your task something else.")
+    where = f"{where}.{name}.data"
+    data["module"] = _own_place(data["module"], "function", folder, f"{where}.module")
+    if data.get("source") is not None:
+        source = folder / Path(data["source"]).expanduser()
+        if not source.exists():
+            raise LraError(f"config.yaml: {where}.source: the path {str(source)!r} is not there; correct it.")
+        data["source"] = str(source)
+    return {**block, "data": data}
+
+
+def _own_place(module: str, kind: Literal["class", "function"], folder: Path, where: str) -> str:
+    """Where a class or function of the user's own is, once it is known to be there."""
+    file, _, name = module.partition(":")
     if file.endswith(".py"):
         file = str(folder / Path(file).expanduser())
     try:
-        known = classes(file)
+        known = defined(file, kind)
     except LraError as problem:
-        raise LraError(f"{where}: {problem}") from None
-    if class_name not in known:
-        raise LraError(f"{where}: {file} defines no class {class_name!r}.{nearest(class_name, known)}")
-    return f"{file}:{class_name}"
+        raise LraError(f"config.yaml: {where}: {problem}") from None
+    if name not in known:
+        raise LraError(f"config.yaml: {where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
+    return f"{file}:{name}"
 
 
 def _sweep(
-    given: Mapping[str, Any] | None, tasks: Iterable[str], attentions: Iterable[str], where: str
+    given: Mapping[str, Any] | None,
+    run: Iterable[str],
+    tasks: Iterable[str],
+    attentions: Iterable[str],
+    where: str,
 ) -> Sweep | None:
-    """What is swept; None where its task or its attention is not among those that are run."""
+    """What is swept; None where its task is not among those that are ``run``, or its attention not."""
     if given is None:
         return None
     sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
@@ -201,7 +254,23 @@ def _sweep(
         raise LraError(
             f"config.yaml: {where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}"
         )
-    return sweep if sweep.task in tasks and sweep.attention in attentions else None
+    if sweep.task not in tasks:
+        raise LraError(f"config.yaml: {where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
+    return sweep if sweep.task in run and sweep.attention in attentions else None
+
+
+def _check_rules(chosen: Arena) -> None:
+    """Rules are named after their attention and task, so no two cells may join to one name."""
+    rules: dict[str, str] = {}
+    for task, attention in itertools.product(chosen.tasks, chosen.attentions):
+        for rule in (f"train_{attention}_{task}", f"train_{attention}_{task}_seed"):
+            cell = f"{attention} on {task}"
+            if rule in rules:
+                raise LraError(
+                    f"config.yaml: tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
+                    "or an attention of your own another name."
+                )
+            rules[rule] = cell
 
 
 def _check_source(chosen: Arena, task: str) -> None:
@@ -211,56 +280,3 @@ def _check_source(chosen: Arena, task: str) -> None:
     missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
     if missing and len(missing) == len(sources):
         raise LraError(f"config.yaml: sources.{artefact}: the path {missing[0]!r} is not there; correct it.")
-
-
-def relevance(error: ValidationError) -> Any:
-    """Prefer the deepest error: it names the key that is wrong."""
-    return -len(error.path), error.validator != "additionalProperties"
-
-
-def _sentence(error: ValidationError) -> str:
-    """A schema violation in words: where, what, and what is allowed."""
-    where = ".".join(map(str, error.absolute_path)) or "the file"
-    value: Any = error.instance
-    wanted: Any = error.validator_value
-    schema: Any = error.schema
-    match error.validator:
-        case "additionalProperties":
-            known = list(schema["properties"])
-            key = next(key for key in value if key not in known)
-            return f"{where}: unknown key {key!r}.{nearest(str(key), known)} Known: {', '.join(known)}."
-        case "required":
-            key = next(key for key in wanted if key not in value)
-            return f"{where}: {key!r} is missing."
-        case "enum":
-            return f"{where}: {value!r} is not one of {_listed(wanted)}.{nearest(str(value), map(str, wanted))}"
-        case "type":
-            kinds = [wanted] if isinstance(wanted, str) else wanted
-            return f"{where}: {value!r} is not {' or '.join(_KINDS[kind] for kind in kinds)}."
-        case "minimum":
-            return f"{where}: {value!r} is less than {wanted}, the least allowed."
-        case "exclusiveMinimum":
-            return f"{where}: {value!r} must be more than {wanted}."
-        case "maximum":
-            return f"{where}: {value!r} is more than {wanted}, the most allowed."
-        case "minItems" | "minProperties":
-            return f"{where}: nothing is listed; give at least {wanted}."
-        case "uniqueItems":
-            return f"{where}: an entry is listed twice."
-        case _:
-            return f"{where}: {error.message}."
-
-
-_KINDS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "a text",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a block of settings",
-    "null": "empty",
-}
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))

@@ -1,27 +1,102 @@
-"""What all commands share: a mistake told in one sentence, and an exit code."""
+"""What all commands share: how they read their arguments, a mistake told in one sentence, and an exit code."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from lra.errors import LraError, nearest
 
 T = TypeVar("T")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that tells what is misspelt in one sentence, the nearest right word included; its exit code is 2."""
+
+    def error(self, message: str) -> NoReturn:
+        end = "" if message.endswith((".", "?")) else "."
+        self.exit(2, f"Error: {message}{end} See `{self.prog} --help`.\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = nearest(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"`{self.prog}` does not know what to do with {unknown[0]!r}.{near}")
+        return options, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = list(action.choices)
+            near = nearest(value, known)
+            raise argparse.ArgumentError(action, f"unknown {value!r}.{near} Known: {', '.join(known)}.")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return number
+
+    return read
+
+
+def as_json(kind: type) -> Callable[[str], Any]:
+    """The type of an argument that is JSON: an object (``dict``) or a ``list``."""
+
+    def read(text: str) -> Any:
+        try:
+            value = json.loads(text)
+        except ValueError as problem:
+            raise argparse.ArgumentTypeError(f"not JSON ({problem})") from problem
+        if not isinstance(value, kind):
+            raise argparse.ArgumentTypeError(f"not {'an object' if kind is dict else 'a list'} in JSON")
+        return value
+
+    return read
+
+
 def guarded(work: Callable[[], int | None]) -> int:
     """Do the work of a command; returns its exit code, after one sentence about what went wrong, if something did."""
     try:
-        return work() or 0
+        code = work() or 0
+        sys.stdout.flush()
+        return code
     except LraError as error:
         print(f"Error: {error}", file=sys.stderr)
-    except (OSError, MemoryError) as error:
-        print(f"Error: {error or 'out of memory'}; correct that and run the same command again.", file=sys.stderr)
+    except BrokenPipeError:
+        pass  # who reads the output, as `head`, has had enough
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "lra"):
+            raise
+        print(f"Error: this needs {package}; install what requirements-dev.txt lists.", file=sys.stderr)
+    except MemoryError:
+        print("Error: there is not enough memory; make the task smaller or free some.", file=sys.stderr)
+    except OSError as error:
+        problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"Error: {problem}; correct that and run the same command again.", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
+    _empty_stdout()
     return 1
+
+
+def _empty_stdout() -> None:
+    """Print what is still held, or give it up where it cannot be printed, so that Python ends without complaining."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def named(name: str, known: Mapping[str, T], kind: str) -> T:

@@ -13,7 +13,8 @@ from typing import Any
 
 from lra.attention.registry import ALIASES, names
 from lra.config import Arena, load
-from lra.console import guarded, named
+from lra.console import as_json, at_least, guarded, named
+from lra.experiment import AttentionSettings
 from lra.fingerprint import fingerprint
 from lra.mapping import as_mapping, from_mapping
 
@@ -21,6 +22,8 @@ TEXTS = "text"
 """The task whose texts approximations are compared on."""
 EXACT = "softmax"
 """The attention whose run gives the trained weights."""
+LENGTHS = [512, 1024, 2048, 4096, 8192]
+BENCHMARKS = Path("results/benchmarks/attention.csv")
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
@@ -29,10 +32,15 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     bench.add_argument(
         "--attentions", nargs="+", metavar="NAME", default=names(), help="which, or file.py:Class (default: all)"
     )
-    bench.add_argument("--lengths", nargs="+", metavar="N", type=int, default=[512, 1024, 2048, 4096, 8192])
-    bench.add_argument("--features", type=int, default=256, help="the methods' budget d (default: 256)")
-    bench.add_argument("--repeats", type=int, default=7, help="timed pairs (default: 7)")
-    bench.add_argument("--out", type=Path, default=Path("results/benchmarks/attention.csv"))
+    bench.add_argument(
+        "--lengths", nargs="+", metavar="N", type=at_least(1), default=LENGTHS, help="default: 512 to 8192"
+    )
+    bench.add_argument("--features", type=at_least(1), default=256, help="the methods' budget d (default: 256)")
+    bench.add_argument("--repeats", type=at_least(1), default=7, help="timed pairs (default: 7)")
+    bench.add_argument(
+        "--settings", type=as_json(list), help="JSON list of attentions instead, with all their settings"
+    )
+    bench.add_argument("--out", type=Path, default=BENCHMARKS, help=f"table to write (default: {BENCHMARKS})")
     bench.set_defaults(run=run_bench)
 
     measure = commands.add_parser("measure", help="time, memory and FLOPs of training at a task's full length")
@@ -51,18 +59,29 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     approximate.set_defaults(run=run_approximate)
 
     plot_bench = commands.add_parser("plot-bench", help="draw what `lra bench` found")
-    plot_bench.add_argument("table", type=Path, nargs="?", default=Path("results/benchmarks/attention.csv"))
-    plot_bench.add_argument("--out", type=Path, default=Path("results/plots/bench"), help="path without its ending")
+    plot_bench.add_argument(
+        "table", type=Path, nargs="?", default=BENCHMARKS, help=f"its table (default: {BENCHMARKS})"
+    )
+    plot_bench.add_argument(
+        "--out", type=Path, default=Path("results/plots/bench"), help="without ending (default: results/plots/bench)"
+    )
     plot_bench.set_defaults(run=run_plot_bench)
 
     plot_approximation = commands.add_parser("plot-approximation", help="draw what `lra approximate` found")
-    plot_approximation.add_argument("tables", type=Path, nargs="+")
-    plot_approximation.add_argument("--out", type=Path, default=Path("results/plots/approximation"))
+    plot_approximation.add_argument(
+        "tables", metavar="TABLE", type=Path, nargs="+", help="its tables, one an attention"
+    )
+    plot_approximation.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/plots/approximation"),
+        help="without ending (default: results/plots/approximation)",
+    )
     plot_approximation.set_defaults(run=run_plot_approximation)
 
     for command in (bench, measure, approximate):
         command.add_argument(
-            "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)"
+            "--threads", type=at_least(1), default=os.cpu_count() or 1, help="CPU threads (default: all cores)"
         )
     return [measure, approximate]
 
@@ -70,27 +89,37 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 def run_bench(options: argparse.Namespace) -> None:
     from lra.benchmarking import benchmark, report, write_csv
 
-    attentions = [ALIASES.get(name, name) for name in options.attentions]
-    for name in (name for name in attentions if ":" not in name):
-        named(name, dict.fromkeys(names()), "attention")
+    if options.settings is not None:
+        attentions = [from_mapping(AttentionSettings, one, "--settings") for one in options.settings]
+    else:
+        attentions = [AttentionSettings(ALIASES.get(name, name), options.features) for name in options.attentions]
+        for name in (one.name for one in attentions if ":" not in one.name):
+            named(name, dict.fromkeys(names()), "attention")
     rows = []
-    for row in benchmark(
-        attentions, options.lengths, features=options.features, repeats=options.repeats, threads=options.threads
-    ):
+    for row in benchmark(attentions, options.lengths, repeats=options.repeats, threads=options.threads):
         report(row)
         rows.append(row)
     write_csv(rows, options.out)
 
 
-def measure_settings(arena: Arena, attention: str) -> dict[str, Any]:
-    """``lra.measuring.Settings`` as a mapping: an attention with the ``measure`` block of config.yaml."""
+def measure_settings(arena: Arena, attention: str, task: str | None = None) -> dict[str, Any]:
+    """``lra.measuring.Settings`` as a mapping: an attention with the ``measure`` block of config.yaml.
+
+    A task of the user's own, which only config.yaml knows, is among them.
+    """
     block = dict(arena.measure)
+    if task is not None and task in arena.settings["tasks"] and arena.own(task):
+        data = arena.data(task)
+        kept = ("name", "classes", "vocabulary", "max_length", "towers")
+        block["task"] = {key: data[key] for key in kept if key in data}
+        block["step"] = arena.settings["tasks"][task]["train"]["batch"]
     method = as_mapping(arena.attentions[attention], leave_out="features")
     return {"attention": method | {"features": block.pop("features", 256)}, **block}
 
 
 def approximate_settings(arena: Arena, attention: str) -> dict[str, Any]:
     """``lra.approximating.Settings`` as a mapping: an attention with the scale's ``approximate`` block."""
+    named(TEXTS, arena.settings["tasks"], "task")
     method = as_mapping(arena.attentions[attention], leave_out="features")
     model = as_mapping(arena.experiment(attention, TEXTS, seed=0).model)
     return {"attention": method, "model": model, **arena.settings.get("approximate", {})}
@@ -99,8 +128,10 @@ def approximate_settings(arena: Arena, attention: str) -> dict[str, Any]:
 def run_measure(options: argparse.Namespace) -> int:
     """Measure in a child process, so that not even the system's killing it for its memory ends without a result."""
     attention, task = ALIASES.get(options.attention, options.attention), options.task.removeprefix("lra-")
-    settings = options.settings or measure_settings(*_found(options.config, attention))
-    module = (settings["attention"].get("module") or "").partition(":")[0]
+    settings = options.settings or measure_settings(*_found(options.config, attention), task)
+    if options.check:
+        settings = {**settings, "check": True}
+    module = (settings.get("attention", {}).get("module") or "").partition(":")[0]
     code = options.code or fingerprint("lra.measuring", module)
     out = options.out or Path("results/measures", task, attention, "measure.json")
 
@@ -108,13 +139,14 @@ def run_measure(options: argparse.Namespace) -> int:
         from lra.devices import own_gpu
         from lra.measuring import TASKS, Settings, measure, write
 
-        named(task, TASKS, "task")
         resolved = from_mapping(Settings, settings, "--settings")
+        if resolved.task is None:
+            named(task, TASKS, "task")
         if status:
             row = write(task, resolved, out, status, reason, code, options.threads, {})
         else:
             with own_gpu():
-                row = measure(task, resolved, out, code=code, threads=options.threads, check=options.check)
+                row = measure(task, resolved, out, code=code, threads=options.threads)
         print(summary(row))
 
     exit_code = in_child(measured)

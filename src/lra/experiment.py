@@ -45,7 +45,8 @@ class TrainSettings:
         patience: evaluations without a lower dev loss that end the run.
         precision: fp32, or mixed precision with bf16 or fp16.
         micro_batch: examples that pass through the model at once; None: as many as fit.
-        pad: every sequence to the task's length, or to the batch's longest rounded up to 64.
+        pad: every sequence to the task's length, or to the batch's longest rounded up to 64; with ``bucket`` training
+            batches are made of sequences of about the same length.
         compile: compile the model with torch.compile.
     """
 
@@ -57,7 +58,7 @@ class TrainSettings:
     patience: int = 10
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     micro_batch: int | None = None
-    pad: Literal["length", "batch"] = "length"
+    pad: Literal["length", "batch", "bucket"] = "length"
     compile: bool = False
 
 

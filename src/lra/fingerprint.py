@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from lra.errors import LraError
 
@@ -51,15 +52,50 @@ def source_of(module: str) -> Path:
     return path
 
 
-def classes(module: str) -> set[str]:
-    """Names of the classes that a module or file defines or imports, found without running it.
+def defined(module: str, kind: Literal["class", "function"]) -> set[str]:
+    """Names of the classes or functions that a module or file defines or imports, found without running it.
 
     Raises:
         LraError: there is no such module, or it is not valid Python.
     """
     nodes = list(ast.walk(_tree(source_of(module))))
     imported = {a.asname or a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names}
-    return imported | {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    definition = ast.ClassDef if kind == "class" else ast.FunctionDef
+    return imported | {node.name for node in nodes if isinstance(node, definition)}
+
+
+def keywords(module: str, name: str) -> set[str] | None:
+    """Keyword arguments that a class is made with, its bases' included; None where they cannot be told or are any.
+
+    Found without running the module, so that a misspelt option stops before anything is trained.
+    """
+    try:
+        nodes = list(ast.walk(_tree(source_of(module))))
+    except LraError:
+        return None
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                if name == (alias.asname or alias.name):
+                    return keywords(node.module, alias.name)
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return _keywords_of(node, module)
+    return None
+
+
+def _keywords_of(node: ast.ClassDef, module: str) -> set[str] | None:
+    found: set[str] = set()
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            found = {argument.arg for argument in (*method.args.args[1:], *method.args.kwonlyargs)}
+            if method.args.kwarg is None:
+                return found
+    for base in node.bases:
+        inherited = keywords(module, base.id) if isinstance(base, ast.Name) else None
+        if inherited is None:
+            return None
+        found |= inherited
+    return found if node.bases else None
 
 
 def _package_file(module: str) -> Path | None:

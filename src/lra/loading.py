@@ -10,7 +10,6 @@ The folder of the run is enough; neither config.yaml nor the data are read.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from lra.data.batches import pad
 from lra.errors import LraError
 from lra.machine import default_device
 from lra.mapping import from_mapping
-from lra.model import build_model, padded_length
+from lra.model import build_model, padded_length, trims
 from lra.optimizing import autocast
 from lra.runs import load_weights, read_run
+from lra.tasks import module_of
 from lra.tasks.contract import Task, list_array
 
 
@@ -54,7 +54,7 @@ class TrainedRun:
         settings = self.metrics.get("data_settings")
         if settings is None:
             raise LraError(f"{folder / 'metrics.json'} does not say how its data were made; train this run again.")
-        self._tasks = importlib.import_module(f"lra.tasks.{self.experiment.task}")
+        self._tasks = module_of(self.experiment.task, settings)
         self._settings = from_mapping(self._tasks.Settings, settings, f"{folder / 'metrics.json'}: data_settings")
         self.task: Task = self._tasks.describe(self._settings)
         self.device = default_device()
@@ -69,8 +69,8 @@ class TrainedRun:
         """Classify one example.
 
         Args:
-            raw: an expression (listops), a text (text), two texts (retrieval), or an array of grey values 0..255
-                (pathfinder, image); see ``encode`` of the task's module.
+            raw: an expression (listops), a text (text), two texts (retrieval), an array of grey values 0..255
+                (pathfinder, image), or token ids (a task of your own); see ``encode`` of the task's module.
 
         Raises:
             LraError: it is not what the task is about.
@@ -87,7 +87,7 @@ class TrainedRun:
     def _padded(self, tokens: npt.NDArray[np.unsignedinteger]) -> list[torch.Tensor]:
         """Tokens and mask, (1, length) each, padded as in training."""
         rows = list_array(tokens, np.array([len(tokens)]))
-        trim = self.experiment.train.pad == "batch"
+        trim = trims(self.model, self.experiment.train)
         return [tensor.to(self.device) for tensor in pad(rows, padded_length(self.task), trim=trim)]
 
 

@@ -6,8 +6,8 @@ The paper's model sees synthetic token ids, every sequence of the full (padded) 
 scale of config.yaml. ``measure.json`` holds
 
 * ``status`` (ok, oom or failed) and ``reason``, then ``task``, ``attention``, ``length`` (of one tower), ``towers``,
-  ``paper_batch`` (examples of the paper's optimiser step), ``device`` (cpu or cuda), ``machine``, ``settings``,
-  ``code``; and, where the status is ok:
+  ``paper_batch`` (examples of the paper's optimiser step; for a task of the user's own, of theirs), ``device`` (cpu or
+  cuda), ``machine``, ``settings``, ``code``; and, where the status is ok:
 * ``batch``: examples of the timed step. ``train_ms`` and ``optimizer_ms``: {median, low, high, repeats} of the whole
   step and of the optimiser's part in it, milliseconds; low and high are the extremes. ``train_ms_per_example``: the
   median through the batch. ``tokens_per_second``: of training, both towers counted.
@@ -79,7 +79,10 @@ class Settings:
         seconds: no further repeat begins after so long, but two are made in any case.
         memory_gb: memory that the largest batch must fit into, in GiB.
         precision: fp32, or mixed precision with bf16 or fp16.
+        check: also try the predicted largest batch, or the paper's if that is smaller.
         model: sizes of the model; the paper's by default.
+        task: a task of the user's own; None for one of the Arena's.
+        step: examples of an optimiser step of a task of the user's own.
     """
 
     attention: AttentionSettings
@@ -88,21 +91,21 @@ class Settings:
     seconds: float = 1.0
     memory_gb: float = 16.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    check: bool = False
     model: ModelSettings = field(default_factory=ModelSettings)
+    task: Task | None = None
+    step: int | None = None
 
 
-def measure(
-    task: str, settings: Settings, out: Path, *, code: str, threads: int, check: bool = False
-) -> dict[str, Any]:
+def measure(task: str, settings: Settings, out: Path, *, code: str, threads: int) -> dict[str, Any]:
     """Measure one attention on one task and write ``out``.
 
     Args:
-        task: a key of :data:`TASKS`.
+        task: a key of :data:`TASKS`, or the name of ``settings.task``.
         settings: what is measured, and how.
         out: the file to write.
         code: fingerprint of the code that runs.
         threads: CPU threads.
-        check: also try the predicted largest batch.
 
     Returns:
         What ``out`` says.
@@ -115,7 +118,7 @@ def measure(
     status, reason = "ok", ""
     results: dict[str, Any] = {}
     try:
-        results = Measurement(TASKS[task], settings).run(check)
+        results = Measurement(settings.task or TASKS[task], settings).run()
     except Exception as problem:  # a method that crashes is a row of the table
         traceback.print_exc()
         out_of_memory = isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)
@@ -135,15 +138,15 @@ def write(
     results: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write ``out``; returns what it says."""
-    device = default_device()
+    device, described = default_device(), settings.task or TASKS[task]
     row = {
         "status": status,
         "reason": reason,
         "task": task,
         "attention": settings.attention.name,
-        "length": padded_length(TASKS[task]),
-        "towers": TASKS[task].towers,
-        "paper_batch": PAPER_BATCH[task],
+        "length": padded_length(described),
+        "towers": described.towers,
+        "paper_batch": settings.step or PAPER_BATCH[task],
         "device": device.type,
         "machine": machine(device, threads),
         "settings": dataclasses.asdict(settings),
@@ -177,7 +180,7 @@ class Measurement:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def run(self, check: bool) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """What ``measure.json`` says where the status is ok."""
         inputs = self.examples(self.batch)
         flops = count_flops(self.model, *self.examples(1)[:2])
@@ -189,7 +192,8 @@ class Measurement:
         memory = int(self.settings.memory_gb * 2**30)
         largest = max(0, (memory - self.overhead - peak) // per_example + self.batch)
         times, updates = self.time_training(*inputs)
-        paper_batch, tokens = PAPER_BATCH[self.task.name], self.batch * self.task.towers * self.length
+        paper_batch = self.settings.step or PAPER_BATCH[self.task.name]
+        tokens = self.batch * self.task.towers * self.length
         gradient_ms = statistics.median(times) - statistics.median(updates)
         return {
             "batch": self.batch,
@@ -206,7 +210,9 @@ class Measurement:
             "resident_memory_bytes": peak_memory(torch.device("cpu")),
             "memory_bytes": memory,
             "largest_batch": largest,
-            "largest_batch_peak_bytes": self.peak(min(largest, paper_batch)) if check and largest else None,
+            "largest_batch_peak_bytes": self.peak(min(largest, paper_batch))
+            if self.settings.check and largest
+            else None,
             "accumulation_steps": accumulation_steps(paper_batch, largest),
             # 1000 steps of so many milliseconds are as many seconds.
             "seconds_per_1000_steps": gradient_ms * paper_batch / self.batch + statistics.median(updates),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lra.attention import build
 from lra.attention.contract import Attention
-from lra.experiment import Experiment, ModelSettings
+from lra.experiment import Experiment, ModelSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lra.tasks.contract import Task
@@ -142,3 +142,9 @@ def build_model(experiment: Experiment, task: Task) -> Model:
 def padded_length(task: Task) -> int:
     """Length that sequences are padded to: the next power of two, as in the paper (2000 -> 2048, 4000 -> 4096)."""
     return 1 << (task.max_length - 1).bit_length()
+
+
+def trims(model: Model, settings: TrainSettings) -> bool:
+    """Whether sequences may be padded to less than that: the settings ask for it, and no attention forbids it."""
+    fixed = any(module.fixed_length for module in model.modules() if isinstance(module, Attention))
+    return settings.pad != "length" and not fixed

@@ -14,6 +14,7 @@ import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import nn
 
 from lra.attention.contract import Attention
 from lra.config import Arena
+from lra.errors import LraError
 from lra.experiment import AttentionSettings, Experiment, Rows
 from lra.files import read_json
 from lra.flops import leading_flops
@@ -39,9 +41,10 @@ COPIES = 8
 
 @dataclass(frozen=True)
 class Cell:
-    """One attention on one task.
+    """One attention on one task; of a sweep, with one batch size and learning rate.
 
     Args:
+        changes: how a sweep's training differs, in words; empty for a cell of the table.
         runs: seeds.
         done: of these, runs that are finished.
         steps: optimiser steps of a run at most.
@@ -54,6 +57,7 @@ class Cell:
 
     task: str
     attention: str
+    changes: str
     runs: int
     done: int
     steps: int
@@ -65,7 +69,7 @@ class Cell:
 
 
 def plan(arena: Arena, results: Path, memory: int | None = None) -> list[Cell]:
-    """Every cell of the arena.
+    """Every cell of the arena, then those of its sweep.
 
     Args:
         arena: what is to be run.
@@ -75,14 +79,27 @@ def plan(arena: Arena, results: Path, memory: int | None = None) -> list[Cell]:
     cells = [(task, attention) for task in arena.tasks for attention in arena.attentions]
     measures = {cell: _measure(results, *cell) for cell in cells}
     rates = _rates(measures)
-    return [_cell(arena, *cell, measures[cell], rates, results, memory or machine_memory()) for cell in cells]
+    estimate = partial(_cell, arena, measures, rates, memory or machine_memory())
+    found = [
+        estimate(arena.experiment(attention, task, seed=0), "", results / "runs" / arena.scale / task / attention)
+        for task, attention in cells
+    ]
+    if arena.sweep:
+        folder = results / "sweep" / arena.scale
+        for cell, (batch, rate) in arena.sweep.cells().items():
+            changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)
+            found.append(estimate(changed, f"batch {batch}, rate {rate}", folder / cell))
+    return found
 
 
 def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
     """The measurement of a cell on this kind of device, if it was measured."""
     path = results / "measures" / task / attention / "measure.json"
     measure = read_json(path) if path.exists() else {"status": "missing"}
-    return measure if measure["status"] == "ok" and measure["device"] == default_device().type else None
+    try:
+        return measure if measure["status"] == "ok" and measure["device"] == default_device().type else None
+    except (KeyError, TypeError) as problem:
+        raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
 
 
 def _rates(measures: Mapping[tuple[str, str], dict[str, Any] | None]) -> dict[str, float]:
@@ -101,21 +118,22 @@ def _rate(flops_forward: int, milliseconds: float) -> float:
 
 def _rate_of_exact_attention() -> float:
     task = Task("image", classes=10, vocabulary=256, max_length=1024)
-    results = Measurement(task, Settings(AttentionSettings("softmax", options={"dropout": 0.0}))).run(check=False)
+    results = Measurement(task, Settings(AttentionSettings("softmax", options={"dropout": 0.0}))).run()
     return _rate(results["flops_forward"], results["train_ms_per_example"])
 
 
 def _cell(
     arena: Arena,
-    task_name: str,
-    attention: str,
-    measure: dict[str, Any] | None,
+    measures: Mapping[tuple[str, str], dict[str, Any] | None],
     rates: Mapping[str, float],
-    results: Path,
     memory: int,
+    experiment: Experiment,
+    changes: str,
+    folder: Path,
 ) -> Cell:
-    experiment, task = arena.experiment(attention, task_name, seed=0), describe(task_name, arena.data(task_name))
-    train, rows = experiment.train, _rows(arena, task_name)
+    task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
+    attention, train = experiment.attention.name, experiment.train
+    measure = measures[experiment.task, attention]
     model = build_model(experiment, task)
     forward = forward_flops(model, task)
     trained, evaluated = train.batch * train.steps, rows.dev * -(-train.steps // train.evaluate_every) + rows.test
@@ -127,10 +145,10 @@ def _cell(
         seconds = milliseconds / 1000
     else:
         seconds = flops / rates.get(attention, rates[""])
-    folder = results / "runs" / arena.scale / task_name / attention
     return Cell(
-        task=task_name,
+        task=experiment.task,
         attention=attention,
+        changes=changes,
         runs=len(arena.seeds),
         done=sum((folder / f"seed-{seed}" / "metrics.json").exists() for seed in arena.seeds),
         steps=train.steps,
@@ -210,8 +228,9 @@ def markdown(arena: Arena, cells: list[Cell], memory: int) -> str:
     for cell in cells:
         basis = "measured" if cell.measured else "FLOPs"
         fits = "?" if cell.micro_batch is None else cell.micro_batch or "none fits"
+        attention = f"{cell.attention} ({cell.changes})" if cell.changes else cell.attention
         lines.append(
-            f"| {cell.task} | {cell.attention} | {cell.done}/{cell.runs} | {cell.steps} | {cell.flops / 1e15:.3g} | "
+            f"| {cell.task} | {attention} | {cell.done}/{cell.runs} | {cell.steps} | {cell.flops / 1e15:.3g} | "
             f"{cell.seconds / 3600:.4g} | {basis} | {fits} |"
         )
     lines += [

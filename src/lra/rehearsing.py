@@ -5,7 +5,6 @@ lra rehearsal-data listops
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ import pyarrow as pa
 from lra.data.shards import Shards, write_shards
 from lra.experiment import Rows
 from lra.mapping import from_mapping
+from lra.tasks import module_of
 from lra.tasks.contract import SPLITS, Task, list_array, record_batch
 
 
 def describe(task: str, settings: Mapping[str, Any]) -> Task:
     """The task as its ``data`` block of config.yaml makes it."""
-    module = importlib.import_module(f"lra.tasks.{task}")
+    module = module_of(task, settings)
     found: Task = module.describe(from_mapping(module.Settings, settings, f"the data settings of {task}"))
     return found
 

@@ -23,16 +23,18 @@ import safetensors.torch
 import torch
 
 from lra.checkpoint import Checkpoints
-from lra.data.shards import MANIFEST, Shards, read_shards
+from lra.data.shards import MANIFEST, Shards, read_shards, verify
 from lra.errors import LraError
 from lra.experiment import Experiment
 from lra.files import read_json, sha256, whole, write_json, write_text
 from lra.machine import default_device, machine, peak_memory
 from lra.mapping import from_mapping
 from lra.model import Model
+from lra.scoring import Score
 from lra.tasks.contract import Split
-from lra.training import Failed, Interrupted, Progress, Score, Trainer
+from lra.training import Failed, Interrupted, Progress, Trainer
 
+NEEDED = ("status", "reason", "task", "attention", "seed", "settings", "data", "machine")
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 
 
@@ -67,6 +69,10 @@ def execute(
     shards = read_shards(data)
     if shards.task.name != experiment.task:
         raise LraError(f"{data} holds the task {shards.task.name!r}, not {experiment.task!r}.")
+    if experiment.train.batch > shards.rows("train"):
+        raise LraError(f"{data} has {shards.rows('train')} training rows; make `batch` smaller in config.yaml.")
+    verify(shards)
+    out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = default_device()
@@ -145,7 +151,10 @@ def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: S
         pq.write_table(pa.table(columns), temporary, compression="zstd")
     with whole(out / "model.safetensors") as temporary:
         weights = trainer.best_weights if trainer else {}
-        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+        try:
+            safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+        except safetensors.SafetensorError as problem:
+            raise OSError(f"{out / 'model.safetensors'} cannot be written: {problem}") from problem
     write_json(out / "metrics.json", metrics)
 
 
@@ -159,11 +168,13 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         LraError: the folder is no finished run, or the data are not those it was trained on.
     """
     metrics, experiment = read_run(folder)
-    data = data or Path("data", folder.resolve().parts[-4], metrics["task"])
+    data = data or Path("data", *folder.resolve().parts[-4:-3], metrics["task"])
+    shards = read_shards(data)
     if sha256(data / MANIFEST) != metrics["data"]:
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
+    verify(shards)
     torch.set_num_threads(metrics["machine"]["threads"])
-    trainer = Trainer(experiment, read_shards(data), default_device(), Checkpoints(folder / "checkpoint", ""))
+    trainer = Trainer(experiment, shards, default_device(), Checkpoints(folder / "checkpoint", ""))
     load_weights(trainer.model, folder)
     return metrics, trainer.evaluate(split)
 
@@ -176,6 +187,8 @@ def read_run(folder: Path) -> tuple[dict[str, Any], Experiment]:
     """
     path = folder / "metrics.json"
     metrics = read_json(path)
+    if missing := [name for name in NEEDED if not isinstance(metrics, dict) or name not in metrics]:
+        raise LraError(f"{path} is not the metrics.json of a run (it has no {missing[0]!r}); train this run again.")
     if metrics["status"] != "ok":
         raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
     return metrics, from_mapping(Experiment, metrics["settings"], f"{path}: settings")
@@ -191,5 +204,5 @@ def load_weights(model: Model, folder: Path) -> None:
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as problem:
-        sentence = str(problem).strip().partition("\n")[0]
+        sentence = " ".join(str(problem).split())[:300]
         raise LraError(f"{path} cannot be read ({sentence}); train this run again.") from problem

@@ -11,11 +11,9 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -23,14 +21,20 @@ from tqdm.auto import tqdm
 
 from lra.checkpoint import Checkpoints
 from lra.data.batches import Batch, Batches
+from lra.data.prefetch import prefetch
 from lra.data.shards import Shards
 from lra.experiment import Experiment
-from lra.model import build_model, padded_length
+from lra.model import build_model, padded_length, trims
 from lra.optimizing import autocast, is_out_of_memory, make_optimizer, random_state, restore_random_state
+from lra.scoring import Score, score
 from lra.tasks.contract import Split
 
 CPU_TOKENS = 1 << 16
 """Tokens that pass through the model at once on a CPU, where running out of memory cannot be caught."""
+
+
+BUCKET_BATCHES = 32
+"""Batches that share their rows out by length where ``pad`` is ``bucket``."""
 
 
 class Interrupted(Exception):
@@ -65,16 +69,6 @@ class Progress:
         """Evaluations since the lowest dev loss."""
         losses = [row["dev_loss"] for row in self.history]
         return len(losses) - 1 - losses.index(min(losses)) if losses else 0
-
-
-@dataclass(frozen=True)
-class Score:
-    """An evaluation of a whole split: mean loss, accuracy, and each row's label and prediction (rows,)."""
-
-    loss: float
-    accuracy: float
-    label: np.ndarray[Any, np.dtype[np.uint8]]
-    prediction: np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Trainer:
@@ -122,7 +116,12 @@ class Trainer:
 
     def _batches(self, split: Split, batch: int) -> Batches:
         length = padded_length(self.shards.task)
-        return Batches(self.shards, split, batch, length, trim=self.settings.pad == "batch")
+        window = BUCKET_BATCHES if self.settings.pad == "bucket" else 1
+        return Batches(self.shards, split, batch, length, trim=trims(self.model, self.settings), window=window)
+
+    def _ahead(self, batches: Generator[Batch, None, None]) -> contextlib.closing[Generator[Batch, None, None]]:
+        """The same batches, for a GPU made in another thread; on a CPU a step takes 900 times as long as its batch."""
+        return contextlib.closing(prefetch(batches) if self.device.type == "cuda" else batches)
 
     def run(self) -> Score:
         """Train to the end or the early stop, then score the test split with the best weights.
@@ -147,7 +146,7 @@ class Trainer:
         saved = time.monotonic()
         # Numbers of a terminal's progress bar; a log file gets a line an evaluation.
         bar = tqdm(total=self.last_step, initial=progress.step, unit="step", disable=None)
-        with bar:
+        with bar, self._ahead(batches) as ahead:
             while True:
                 due = progress.step % every == 0 or progress.step == self.last_step
                 if due and progress.step and (not progress.history or progress.history[-1]["step"] < progress.step):
@@ -155,7 +154,7 @@ class Trainer:
                     bar.set_postfix(dev=f"{progress.history[-1]['dev_accuracy']:.3f}")
                 if progress.step >= self.last_step or progress.stale() >= self.settings.patience:
                     return
-                self._timed_step(next(batches))
+                self._timed_step(next(ahead))
                 bar.update()
                 if time.monotonic() - saved > self.checkpoint_seconds:
                     self.save()
@@ -194,9 +193,7 @@ class Trainer:
         """Gradients of the batch's mean loss, a micro-batch at a time; returns that loss."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for piece in batch.split(self.progress.micro_batch):
-            if self.stop:
-                raise Interrupted
+        for piece in map(self._unless_stopped, batch.split(self.progress.micro_batch)):
             with autocast(self.settings, self.device):
                 loss = cross_entropy(self.forward(piece.tokens, piece.mask), piece.label, reduction="sum") / len(batch)
             self.scaler.scale(loss).backward()
@@ -244,27 +241,19 @@ class Trainer:
             flush=True,
         )
 
-    @torch.no_grad()
     def evaluate(self, split: Split) -> Score:
         """Score every row of a split."""
-        self.model.eval()
-        losses, labels, predictions = [], [], []
         size = min(self.progress.micro_batch, self.settings.batch)
-        for batch in self._batches(split, size).in_order():
-            if self.stop:
-                raise Interrupted
-            moved = batch.to(self.device)
-            with autocast(self.settings, self.device):
-                logits = self.forward(moved.tokens, moved.mask).float()
-            losses.append(cross_entropy(logits, moved.label, reduction="sum"))
-            predictions.append(logits.argmax(-1))
-            labels.append(batch.label)
+        self.model.eval()
+        with self._ahead(self._batches(split, size).in_order()) as batches:
+            result = score(self.forward, map(self._unless_stopped, batches), self.settings, self.device)
         self.model.train()
-        label = torch.cat(labels).numpy().astype(np.uint8)
-        prediction = torch.cat(predictions).cpu().numpy().astype(np.uint8)
-        return Score(
-            float(torch.stack(losses).sum()) / len(label), float((label == prediction).mean()), label, prediction
-        )
+        return result
+
+    def _unless_stopped(self, batch: Batch) -> Batch:
+        if self.stop:
+            raise Interrupted
+        return batch
 
     def save(self) -> None:
         """Write a checkpoint of everything that decides how the run goes on."""

@@ -84,3 +84,24 @@ def test_a_sequence_longer_than_promised() -> None:
     tensors = [torch.zeros(1, 2, 5, 8)] * 3
     with pytest.raises(ValueError, match="a sequence of 5 tokens, but max_length is 4"):
         attention(*tensors, torch.ones(1, 5, dtype=torch.bool))
+
+
+class Frozen(VMean):
+    """Nothing of it learns: its output carries no gradient."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        return super().attend(query, key, value, mask, draws).detach()
+
+
+def test_without_a_gradient_its_outputs_are_checked_still() -> None:
+    def make(length: int) -> Attention:
+        return Frozen(heads=2, head_dim=8, max_length=length, features=4)
+
+    assert all(failure is None for _, failure in violations(make))
+
+
+@pytest.mark.parametrize("name", ["heads", "head_dim", "max_length", "features"])
+def test_a_size_of_nothing(name: str) -> None:
+    sizes = {"heads": 2, "head_dim": 8, "max_length": 4, "features": 4} | {name: 0}
+    with pytest.raises(ValueError, match=f"^{name} must be at least 1, not 0$"):
+        VMean(**sizes)

@@ -68,6 +68,87 @@ def test_going_on_at_a_step(numbered: Shards, monkeypatch: pytest.MonkeyPatch, p
     assert resumed == whole[start:]
 
 
+@pytest.fixture
+def uneven(tmp_path: Path) -> Shards:
+    """1000 pairs whose first token tells the row; lengths 1 ... 300, of either side."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, 301, (2, 1000))
+    sides = [list_array(np.repeat(np.arange(1, 1001), one).astype(np.uint16), one) for one in lengths]
+    batch = record_batch(np.arange(1000) % 2, *sides)
+    task = Task("uneven", classes=2, vocabulary=1001, max_length=300, towers=2)
+    examples = {"train": [batch], "dev": [batch.slice(0, 10)], "test": [batch.slice(10, 7)]}
+    return write_shards(tmp_path / "uneven", task, examples, expected=None, provenance={})  # type: ignore[arg-type]
+
+
+def firsts(batch: Batch) -> list[int]:
+    return (batch.tokens[0][:, 0] - 1).tolist()
+
+
+def padded(batches: list[Batch]) -> int:
+    return sum(tokens.numel() for batch in batches for tokens in batch.tokens)
+
+
+def test_buckets_hold_every_row_once_with_its_label(uneven: Shards) -> None:
+    stream = Batches(uneven, "train", 20, 512, trim=True, window=8).shuffled(seed=3)  # 7 windows, the last of 2 batches
+    epochs = [list(itertools.islice(stream, 50)) for _ in range(2)]
+    first, second = ([row for batch in epoch for row in firsts(batch)] for epoch in epochs)
+    assert sorted(first) == sorted(second) == list(range(1000))
+    assert first != second
+    for batch in itertools.chain(*epochs):
+        assert batch.label.tolist() == [row % 2 for row in firsts(batch)]
+        assert firsts(batch) == (batch.tokens[1][:, 0] - 1).tolist()
+
+
+def test_buckets_hold_the_rows_of_their_window(uneven: Shards) -> None:
+    """The rows that meet in a window are those of as many plain batches; only their places differ."""
+    plain, bucketed = (
+        list(itertools.islice(Batches(uneven, "train", 20, 512, trim=True, window=window).shuffled(seed=3), 50))
+        for window in (1, 8)
+    )
+    for start in range(0, 50, 8):
+        rows = [sorted(row for batch in some[start : start + 8] for row in firsts(batch)) for some in (plain, bucketed)]
+        assert rows[0] == rows[1]
+    assert padded(bucketed) < 0.85 * padded(plain)
+
+
+def test_buckets_sort_by_the_longer_side_and_come_in_any_order(uneven: Shards) -> None:
+    source = Batches(uneven, "train", 20, 512, trim=True, window=8)
+    window = list(itertools.islice(source.shuffled(seed=3), 8))
+    ranges = []
+    for batch in window:
+        longer = torch.maximum(*(mask.sum(1) for mask in batch.mask))
+        ranges.append((int(longer.min()), int(longer.max())))
+    assert all(low[1] <= high[0] for low, high in itertools.pairwise(sorted(ranges)))
+    assert ranges != sorted(ranges)
+
+
+@pytest.mark.parametrize("pool_rows", [16384, 300])
+@pytest.mark.parametrize("start", [1, 7, 8, 15, 16, 17, 40])
+def test_going_on_at_a_step_within_buckets(
+    uneven: Shards, monkeypatch: pytest.MonkeyPatch, pool_rows: int, start: int
+) -> None:
+    monkeypatch.setattr(module, "POOL_ROWS", pool_rows)
+    source = Batches(uneven, "train", 60, 512, trim=True, window=5)  # 16 full batches an epoch, 40 rows left over
+    whole = list(itertools.islice(source.shuffled(seed=1), start + 7))[start:]
+    resumed = itertools.islice(source.shuffled(seed=1, start=start), 7)
+    for one, other in zip(whole, resumed, strict=True):
+        assert all(map(torch.equal, (*one.tokens, *one.mask, one.label), (*other.tokens, *other.mask, other.label)))
+
+
+def test_what_is_left_of_an_epoch_is_of_any_length(uneven: Shards) -> None:
+    """Not the longest rows, which an epoch would then never see."""
+    source = Batches(uneven, "train", 60, 512, trim=True, window=100)
+    seen = {row for batch in itertools.islice(source.shuffled(seed=1), 16) for row in firsts(batch)}
+    longest = np.maximum(*(read_lengths(uneven)))
+    left_over = longest[sorted(set(range(1000)) - seen)]
+    assert len(left_over) == 40 and left_over.min() < 150
+
+
+def read_lengths(shards: Shards) -> list[np.ndarray]:  # type: ignore[type-arg]
+    (batch,) = Batches(shards, "train", 1000, 512).in_order()
+    return [mask.sum(1).numpy() for mask in batch.mask]
+
+
 def test_memory_is_bounded_by_the_pool(numbered: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POOL_ROWS", 256)
     source = Batches(numbered, "train", 60, 2)
@@ -98,6 +179,16 @@ def test_two_towers_and_pieces(tmp_path: Path) -> None:
     assert [len(piece) for piece in pieces] == [6, 6, 4]
     assert torch.equal(torch.cat([piece.tokens[1] for piece in pieces]), batch.tokens[1])
     assert torch.equal(batch.mask[0], batch.tokens[0] != 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
+def test_pinned(uneven: Shards) -> None:
+    batch = next(Batches(uneven, "train", 20, 512, trim=True).shuffled(0))
+    pinned = batch.pinned()
+    for one, other in zip(
+        (*pinned.tokens, *pinned.mask, pinned.label), (*batch.tokens, *batch.mask, batch.label), strict=True
+    ):
+        assert one.is_pinned() and torch.equal(one, other)
 
 
 def test_a_batch_larger_than_the_split(numbered: Shards) -> None:

@@ -48,6 +48,15 @@ def test_costs_and_published_values(found):
     assert "(Skeinformer on ListOps)" in found["Against the published values"]
 
 
+def test_a_task_without_a_measurement_has_no_cheapest(table):
+    rows = [
+        dataclasses.replace(row, seconds_per_1000_steps=None) if row.task == "text" else row for row in read_rows(table)
+    ]
+    costs = next(finding for finding in findings(rows) if finding.heading == "Time and memory")
+    text = " ".join(costs.sentences)
+    assert "ListOps: V-Mean" in text.replace("\u00a0", " ") and "Text" not in text
+
+
 def test_three_seeds_need_no_warning_and_fewer_do(table):
     rows = read_rows(table)
     assert "How far the seeds carry" not in {finding.heading for finding in findings(rows)}

@@ -46,7 +46,8 @@ class Mine(Attention):
 
 def mine(module: str = "methods/mine.py:Mine") -> dict[str, Any]:
     own = {"module": module, "features": 4, "options": {"factor": 0.5}}
-    return configuration(attentions={"softmax": None, "vmean": None, "mine": own})
+    bench = {"lengths": [32, 64], "repeats": 1}
+    return configuration(attentions={"softmax": None, "vmean": None, "mine": own}, bench=bench)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,19 @@ def test_it_is_a_row_like_any_other(extended: Checkout) -> None:
     for path in ("report.html", "tables/accuracy.md", "tables/time.csv", "plots/accuracy_time.svg"):
         assert "mine" in (extended.folder / "results" / path).read_text(), path
     assert extended.planned(*TARGETS) == set()
+
+
+def test_its_core_is_timed_beside_the_others(copied: Checkout) -> None:
+    table = "results/benchmarks/attention.csv"
+    copied.snakemake("plot_bench")
+    rows = list(csv.DictReader((copied.folder / table).read_text().splitlines()))
+    cells = [(name, length) for name in ("softmax", "vmean", "mine") for length in ("32", "64")]
+    assert [(row["attention"], row["length"]) for row in rows] == cells
+    assert not any(row["reason"] for row in rows)
+    assert "mine" in (copied.folder / "results/plots/bench.svg").read_text()
+    copied.edit("methods/mine.py", "self.sizes.factor + ", "self.sizes.factor - ")
+    planned = copied.snakemake("--dry-run", table)
+    assert "rule bench_mine:" in planned and "rule bench_vmean:" not in planned
 
 
 def test_only_its_code_reruns_it(copied: Checkout) -> None:

@@ -2,13 +2,21 @@
 
 import fcntl
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-CHECKOUT = Path(workflow.current_basedir).parent.parent
-sys.path.insert(0, str(CHECKOUT / "src"))
+# The package beside these rules comes first. Rules that are read from a Git tag have none: then the one installed serves.
+SOURCE = Path(str(workflow.current_basedir)).parent.parent / "src"
+sys.path.insert(0, str(SOURCE))
+
+try:
+    import lra
+except ModuleNotFoundError:
+    sys.exit("Error: these rules run the Python package lra; install it with pip, of the same tag as the rules.")
 
 from lra.config import EXTRACTED, arena
 from lra.errors import LraError
@@ -21,10 +29,26 @@ try:
 except LraError as error:
     sys.exit(f"Error: {error}")
 
-# Jobs run the package of this checkout in the rule's conda environment, or else with the Python that runs Snakemake.
+PACKAGE = Path(lra.__file__).parent
+
+
+def get_package_path():
+    """The folder that jobs find the package in. The other packages beside an installed one are not for them to see."""
+    if PACKAGE.parent == SOURCE:
+        return SOURCE
+    link = Path(".snakemake/package/lra").absolute()
+    if not link.is_symlink() or link.readlink() != PACKAGE:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        temporary = link.with_name(f"lra.{os.getpid()}")
+        temporary.symlink_to(PACKAGE)
+        temporary.replace(link)
+    return link.parent
+
+
+# Jobs run the package in the rule's conda environment, or else with the Python that runs Snakemake.
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "" if USES_CONDA else f"export PATH='{Path(sys.executable).parent}':$PATH; "
-shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH='{CHECKOUT}/src'; ")
+shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH='{get_package_path()}'; ")
 
 DATA = f"data/{ARENA.scale}"
 RUNS = f"results/runs/{ARENA.scale}"
@@ -45,11 +69,26 @@ def get_artefacts():
 
 
 def get_source_ready(task):
-    """What must be there before a task's source can be read, as a list; nothing where it is generated."""
-    source = ARENA.source(task)
+    """What must be there before a task's artefact can be read, as a list; nothing where it reads none."""
+    artefact = ARENA.artefact(task)
+    if artefact is None:
+        return []
+    source = ARENA.source(task).as_posix()
+    return [source if artefact in EXTRACTED else f"{source}.ready"]
+
+
+def get_own_files(task):
+    """The files of the user's own that a task of their own reads."""
+    source = ARENA.source(task) if ARENA.own(task) else None
     if source is None:
         return []
-    return [source.as_posix() if source.name in EXTRACTED else f"{source}.ready"]
+    return [str(file) for file in sorted(source.rglob("*")) if file.is_file()] if source.is_dir() else [str(source)]
+
+
+def get_task_modules(task):
+    """Modules and files whose code makes a task's examples."""
+    own = ARENA.own(task)
+    return ["lra.tasks.own", own.partition(":")[0]] if own else [f"lra.tasks.{task}"]
 
 
 def get_shard_files(task):
@@ -80,7 +119,7 @@ def get_code(attention):
 
 def get_checksums(folder):
     """Checksums of the files in a folder of lra.results that its code reads."""
-    files = sorted((CHECKOUT / "src/lra/results" / folder).iterdir())
+    files = sorted((PACKAGE / "results" / folder).iterdir())
     return [sha256(file) for file in files]
 
 

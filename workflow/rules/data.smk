@@ -74,6 +74,7 @@ for task in ARENA.tasks:
         input:
             # Its checksum is locked at the first download, so that its age says nothing.
             ancient(get_source_ready(task)),
+            get_own_files(task),
         output:
             manifest=get_shard_files(task)[0],
             shards=get_shard_files(task)[1:],
@@ -90,8 +91,8 @@ for task in ARENA.tasks:
         params:
             task=task,
             settings=json.dumps(ARENA.data(task)),
-            source=f"--source {ARENA.source(task)}" if ARENA.source(task) else "",
-            code=fingerprint("lra.data.shards", f"lra.tasks.{task}"),
+            source=(f"--source {shlex.quote(str(ARENA.source(task)))}" if ARENA.source(task) else ""),
+            code=fingerprint("lra.data.shards", *get_task_modules(task)),
         shell:
             "python -m lra prepare {params.task} --settings {params.settings:q} {params.source} "
             "--out $(dirname {output.manifest}) --workers {threads} 2> {log}"

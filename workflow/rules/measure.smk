@@ -28,7 +28,7 @@ for attention in ARENA.attentions:
             params:
                 attention=attention,
                 task=task,
-                settings=json.dumps(measure_settings(ARENA, attention)),
+                settings=json.dumps(measure_settings(ARENA, attention, task)),
                 code=fingerprint("lra.measuring", get_module(attention)),
             shell:
                 "python -m lra measure --attention {params.attention} --task {params.task} --settings {params.settings:q} "
@@ -105,28 +105,48 @@ if get_approximating():
             "python -m lra plot-approximation {input} --out results/plots/approximation 2> {log}"
 
 
+for attention in get_benched():
+
+    rule:
+        name:
+            f"bench_{attention}"
+        output:
+            get_bench(attention),
+        log:
+            f"logs/bench/{attention}.log",
+        benchmark:
+            f"logs/benchmarks/bench/{attention}.tsv"
+        conda:
+            "../../envs/train.yaml"
+        threads: get_all_cores
+        resources:
+            mem_mb=get_more(16000),
+            runtime=get_more(30),
+            gpu=GPUS,
+            slurm_extra="'--exclusive'",
+        params:
+            settings=json.dumps([measure_settings(ARENA, attention)["attention"]]),
+            lengths=ARENA.bench["lengths"],
+            repeats=ARENA.bench["repeats"],
+            code=fingerprint("lra.benchmarking", get_module(attention)),
+        shell:
+            "python -m lra bench --settings {params.settings:q} --lengths {params.lengths} --repeats {params.repeats} "
+            "--out {output} --threads {threads} > {log} 2>&1"
+
+
 rule bench:
+    input:
+        [get_bench(attention) for attention in get_benched()],
     output:
         "results/benchmarks/attention.csv",
     log:
         "logs/bench.log",
-    benchmark:
-        "logs/benchmarks/bench.tsv"
+    localrule: True
     conda:
-        "../../envs/train.yaml"
-    threads: get_all_cores
-    resources:
-        mem_mb=get_more(16000),
-        runtime=get_more(120),
-        gpu=GPUS,
-        slurm_extra="'--exclusive'",
-    params:
-        code=fingerprint(
-            "lra.benchmarking",
-            *sorted({method.path.partition(":")[0] for method in METHODS.values()}),
-        ),
+        "../../envs/report.yaml"
     shell:
-        "python -m lra bench --out {output} --threads {threads} > {log} 2>&1"
+        # One header, then the rows of all.
+        "awk 'FNR > 1 || NR == 1' {input} > {output} 2> {log}"
 
 
 rule plot_bench:

@@ -1,6 +1,6 @@
 # What is measured, and where it goes: functions of measure.smk.
 
-from lra.attention.registry import METHODS, resolve
+from lra.attention.registry import resolve
 from lra.costs import EXACT, TEXTS, approximate_settings, measure_settings
 
 APPROXIMATION = f"results/approximation/{ARENA.scale}"
@@ -50,6 +50,21 @@ def get_exact_run():
         f"{get_run(EXACT, TEXTS, ARENA.seeds[0])}/{{name}}",
         name=["metrics.json", "model.safetensors"] if EXACT in ARENA.attentions else [],
     )
+
+
+def get_benched():
+    """The attentions whose cores are timed at several lengths."""
+    return list(ARENA.attentions) if ARENA.bench else []
+
+
+def get_bench(attention):
+    """The file that holds an attention's times."""
+    return f"results/benchmarks/attention/{attention}.csv"
+
+
+def get_bench_plots():
+    """The plot of all times, if there are any."""
+    return expand("results/plots/bench.{kind}", kind=["png", "svg"] if ARENA.bench else [])
 
 
 def get_all_cores(wildcards):

@@ -19,7 +19,7 @@ def get_shown_figures():
     """The figures in the report."""
     return [
         *get_figures("svg"),
-        *(path for path in get_sweep_plots() + get_approximation_plots() if path.endswith("svg")),
+        *(path for path in get_bench_plots() + get_sweep_plots() + get_approximation_plots() if path.endswith("svg")),
     ]
 
 

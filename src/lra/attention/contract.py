@@ -39,7 +39,7 @@ class Attention(nn.Module, ABC):
     random: ClassVar[bool] = False
     """The method makes random choices (:meth:`draw` is not empty)."""
     uses_key: ClassVar[bool] = True
-    """False where queries serve as keys: the model then makes no key projection."""
+    """False where queries serve as keys, so that the model makes no key projection."""
     fixed_length: ClassVar[bool] = False
     """True where sequences must be padded to ``max_length`` (a learned projection over positions)."""
     reference: ClassVar[str]

@@ -9,7 +9,6 @@ import contextlib
 import gzip
 import posixpath
 import re
-import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 from lra.data.progress import progress
 from lra.errors import LraError
+from lra.files import building
 
 CHUNK = 1 << 20
 
@@ -72,23 +72,6 @@ def members(archive: Path, patterns: Collection[str], *, prefix: str = "", verif
     if wanted.missing:
         names = ", ".join(prefix + name for name in sorted(wanted.missing))
         raise LraError(f"{archive} has no {names}; is it the right archive? Check its source in config.yaml.")
-
-
-@contextlib.contextmanager
-def building(target: Path) -> Iterator[Path]:
-    """A folder ``<target>.part`` to fill; it replaces ``target`` on success and is removed on failure."""
-    part = target.with_name(f"{target.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        if target.exists():
-            shutil.rmtree(target)
-        part.rename(target)
-    except OSError as problem:
-        raise LraError(f"{target} could not be made: {problem}.") from problem
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def save(member: Member, folder: Path) -> None:

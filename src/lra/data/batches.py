@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -37,6 +38,12 @@ class Batch:
         towers = len(self.tokens)
         return Batch(tuple(move[:towers]), tuple(move[towers : 2 * towers]), move[-1])
 
+    def pinned(self) -> Batch:
+        """The same batch in page-locked memory, from which a GPU reads while the host goes on."""
+        pin = [tensor.pin_memory() for tensor in (*self.tokens, *self.mask, self.label)]
+        towers = len(self.tokens)
+        return Batch(tuple(pin[:towers]), tuple(pin[towers : 2 * towers]), pin[-1])
+
     def split(self, size: int) -> Iterator[Batch]:
         """Consecutive pieces of at most ``size`` rows."""
         for start in range(0, len(self), size):
@@ -53,35 +60,53 @@ class Batches:
         batch: rows of a batch.
         length: length that every sequence is padded to.
         trim: pad only to the batch's longest sequence, rounded up to a multiple of 64.
+        window: consecutive batches of :meth:`shuffled` that share their rows out by length, so that sequences of about
+            the same length meet; of two towers the longer one counts. Their order is shuffled again.
     """
 
-    def __init__(self, shards: Shards, split: Split, batch: int, length: int, *, trim: bool = False) -> None:
+    def __init__(
+        self, shards: Shards, split: Split, batch: int, length: int, *, trim: bool = False, window: int = 1
+    ) -> None:
         self.towers = ("tokens", "tokens_2")[: shards.task.towers]
         self.rows = shards.rows(split)
         self.batch = batch
         self.length = length
         self.trim = trim
+        self.window = window
         self.groups: list[tuple[Path, int, int]] = []  # file, row group, its rows
         for path in shards.files(split):
             metadata = pq.read_metadata(path)
             self.groups += [(path, i, metadata.row_group(i).num_rows) for i in range(metadata.num_row_groups)]
 
-    def in_order(self) -> Iterator[Batch]:
+    def in_order(self) -> Generator[Batch, None, None]:
         """Every row once, in the stored order; the last batch may be smaller."""
-        return self._cut(map(self._read, self._pools(np.arange(len(self.groups)))), self.batch)
+        yield from map(self._pad, _cut(map(self._read, self._pools(np.arange(len(self.groups)))), self.batch))
 
-    def shuffled(self, seed: int, start: int = 0) -> Iterator[Batch]:
+    def shuffled(self, seed: int, start: int = 0) -> Generator[Batch, None, None]:
         """Full batches without end, each epoch in another order; ``start`` batches are skipped without reading them."""
         per_epoch = self.rows // self.batch
         if per_epoch == 0:
             raise ValueError(f"a batch of {self.batch} is larger than the split of {self.rows} rows")
         epoch, skip = divmod(start, per_epoch)
         while True:
-            blocks = self._shuffled_rows(np.random.default_rng([seed, epoch]), skip * self.batch)
-            for number, batch in enumerate(self._cut(blocks, self.batch), start=skip):
-                if number < per_epoch:
-                    yield batch
+            first, skip = divmod(skip, self.window)
+            size = self.window * self.batch
+            rows = self._shuffled_rows(np.random.default_rng([seed, epoch]), first * size)
+            for number, table in enumerate(_cut(rows, size), start=first):
+                yield from map(self._pad, self._share_out(table, [seed, epoch, number + 1])[skip:])
+                skip = 0
             epoch, skip = epoch + 1, 0
+
+    def _share_out(self, window: pa.Table, seed: list[int]) -> list[pa.Table]:
+        """The full batches of a window; what is left over, rows of any length, is dropped."""
+        whole = window.num_rows - window.num_rows % self.batch
+        starts = np.arange(0, whole, self.batch)
+        if self.window > 1:
+            window = window.slice(0, whole)
+            longer = np.maximum.reduce([pc.list_value_length(window[name]).to_numpy() for name in self.towers])
+            window = window.take(pa.array(np.argsort(longer, kind="stable")))
+            np.random.default_rng(seed).shuffle(starts)
+        return [window.slice(start, self.batch) for start in starts]
 
     def _shuffled_rows(self, random: np.random.Generator, skip: int) -> Iterator[pa.Table]:
         """An epoch's rows after the first ``skip``, a pool at a time."""
@@ -118,25 +143,26 @@ class Batches:
                     pieces[place] = file.read_row_group(group, columns=[*self.towers, "label"])
         return pa.concat_tables([pieces[place] for place in range(len(pool))])
 
-    def _cut(self, blocks: Iterator[pa.Table], size: int) -> Iterator[Batch]:
-        """Cut a stream of tables into batches; the last one may be smaller."""
-        rest: pa.Table | None = None
-        for block in blocks:
-            table = block if rest is None else pa.concat_tables([rest, block])
-            table = table.combine_chunks()
-            whole = table.num_rows - table.num_rows % size
-            for start in range(0, whole, size):
-                yield self._pad(table.slice(start, size))
-            rest = table.slice(whole)
-        if rest is not None and rest.num_rows:
-            yield self._pad(rest)
-
     def _pad(self, table: pa.Table) -> Batch:
         tokens, masks = zip(
             *(pad(table[name].combine_chunks(), self.length, trim=self.trim) for name in self.towers), strict=True
         )
         label = torch.from_numpy(table["label"].to_numpy().astype(np.int64))
         return Batch(tokens, masks, label)
+
+
+def _cut(blocks: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Cut a stream of tables into tables of ``size`` rows; the last one may be smaller."""
+    rest: pa.Table | None = None
+    for block in blocks:
+        table = block if rest is None else pa.concat_tables([rest, block])
+        table = table.combine_chunks()
+        whole = table.num_rows - table.num_rows % size
+        for start in range(0, whole, size):
+            yield table.slice(start, size)
+        rest = table.slice(whole)
+    if rest is not None and rest.num_rows:
+        yield rest
 
 
 def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor, Tensor]:

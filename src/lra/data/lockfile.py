@@ -19,6 +19,9 @@ from typing import IO, Any, Literal
 from lra.errors import LraError
 from lra.files import read_json, sha256, write_json
 
+LOCK = Path("data/sources/lock.json")
+"""Where the workflow keeps it."""
+
 
 @dataclass(frozen=True)
 class Content:

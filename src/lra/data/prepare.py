@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lra import __version__
+from lra.data.lockfile import LOCK, recorded
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import sha256
 from lra.mapping import from_mapping
+from lra.tasks import module_of
 
 
 def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Path, workers: int) -> Shards:
     """Read or generate all examples of a task and write its shards.
 
     Args:
-        task: name of a module of :mod:`lra.tasks`.
+        task: its name in config.yaml.
         settings: the task's ``data`` block of config.yaml.
-        source: the artefact that ``settings["source"]`` names; None where nothing is read.
+        source: the artefact, or the file or folder of the user's own, that ``settings["source"]`` names; None where
+            nothing is read.
         out: folder of the shards.
         workers: processes that may be used; the result does not depend on it.
 
@@ -28,15 +30,24 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
         LraError: a wrong setting, or a source that is missing, damaged or not what was expected.
     """
     if source is not None and not source.exists():
-        raise LraError(f"{source} is not there; fetch it with `snakemake --forcerun download_{source.name}`.")
-    module = importlib.import_module(f"lra.tasks.{task}")
+        fetch = f"fetch it with `snakemake --forcerun download_{source.name}`"
+        raise LraError(f"{source} is not there; {'correct the path' if 'module' in settings else fetch}.")
+    module = module_of(task, settings)
     chosen = from_mapping(module.Settings, settings, f"the data settings of {task}")
     provenance = {
         "settings": dict(settings),
-        "source": source.name if source else settings["source"],
-        "source_sha256": sha256(source) if source and source.is_file() else None,
+        "source": source.name if source else settings.get("source") or settings["module"],
+        "source_sha256": checksum(source) if source else None,
         "version": __version__,
     }
     expected = getattr(chosen, "rows", None) or getattr(chosen, "expected_rows", None)
     examples = module.examples(chosen, source, workers)
     return write_shards(out, module.describe(chosen), examples, expected=expected, provenance=provenance)
+
+
+def checksum(source: Path) -> str | None:
+    """SHA-256 of a file; of what was downloaded or extracted, that of the lock file; None for a folder of one's own."""
+    if source.is_file():
+        return sha256(source)
+    entry = recorded(LOCK, source.name) if source.parent in (LOCK.parent, LOCK.parent.with_name("extracted")) else None
+    return entry.sha256 if entry else None

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lra.data.archives import Member, building, extract, members, save
+from lra.data.archives import Member, extract, members, save
 from lra.errors import LraError
+from lra.files import building
 
 # Every published code base reads the inner folder; of the outer duplicates at least one is broken.
 INNER_FOLDER = "lra_release/lra_release/"

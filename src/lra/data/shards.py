@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from lra.errors import LraError
 from lra.experiment import SHARD_ROWS, Rows
-from lra.files import read_json, sha256, whole, write_json
+from lra.files import building, read_json, sha256, write_json
 from lra.tasks.contract import SPLITS, Examples, Split, Task
 
 ROWS_PER_GROUP = 256
@@ -63,10 +63,12 @@ def read_shards(folder: Path) -> Shards:
     Raises:
         LraError: no or a damaged manifest, or a file that is missing or has another size than recorded.
     """
+    if not (folder / MANIFEST).exists():
+        raise LraError(f"{folder / MANIFEST} is not there; prepare the task first (`lra prepare`), or check the path.")
     stored = read_json(folder / MANIFEST)
     try:
         shards = Shards(folder, Task(**stored["task"]), stored["splits"], stored["provenance"])
-        sizes = {folder / f["name"]: f["bytes"] for split in stored["splits"].values() for f in split["files"]}
+        sizes = {folder / f["name"]: f["bytes"] for split in SPLITS for f in stored["splits"][split]["files"]}
     except (KeyError, TypeError) as problem:
         raise LraError(
             f"{folder / 'manifest.json'} is not a manifest ({problem}); delete it and prepare again."
@@ -93,7 +95,7 @@ def verify(shards: Shards) -> None:
 def write_shards(
     folder: Path, task: Task, examples: Examples, *, expected: Rows | None, provenance: dict[str, Any]
 ) -> Shards:
-    """Write all splits, then the manifest that makes them valid.
+    """Write all splits and their manifest; a folder that is there is replaced once everything is written.
 
     Args:
         folder: where the shards go.
@@ -105,7 +107,12 @@ def write_shards(
     Raises:
         LraError: other rows than expected, a token or label that the task does not have, an empty sequence.
     """
-    (folder / MANIFEST).unlink(missing_ok=True)
+    with building(folder) as part:
+        _write(part, task, examples, expected, provenance)
+    return read_shards(folder)
+
+
+def _write(folder: Path, task: Task, examples: Examples, expected: Rows | None, provenance: dict[str, Any]) -> None:
     schema_metadata = {"lra": json.dumps({"task": asdict(task), "provenance": provenance})}
     splits: dict[str, Any] = {}
     digests: dict[str, list[bytes]] = {}
@@ -121,7 +128,6 @@ def write_shards(
         splits[split]["duplicates"] = len(digests[split]) - len(set(digests[split]))
         splits[split]["also_in_another_split"] = sum(digest in elsewhere for digest in digests[split])
     write_json(folder / MANIFEST, {"task": asdict(task), "splits": splits, "provenance": provenance})
-    return read_shards(folder)
 
 
 def _check_rows(task: Task, split: Split, rows: int, expected: int | None) -> None:
@@ -136,9 +142,7 @@ def _check_rows(task: Task, split: Split, rows: int, expected: int | None) -> No
 
 def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict[str, str]) -> Iterator[Path]:
     """Write the rows in order into files of SHARD_ROWS rows, yielding each file when it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob("*.parquet"):
-        left_over.unlink()
+    folder.mkdir()
     groups = _groups(batches)
     for number in itertools.count():
         first = next(groups, None)
@@ -146,7 +150,7 @@ def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict
             return
         path = folder / f"part-{number:05d}.parquet"
         schema = first.schema.with_metadata(metadata)
-        with whole(path) as temporary, pq.ParquetWriter(temporary, schema, **_options(schema)) as writer:
+        with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
             rest = itertools.islice(groups, SHARD_ROWS // ROWS_PER_GROUP - 1)
             _write_ahead(writer, (group.cast(schema) for group in itertools.chain([first], rest)))
         yield path

@@ -18,7 +18,7 @@ def add_commands(commands: Any) -> None:
     collect = commands.add_parser("collect", help="gather runs and measurements into one table")
     collect.add_argument("--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)")
     collect.add_argument("--scale", help="name of the runs' scale (default: that of config.yaml)")
-    collect.add_argument("--out", type=Path, default=TABLE)
+    collect.add_argument("--out", type=Path, default=TABLE, help=f"table to write (default: {TABLE})")
     collect.set_defaults(run=run_collect)
 
     tables = commands.add_parser("tables", help="format the table as CSV, Markdown, LaTeX and HTML")
@@ -34,7 +34,9 @@ def add_commands(commands: Any) -> None:
 
     report = commands.add_parser("report", help="write findings, tables and figures as one HTML page")
     report.add_argument("--figures", type=Path, nargs="*", help="SVG files to show (default: those in results/plots)")
-    report.add_argument("--out", type=Path, default=Path("results/report.html"))
+    report.add_argument(
+        "--out", type=Path, default=Path("results/report.html"), help="page to write (default: results/report.html)"
+    )
     report.set_defaults(run=run_report)
 
     for command in (tables, plots, report):

@@ -8,4 +8,30 @@ A task module defines a frozen dataclass ``Settings`` (the task's ``data`` block
 
 ``source`` is the path of the artefact that ``settings.source`` names, None where nothing is read; ``workers`` is the
 number of processes that may be used, and never changes the result.
+
+:mod:`lra.tasks.own` is such a module for every task of a user's own: what it knows of one stands in its settings.
 """
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from lra.errors import LraError
+
+
+def module_of(task: str, settings: Mapping[str, Any]) -> ModuleType:
+    """The module of a task with these settings, its ``data`` block of config.yaml.
+
+    Raises:
+        LraError: there is no such task.
+    """
+    name = "lra.tasks.own" if "module" in settings else f"lra.tasks.{task}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        if problem.name != name:
+            raise
+        raise LraError(f"there is no task {task!r}; one of your own needs `module: file.py:function`.") from None

@@ -11,7 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from lra.errors import LraError
+from lra.results.plots.reading import read_table
 from lra.results.plots.style import label_x, legend, look, save, styles
+
+COLUMNS = ("attention", "weights", "length", "features", "mean", "standard_error")
 
 
 def draw(tables: Sequence[Path], prefix: Path) -> None:
@@ -22,7 +25,7 @@ def draw(tables: Sequence[Path], prefix: Path) -> None:
             methods without any are named; bars are standard errors.
         prefix: the files' path without its ending.
     """
-    rows = pd.concat([pd.read_csv(table) for table in tables], ignore_index=True)
+    rows = pd.concat([read_table(table, COLUMNS, "lra approximate") for table in tables], ignore_index=True)
     if rows["mean"].isna().all():
         raise LraError(f"{tables[0]} has no numbers, only failures; read its column `reason`, then compare again.")
     kinds, lengths = list(rows["weights"].unique()), sorted(rows["length"].unique())

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from lra.errors import LraError
+from lra.results.plots.reading import read_table
 from lra.results.plots.style import label_x, look, save, styles
 from lra.results.published import title
 
@@ -29,7 +30,7 @@ def draw(table: Path, prefix: Path) -> None:
         table: what ``lra bench`` wrote; a row of panels for each of its data types.
         prefix: the files' path without its ending.
     """
-    rows = pd.read_csv(table)
+    rows = read_table(table, ("attention", "length", "batch", "device", "dtype", *QUANTITIES), "lra bench")
     if rows["ms"].isna().all():
         raise LraError(f"{table} has no numbers, only failures; read its column `reason`, then run `lra bench` again.")
     for quantity in QUANTITIES:

@@ -1,0 +1,29 @@
+"""Batches made ahead by a thread while the device computes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from lra.data.batches import Batch
+
+
+def prefetch(batches: Iterator[Batch], ahead: int = 3) -> Generator[Batch, None, None]:
+    """The same batches in the same order, in pinned memory, ``ahead`` of them in the making while one is used.
+
+    An error of ``batches`` is raised here, where its batch would have come. Close the iterator to end the thread.
+    """
+    with ThreadPoolExecutor(1, "prefetch") as thread:
+
+        def make() -> Batch | None:
+            batch = next(batches, None)
+            return batch.pinned() if batch else None
+
+        waiting = deque(thread.submit(make) for _ in range(ahead))
+        try:
+            while batch := waiting.popleft().result():
+                waiting.append(thread.submit(make))
+                yield batch
+        finally:
+            thread.shutdown(cancel_futures=True)

@@ -1,0 +1,29 @@
+"""The tables of ``lra bench`` and ``lra approximate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lra.errors import LraError
+
+
+def read_table(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
+    """The table that ``command`` wrote.
+
+    Raises:
+        LraError: the file is missing, or not such a table.
+    """
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise LraError(f"{path} is not there; write it with `{command}`.") from None
+    except (OSError, ValueError) as problem:
+        raise LraError(
+            f"{path} cannot be read ({' '.join(str(problem).split())}); is it what `{command}` wrote?"
+        ) from None
+    if missing := [column for column in columns if column not in table]:
+        raise LraError(f"{path} has no column {missing[0]!r}; is it what `{command}` wrote?")
+    return table

@@ -1,0 +1,79 @@
+"""Hold a task of your own to the contract: ``lra check NAME``, the name it has in config.yaml.
+
+A function beside each thing that the contract wants says what is otherwise in the task's first rows, None where nothing
+is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lra.errors import LraError
+from lra.tasks.contract import SPLITS, Split
+from lra.tasks.own import Row, Settings, load, rows
+
+CHECKED = 10_000
+"""Rows of each split that are looked at."""
+
+Rows = Mapping[Split, list[Row]]
+
+
+def violations(settings: Settings, source: Path | None) -> Iterator[tuple[str, str | None]]:
+    """Run every check; yields what it wants, and how the task fails it (None where it holds).
+
+    Raises:
+        LraError: the function cannot be imported.
+    """
+    function = load(settings.module)
+
+    def first_rows() -> Rows:
+        return {split: list(itertools.islice(rows(settings, function, split, source), CHECKED)) for split in SPLITS}
+
+    wanted = f"The first {CHECKED} rows of each split are token ids and labels as config.yaml has them."
+    try:
+        found = first_rows()
+    except LraError as problem:
+        yield wanted, str(problem).removesuffix(".")
+        return
+    yield wanted, None
+    yield "Every call yields the same rows.", _changes(found, first_rows())
+    yield "No example is in two splits.", _shared(found)
+    yield "Every label occurs in training, and none makes up nearly all of it.", _imbalance(settings, found)
+
+
+def _changes(found: Rows, again: Rows) -> str | None:
+    for split in SPLITS:
+        pairs = itertools.zip_longest(map(_key, found[split]), map(_key, again[split]))
+        number = next((number for number, (one, other) in enumerate(pairs) if one != other), None)
+        if number is not None:
+            return f"{split} row {number} of a second call is another one; seed what is random, e.g. Random(split)"
+    return None
+
+
+def _shared(found: Rows) -> str | None:
+    seen: dict[tuple[bytes, ...], tuple[Split, int]] = {}
+    for split in SPLITS:
+        earlier = [(number, seen[key[0]]) for number, row in enumerate(found[split]) if (key := _key(row))[0] in seen]
+        if earlier:
+            number, (other, place) = earlier[0]
+            shared = f"{len(earlier)} of {len(found[split])} {split} rows"
+            return f"an earlier split has {shared} too: row {number} is {other} row {place}"
+        seen |= {_key(row)[0]: (split, number) for number, row in enumerate(found[split])}
+    return None
+
+
+def _imbalance(settings: Settings, found: Rows) -> str | None:
+    labels = [label for _, label in found["train"]]
+    missing = sorted(set(range(settings.classes)) - set(labels))
+    if missing:
+        return f"none of the first {len(labels)} has label {', '.join(map(str, missing))}"
+    commonest = max(set(labels), key=labels.count)
+    share = labels.count(commonest) / len(labels)
+    return f"{share:.0%} of the first {len(labels)} have label {commonest}" if share > 0.95 else None
+
+
+def _key(row: Row) -> tuple[tuple[bytes, ...], int]:
+    towers, label = row
+    return tuple(ids.tobytes() for ids in towers), label

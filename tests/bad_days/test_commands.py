@@ -1,0 +1,103 @@
+"""Commands and settings that are misspelt or make no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.bad_days.mishaps import (
+    RUN,
+    TRAIN,
+    Day,
+    Patch,
+    all_of,
+    assert_kind,
+    configured,
+    gone,
+    replaced,
+    text,
+)
+from tests.workflow.arena import LISTOPS
+
+IMDB = {"source": "imdb", "rows": {"train": 1, "dev": 1, "test": 1}, "max_length": 10, "dev": "train", "seed": 0}
+TEXT = {"data": IMDB, "train": LISTOPS["train"]}
+
+DAYS = {
+    # The command line.
+    "no command": Day("", "COMMAND", code=2),
+    "misspelt command": Day("trian", "unknown 'trian'. Did you mean 'train'?", code=2),
+    "misspelt option": Day(f"{TRAIN} --thread-count 3", "does not know what to do with '--thread-count'", code=2),
+    "misspelt option, nearest": Day("prepare listops --worker=2 --uot x", "Did you mean '--out'?", code=2),
+    "a device that is chosen for you": Day(f"{TRAIN} --device cuda", "'--device'", code=2),
+    "no number": Day(f"{TRAIN} --seed one", "--seed: 'one' is not a whole number of at least 0", code=2),
+    "negative seed": Day(f"{TRAIN} --seed -1", "--seed: '-1' is not a whole number of at least 0", code=2),
+    "no thread": Day(f"{TRAIN} --threads 0", "--threads: '0' is not a whole number of at least 1", code=2),
+    "no step": Day(f"{TRAIN} --max-steps 0", "--max-steps: '0' is not a whole number of at least 1", code=2),
+    "no worker": Day("prepare listops --workers 0", "--workers", code=2),
+    "no pause between checkpoints": Day(f"{TRAIN} --checkpoint-seconds soon", "--checkpoint-seconds", code=2),
+    "length zero": Day("bench --lengths 0 --attentions vmean", "--lengths", code=2),
+    "unknown split": Day(f"evaluate {RUN} --split valid", "unknown 'valid'", code=2),
+    "unknown shell": Day("completion tcsh", "unknown 'tcsh'", code=2),
+    "unknown archive": Day("extract imdb mine.txt", "unknown 'imdb'", code=2),
+    "settings that are no JSON": Day("prepare listops --settings {", "--settings: not JSON", code=2),
+    "settings that are a list": Day(f"{TRAIN} --settings []", "--settings: not an object in JSON", code=2),
+    "sources that are an object": Day("download vader --sources {}", "--sources: not a list in JSON", code=2),
+    "no attention": Day("train --task listops", "needs --attention and --task"),
+    "misspelt attention": Day("train --attention vmeen --task listops", "Did you mean 'vmean'?"),
+    "misspelt task": Day("train --attention vmean --task listop", "Did you mean 'listops'?"),
+    "unknown task with settings": Day('prepare sorting --settings \'{"source": "generate"}\' --out x', "'sorting'"),
+    "unknown figure": Day("plots accuracy", "Did you mean 'accuracy_time'?"),
+    "unknown attention to bench": Day("bench --attentions vmeen", "Did you mean 'vmean'?"),
+    "unknown attention to check": Day("check vmeen", "did you mean 'vmean'?"),
+    "an attention's unknown option": Day("check vmean --options '{\"x\": 1}'", "unexpected keyword argument 'x'"),
+    "a metrics file that is not there": Day("collect --metrics results/x.json", "results/x.json is not there"),
+    # config.yaml.
+    "no config.yaml": Day(TRAIN, "config.yaml is not there; run this in the project's folder", gone("config.yaml")),
+    "config.yaml is a folder": Day(f"{TRAIN} --config data", "data cannot be read"),
+    "config.yaml is no YAML": Day(TRAIN, "config.yaml cannot be read", text("config.yaml", "tasks: [listops\nx")),
+    "config.yaml is no text": Day(TRAIN, "config.yaml cannot be read", text("config.yaml", b"\xff\xfe\x00")),
+    "config.yaml is empty": Day(TRAIN, "config.yaml: the file", text("config.yaml", "")),
+    "misspelt key": Day(TRAIN, "Did you mean 'seeds'?", replaced("config.yaml", "seeds:", "seds:")),
+    "unknown scale": Day(TRAIN, "config.yaml: scale", configured("scale", value="huge")),
+    "a text for a number": Day(
+        TRAIN,
+        "train.batch: 'many' is not a whole number",
+        configured("scales", "mini", "tasks", "listops", "train", "batch", value="many"),
+    ),
+    "heads that do not exist": Day(
+        TRAIN, "model.heads: 0 is less than 1", configured("scales", "mini", "model", "heads", value=0)
+    ),
+    "warmup longer than the run": Day(
+        TRAIN, "must be less than steps", configured("scales", "mini", "tasks", "listops", "train", "warmup", value=9)
+    ),
+    "an attention that nobody knows": Day(
+        TRAIN, "Did you mean 'bigbird'?", configured("attentions", "bigbrid", value=None)
+    ),
+    "an attention's file that is missing": Day(
+        "train --attention mine --task listops",
+        "attentions.mine.module",
+        configured("attentions", "mine", value={"module": "mine.py:Mine"}),
+    ),
+    "an option that the attention lacks": Day(
+        TRAIN, "Did you mean 'dropout'?", configured("attentions", "softmax", value={"options": {"droput": 0.5}})
+    ),
+    "a batch larger than the split": Day(
+        TRAIN,
+        "200 training rows; make `batch` smaller",
+        configured("scales", "mini", "tasks", "listops", "train", "batch", value=999),
+    ),
+    "a local path that is not there": Day(
+        "prepare text",
+        "the path 'nowhere.tar.gz' is not there",
+        all_of(
+            configured("tasks", value=["text"]),
+            configured("scales", "mini", "tasks", "text", value=TEXT),
+            configured("sources", "imdb", value=[{"path": "nowhere.tar.gz"}]),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_a_bad_day(name: str, arena: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_kind(DAYS[name], arena, monkeypatch, capsys)

@@ -1,0 +1,149 @@
+"""Packages, folders and disks that are not what they should be; other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.bad_days.mishaps import (
+    DATA,
+    TRAIN,
+    Before,
+    Day,
+    Patch,
+    all_of,
+    archive,
+    assert_kind,
+    member,
+    replaced,
+    text,
+    without,
+)
+from tests.workflow.arena import ROOT, Checkout, configuration
+
+from lra.checkpoint import Checkpoints
+from lra.cli import main
+
+INNER = "lra_release/lra_release/listops-1000"
+PATHFINDER = {"source": "pathfinder_tfds", "seed": 0, "split": "seeded"}
+
+
+DAYS = {
+    "no matplotlib": Day("plots accuracy_time", "matplotlib", without("matplotlib")),
+    "no pandas": Day("plot-approximation mine.txt", "this needs pandas", without("pandas")),
+    "no tensorflow datasets": Day(
+        f"prepare pathfinder --source data --settings {shlex.quote(json.dumps(PATHFINDER))} --out data/mini/pathfinder",
+        "tensorflow",
+        all_of(without("tensorflow_datasets", "tensorflow"), text("data/x/dataset_info.json", "{}")),
+    ),
+    "no sensible number of runs a GPU": Day(
+        TRAIN,
+        "LRA_RUNS_PER_GPU is 'all'",
+        lambda patch: (patch.setenv("LRA_RUNS_PER_GPU", "all"), patch.setattr("lra.devices.gpu_names", lambda: ["a"])),
+    ),
+    "a file where the run's folder goes": Day(f"{TRAIN} --out mine.txt", "mine.txt"),
+    "a file where the data's folder goes": Day("prepare listops --out mine.txt", "mine.txt"),
+    "a file where the data's parent goes": Day("prepare listops --out mine.txt/listops", "mine.txt"),
+    "a file where the sources' folder goes": Day("download vader", "cannot be written", text("data/sources", "")),
+    "a folder where the table goes": Day("collect --out data", "data"),
+    "a folder where the plot goes": Day("plots accuracy_time --out mine.txt", "mine.txt"),
+    "a folder that takes no files": Day("tables --out /proc/lra", "/proc/lra"),
+    "a file where the extracted folder goes": Day(
+        "extract lra_release a.gz --tasks listops --out mine.txt/x",
+        "could not be made",
+        archive("a.gz", member(f"{INNER}/basic_train.tsv"), b"x"),
+    ),
+    "a disk that is full of data": Day("prepare listops", "too large", disk=1000),
+    "a disk that is full of weights": Day(
+        f"{TRAIN} --out results/x",
+        "model.safetensors cannot be written",
+        disk=3000,
+        leaves=("results/x/history.csv", "results/x/predictions.parquet"),
+    ),
+    "a disk that is full of checksums": Day("download vader", "cannot be written", disk=20),
+    "a disk that is full of tables": Day("collect", "results/table.csv: File too large", disk=50),
+    "a disk that is full of plots": Day("plots accuracy_time", "too large", disk=50),
+}
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_a_bad_day(name: str, arena: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_kind(DAYS[name], arena, monkeypatch, capsys)
+
+
+def test_a_task_that_is_not_measured(arena: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`lra measure` works in a child process."""
+    assert main(["measure", "--attention", "vmean", "--task", "sorting"]) == 1
+    assert capfd.readouterr().err.startswith("Error: unknown task 'sorting'. Known: listops, text")
+    assert not Path("results/measures").exists()
+
+
+@pytest.mark.parametrize("state", ["cut", "of other settings"])
+def test_a_checkpoint_of_no_use_is_left_aside(state: str, arena: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latest = arena / "results/x/checkpoint/latest.pt"
+    Checkpoints(latest.parent, identity="another").save({"step": 3})
+    if state == "cut":
+        os.truncate(latest, latest.stat().st_size // 2)
+    assert main([*TRAIN.split(), "--out", "results/x", "--threads", "1"]) == 0
+    error = capsys.readouterr().err
+    said = "latest.pt is damaged" if state == "cut" else "latest.pt belongs to other settings, code or data"
+    assert said in error and "is left aside" in error and "Traceback" not in error
+    assert not latest.exists()
+
+
+def in_a_shell(command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process and a shell of its own."""
+    program = f"{shlex.quote(sys.executable)} -m lra"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    shell = ["bash", "-c", command.replace("lra", program, 1)]
+    return subprocess.run(shell, capture_output=True, text=True, env=environment, check=False, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_output_that_goes_nowhere() -> None:
+    done = in_a_shell("lra completion bash > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "Error: [Errno 28] No space left on device; correct that and run the same command again.\n"
+
+
+def test_output_that_nobody_reads_to_its_end() -> None:
+    done = in_a_shell("lra completion bash | head -n 1")
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "target", "says"),
+    [
+        (replaced("config.yaml", "seeds:", "seds:"), "", "unknown key 'seds'. Did you mean 'seeds'?"),
+        (replaced("config.yaml", "vmean:", "vmeen:"), "", "unknown attention 'vmeen'. Did you mean 'vmean'?"),
+        (text("config.yaml", "tasks: [listops"), "", "not valid JSON or YAML"),
+        (lambda patch: None, "trian_vmean_listops", "No rule to produce trian_vmean_listops"),
+    ],
+    ids=["misspelt key", "misspelt attention", "no YAML", "misspelt target"],
+)
+def test_snakemake_stops_before_any_work(
+    before: Before, target: str, says: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    checkout = Checkout.create(tmp_path / "checkout", configuration())
+    monkeypatch.chdir(checkout.folder)
+    before(monkeypatch)
+    printed = checkout.snakemake(*filter(None, [target]), code=1)
+    assert says in printed
+    assert "Traceback" not in printed
+    assert not Path("data").exists() and not Path("results").exists()
+
+
+def test_a_link_to_the_datas_folder_stays_one(arena: Path) -> None:
+    (arena / DATA).rename(arena / "elsewhere")
+    (arena / DATA).symlink_to(arena / "elsewhere")
+    (arena / "elsewhere/manifest.json").unlink()
+    assert main(["prepare", "listops", "--workers", "1"]) == 0
+    assert (arena / DATA).is_symlink()
+    assert (arena / "elsewhere/manifest.json").is_file()

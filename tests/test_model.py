@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
+
+from lra.attention.vmean import VMean
+from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.model import Model, build_model, padded_length, trims
+from lra.tasks.contract import Task
+
+SMALL = ModelSettings(layers=2, embedding=16, hidden=24, heads=2, head_dim=4)
+
+
+class Whole(VMean):
+    """Wants every sequence at full length."""
+
+    fixed_length = True
+
+
+def model(attention: str = "softmax_nodropout", task: Task | None = None, pad: str = "length") -> Model:
+    torch.manual_seed(0)
+    train = TrainSettings(8, learning_rate=1e-3, warmup=1, steps=2, evaluate_every=1, pad=pad)  # type: ignore[arg-type]
+    module = f"{__file__}:Whole" if attention == "whole" else None
+    settings = AttentionSettings(attention, features=8, module=module)
+    task = task or Task("toy", classes=3, vocabulary=9, max_length=20)
+    return build_model(Experiment(task.name, settings, 1, SMALL, train), task).eval()
+
+
+def inputs(rows: int = 4, length: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(1, 9, (rows, length), generator=generator)
+    mask = torch.arange(length) < torch.tensor([length, length - 7, 3, 1])[:rows, None]
+    return tokens, mask
+
+
+def test_it_is_a_pre_norm_encoder() -> None:
+    """One layer of exact attention, written out."""
+    built = model()
+    tokens, mask = inputs()
+    x = built.tokens(tokens) + built.positions.weight[:20]
+    for layer in built.layers:
+        y = layer_norm(x, (16,), layer.attention_norm.weight, layer.attention_norm.bias)
+        parts = [
+            linear(y, part.weight, part.bias).unflatten(-1, (2, 4)).transpose(1, 2)
+            for part in (layer.attention.query, layer.attention.key, layer.attention.value)
+        ]
+        attended = scaled_dot_product_attention(*parts, attn_mask=mask[:, None, None, :]).transpose(1, 2).flatten(2)
+        x = x + layer.attention.output(attended)
+        x = x + layer.mlp(layer.mlp_norm(x))
+    x = built.norm(x)
+    mean = torch.stack([row[real].mean(0) for row, real in zip(x, mask, strict=True)])
+    torch.testing.assert_close(built([tokens], [mask]), built.head(mean))
+
+
+@pytest.mark.parametrize("attention", ["softmax", "skeinformer", "reformer"])
+def test_neither_neighbours_nor_padding_matter(attention: str) -> None:
+    built = model(attention)
+    tokens, mask = inputs()
+    together = built([tokens], [mask])
+    for row, length in enumerate(mask.sum(-1).tolist()):
+        alone = built([tokens[row : row + 1, :length]], [mask[row : row + 1, :length]])
+        torch.testing.assert_close(alone[0], together[row], atol=1e-5, rtol=1e-5)
+
+
+def test_two_towers_share_their_encoder() -> None:
+    built = model(task=Task("pairs", classes=2, vocabulary=9, max_length=20, towers=2))
+    tokens, mask = inputs()
+    other, other_mask = tokens.flip(0), mask.flip(0)
+    x, y = built.encode(tokens, mask), built.encode(other, other_mask)
+    wanted = built.head(torch.cat([x, y, x * y, x - y], -1))
+    torch.testing.assert_close(built([tokens, other], [mask, other_mask]), wanted)
+
+
+def test_a_method_whose_queries_are_keys_has_no_key_projection() -> None:
+    assert all(layer.attention.key is None for layer in model("reformer").layers)
+    assert all(isinstance(layer.attention.key, nn.Linear) for layer in model("softmax").layers)
+
+
+@pytest.mark.parametrize(("longest", "padded"), [(1, 1), (1024, 1024), (2000, 2048), (4000, 4096)])
+def test_padded_length(longest: int, padded: int) -> None:
+    assert padded_length(Task("toy", 2, 9, longest)) == padded
+
+
+@pytest.mark.parametrize(
+    ("attention", "pad", "trimmed"),
+    [("vmean", "length", False), ("vmean", "batch", True), ("vmean", "bucket", True), ("whole", "batch", False)],
+)
+def test_padding_is_saved_where_settings_and_attention_allow_it(attention: str, pad: str, trimmed: bool) -> None:
+    built = model(attention, pad=pad)
+    train = TrainSettings(8, learning_rate=1e-3, warmup=1, steps=2, evaluate_every=1, pad=pad)  # type: ignore[arg-type]
+    assert trims(built, train) == trimmed
