@@ -24,11 +24,11 @@ arena: .venv/installed
 test: lint slurm
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-# For the tests of the Slurm profile; where it cannot be installed they are skipped.
+# For the tests of the Slurm profile and of storage; where these cannot be installed they are skipped.
 slurm:
-	@{ command -v slurmctld && command -v munged; } >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm slurm-client munge >/dev/null; } || \
-	  echo "no slurm-wlm and munge here: the tests of the Slurm profile will be skipped"
+	@{ command -v slurmctld && command -v munged && command -v rsync; } >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm slurm-client munge rsync >/dev/null; } || \
+	  echo "no slurm-wlm, munge and rsync here: tests that need them will be skipped"
 
 # Without the tests that run the whole workflow.
 quick: .venv/installed-dev

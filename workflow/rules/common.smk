@@ -98,6 +98,15 @@ def get_shard_files(task):
     return [f"{DATA}/{task}/manifest.json", *files]
 
 
+def get_stored_shards(task):
+    """The shards, for a rule that reads them, where a storage plugin keeps all files: a node has only what is asked for.
+
+    Elsewhere a rule depends on the manifest alone.
+    """
+    stored = workflow.storage_settings.default_storage_provider is not None
+    return get_shard_files(task)[1:] if stored else []
+
+
 def get_manifest(task):
     """An input function for the task's manifest.
 

@@ -90,7 +90,7 @@ for task in ARENA.tasks:
             runtime=240,
         params:
             task=task,
-            settings=json.dumps(ARENA.data(task)),
+            settings=json.dumps(ARENA.data(task), sort_keys=True),
             source=(f"--source {shlex.quote(str(ARENA.source(task)))}" if ARENA.source(task) else ""),
             code=fingerprint("lra.data.shards", *get_task_modules(task)),
         shell:
@@ -103,7 +103,8 @@ if "pathfinder" in ARENA.tasks:
 
     rule contact_sheet_pathfinder:
         input:
-            get_manifest("pathfinder"),
+            manifest=get_manifest("pathfinder"),
+            shards=get_stored_shards("pathfinder"),
         output:
             report(
                 "results/plots/pathfinder_examples.png",
@@ -125,4 +126,4 @@ if "pathfinder" in ARENA.tasks:
             scale=ARENA.scale,
             code=fingerprint("lra.tasks.pathfinder_drawing"),
         shell:
-            "python -m lra contact-sheet $(dirname {input}) --out {output} 2> {log}"
+            "python -m lra contact-sheet $(dirname {input.manifest}) --out {output} 2> {log}"

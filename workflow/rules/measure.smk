@@ -49,6 +49,7 @@ for attention in get_approximating():
         input:
             run=get_exact_run(),
             manifest=get_manifest(TEXTS),
+            shards=get_stored_shards(TEXTS),
         output:
             f"{APPROXIMATION}/{attention}.csv",
         log:

@@ -9,6 +9,7 @@ if SWEEP:
     rule train_sweep_seed:
         input:
             manifest=get_manifest(SWEEP.task),
+            shards=get_stored_shards(SWEEP.task),
         output:
             metrics=f"{SWEPT}/metrics.json",
             history=f"{SWEPT}/history.csv",

@@ -8,6 +8,7 @@ for attention in ARENA.attentions:
                 f"train_{attention}_{task}_seed"
             input:
                 manifest=get_manifest(task),
+                shards=get_stored_shards(task),
             output:
                 metrics=f"{get_run(attention, task)}/metrics.json",
                 history=f"{get_run(attention, task)}/history.csv",
