@@ -99,9 +99,9 @@ def get_shard_files(task):
 
 
 def get_stored_shards(task):
-    """The shards, for a rule that reads them, where a storage plugin keeps all files: a node has only what is asked for.
+    """The shards where a storage plugin keeps all files, since a node has only what is asked for.
 
-    Elsewhere a rule depends on the manifest alone.
+    Elsewhere the manifest is enough.
     """
     stored = workflow.storage_settings.default_storage_provider is not None
     return get_shard_files(task)[1:] if stored else []
