@@ -129,8 +129,10 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_command_with_resolved_settings(tmp_path: Path) -> None:
     """As the workflow gives them: any name, its class and its options."""
     own = {"name": "mine", "module": "lra.attention.bigbird:BigBird", "options": {"block_size": 16}, "features": 8}
+    wrong = own | {"name": "wrong", "options": {"block_size": 0}}
     out = tmp_path / "attention.csv"
     options = ["--lengths", "64", "--repeats", "1", "--threads", "1", "--out", str(out)]
-    assert main(["bench", "--settings", json.dumps([own]), *options]) == 0
-    (row,) = csv.DictReader(out.read_text().splitlines())
+    assert main(["bench", "--settings", json.dumps([own, wrong]), *options]) == 0
+    row, refused = csv.DictReader(out.read_text().splitlines())
     assert (row["attention"], row["reason"]) == ("mine", "")
+    assert "block_size" in refused["reason"]

@@ -102,6 +102,11 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(tmp_path: Path, monkey
     )
 
 
+def test_the_largest_batch_is_tried_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    row = measure("text", settings(memory_gb=16), tmp_path / "measure.json", code="", threads=1)
+    assert row["largest_batch"] > 0 and row["largest_batch_peak_bytes"] is None
+
+
 def test_not_even_one_example_fits(tmp_path: Path) -> None:
     row = measure("text", settings(memory_gb=0.001, check=True), tmp_path / "measure.json", code="", threads=1)
     assert (row["status"], row["largest_batch"], row["accumulation_steps"]) == ("ok", 0, None)

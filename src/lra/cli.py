@@ -24,7 +24,7 @@ from lra.results import commands as results
 EXIT_CODES = """
 exit codes:
   0    done
-  1    a mistake or a failure, told in one sentence; `lra check`: the attention breaks the contract
+  1    a mistake or a failure, told in one sentence; `lra check`: a contract is broken
   2    the command line is misspelt
   75   stopped by a signal; the same command goes on from there
   130  interrupted from the keyboard
