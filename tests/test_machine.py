@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lra.machine import allocated_peak, machine, peak_memory, size
+from lra.machine import allocated_peak, machine, make_deterministic, peak_memory, size
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -63,3 +63,15 @@ def test_a_processor_that_linux_does_not_name(content: str | None, monkeypatch: 
     for name, expected in (("arm", "arm"), ("", platform.machine())):
         monkeypatch.setattr(platform, "processor", lambda name=name: name)
         assert machine(CPU, 2)["device"] == expected
+
+
+def test_determinism_does_not_fill_new_tensors() -> None:
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        torch.utils.deterministic.fill_uninitialized_memory = True  # torch's default
+        make_deterministic()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]

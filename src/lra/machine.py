@@ -21,6 +21,13 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def make_deterministic() -> None:
+    """Have torch take only operations that repeat to the bit, where it has one that does."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Else torch fills every new tensor with NaN, against code that reads before it writes.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def machine(device: torch.device, threads: int) -> dict[str, Any]:
     """What the numbers of a run depend on besides code, data and settings."""
     packages = ("torch", "numpy", "pyarrow")

@@ -46,7 +46,16 @@ from torch.nn.functional import cross_entropy
 from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.files import write_json
 from lra.flops import count_flops
-from lra.machine import allocated_peak, default_device, machine, milliseconds, overhead, peak_memory, size
+from lra.machine import (
+    allocated_peak,
+    default_device,
+    machine,
+    make_deterministic,
+    milliseconds,
+    overhead,
+    peak_memory,
+    size,
+)
 from lra.model import build_model, padded_length
 from lra.tasks.contract import Task
 
@@ -114,7 +123,7 @@ def measure(task: str, settings: Settings, out: Path, *, code: str, threads: int
         OSError: ``out`` cannot be written.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)  # as in training
+    make_deterministic()  # as in training
     status, reason = "ok", ""
     results: dict[str, Any] = {}
     try:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lra.attention import build
 from lra.attention.contract import Attention
+from lra.attention.dropout import Dropout
 from lra.experiment import Experiment, ModelSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(settings.embedding, settings.hidden),
             nn.GELU(),
-            nn.Dropout(settings.dropout),
+            Dropout(settings.dropout),
             nn.Linear(settings.hidden, settings.embedding),
         )
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
@@ -92,7 +93,7 @@ class Model(nn.Module):
         self.positions = nn.Embedding(max_length, settings.embedding)
         for embedding in (self.tokens, self.positions):
             nn.init.normal_(embedding.weight, std=settings.embedding_std)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.layers = nn.ModuleList(Layer(settings, attention()) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(settings.embedding)
         width = settings.embedding if towers == 1 else 4 * settings.embedding

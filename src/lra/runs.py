@@ -27,7 +27,7 @@ from lra.data.shards import MANIFEST, Shards, read_shards, verify
 from lra.errors import LraError
 from lra.experiment import Experiment
 from lra.files import read_json, sha256, whole, write_json, write_text
-from lra.machine import default_device, machine, peak_memory
+from lra.machine import default_device, machine, make_deterministic, peak_memory
 from lra.mapping import from_mapping
 from lra.model import Model
 from lra.scoring import Score
@@ -74,7 +74,7 @@ def execute(
     verify(shards)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    make_deterministic()
     device = default_device()
     facts = {
         "task": experiment.task,
