@@ -38,6 +38,14 @@ def test_both_scales_resolve(scale: str) -> None:
             assert from_mapping(Experiment, stored, "stored") == experiment
 
 
+def test_what_a_task_reads_is_where_it_was_downloaded_or_extracted() -> None:
+    mini, paper = (arena(CONFIG | {"scale": scale}) for scale in ("mini", "paper"))
+    assert mini.source("listops") is None
+    assert mini.source("text") == Path("data/sources/vader")
+    assert paper.source("listops") == Path("data/extracted/lra_release")
+    assert paper.source("text") == Path("data/sources/imdb")
+
+
 MISTAKES: dict[str, tuple[Change, str]] = {
     "a typo": (lambda c: c.update(sead=3), r"unknown key 'sead'. Did you mean 'seeds'\? Known: scale, tasks"),
     "a scale": (lambda c: c.update(scale="minni"), r"scale: 'minni' is not one of mini, paper. Did you mean 'mini'\?"),
@@ -76,6 +84,18 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda c: c["sources"].update(vader=[{"path": "nowhere/vader.tar.gz"}]),
         "sources.vader: the path 'nowhere/vader.tar.gz' is not there",
     ),
+    "a path of nothing": (
+        lambda c: c["sources"].update(vader=[{"path": ""}]),
+        "sources.vader.0.path: '' should be non",
+    ),
+    "rows of another kind": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["data"].update(expected_rows=3),
+        "text.data.expected_rows: 3 is not a block of settings",
+    ),
+    "a misspelt split": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["data"].update(expected_rows={"train": 1, "dev": 1, "tset": 1}),
+        r"text.data.expected_rows: unknown key 'tset'. Did you mean 'test'\?",
+    ),
     "a checksum": (lambda c: c["sources"]["vader"][0].update(sha256="abc"), "sources.vader.0.sha256: 'abc'"),
     "warmup after the end": (
         lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
@@ -97,6 +117,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "a swept batch of nothing": (
         lambda c: c["scales"]["mini"]["sweep"].update(batch=[16, 0]),
         "scales.mini.sweep.batch.1: 0 is less than 1, the least allowed",
+    ),
+    "a scale's options of an unknown attention": (
+        lambda c: c["scales"]["mini"]["options"].update(bigbrid={}),
+        r"scales.mini.options: unknown attention 'bigbrid'. Did you mean 'bigbird'\?",
+    ),
+    "a scale's unknown option": (
+        lambda c: c["scales"]["mini"]["options"]["bigbird"].update(block=8),
+        "scales.mini.options.bigbird: unknown key 'block'.",
     ),
     "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings"),
 }
@@ -147,6 +175,21 @@ def test_aliases_and_options(tmp_path: Path) -> None:
     performer = chosen.attentions["performer"]
     assert (performer.features, performer.options) == (7, {"released": True})
     assert chosen.attentions["softmax"].options == {"dropout": 0.1}
+
+
+def test_options_of_a_scale_are_for_its_training() -> None:
+    """One's own come first; measurements, at true lengths, see these alone; a method that is not run is no mistake."""
+    config = copy.deepcopy(CONFIG) | {"attentions": {"reformer": None, "bigbird": {"options": {"block_size": 2}}}}
+    config["scales"]["mini"]["options"] = {
+        "bigbird": {"block_size": 8, "num_random_blocks": 1},
+        "reformer": {"chunk_length": 4},
+        "performer": {"released": True},
+    }
+    chosen = arena(config)
+    trained = {name: chosen.experiment(name, "text", 1).attention.options for name in chosen.attentions}
+    assert trained == {"bigbird": {"block_size": 2, "num_random_blocks": 1}, "reformer": {"chunk_length": 4}}
+    measured = {name: method.options for name, method in chosen.attentions.items()}
+    assert measured == {"bigbird": {"block_size": 2}, "reformer": {}}
 
 
 def test_the_schema_has_the_fields_of_the_dataclasses() -> None:

@@ -55,7 +55,7 @@ class Arena:
         sources: where each artefact comes from, tried in order.
         measure: how cost is measured.
         bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
-        settings: the scale's block of config.yaml.
+        settings: the scale's block of config.yaml, its ``options`` being for training only.
         sweep: what is trained with other batch sizes and learning rates too, if anything.
     """
 
@@ -73,9 +73,11 @@ class Arena:
         """The resolved settings of one run, with ``changes`` of its training."""
         chosen = self.settings["tasks"][task]
         where = f"scales.{self.scale}.tasks.{task}"
+        method = self.attentions[attention]
+        options = {**self.settings.get("options", {}).get(attention, {}), **method.options}
         return Experiment(
             task=task,
-            attention=self.attentions[attention],
+            attention=replace(method, options=options),
             seed=seed,
             model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
@@ -150,6 +152,12 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
         ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
         for name, given in config["attentions"].items()
     }
+    for name, options in settings.get("options", {}).items():
+        where, known = f"scales.{scale}.options", [*attentions, *names()]
+        if name not in known:
+            raise LraError(f"config.yaml: {where}: unknown attention {name!r}.{nearest(name, known)}")
+        if name in attentions:
+            _check_options(f"{where}.{name}", options, attentions[name].module)
     chosen = Arena(
         scale,
         tuple(config["tasks"]),
@@ -191,18 +199,18 @@ def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path)
                 f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
                 f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
             ) from None
-    _check_options(name, given.get("options", {}), method)
+    _check_options(f"attentions.{name}.options", given.get("options", {}), method.path)
     options = {**method.options, **given.get("options", {})}
     return AttentionSettings(name, given.get("features", features), options, method.path)
 
 
-def _check_options(name: str, options: Mapping[str, Any], method: Method) -> None:
+def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
     """An option that the class does not take stops before any work, as far as its source tells."""
-    module, _, class_name = method.path.partition(":")
+    module, _, class_name = (path or "").partition(":")
     known = keywords(module, class_name) if options else None
     if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
         raise LraError(
-            f"config.yaml: attentions.{name}.options: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} "
+            f"config.yaml: {where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} "
             f"Known: {', '.join(sorted(known))}."
         )
 
