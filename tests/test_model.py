@@ -91,3 +91,17 @@ def test_padding_is_saved_where_settings_and_attention_allow_it(attention: str, 
     built = model(attention, pad=pad)
     train = TrainSettings(8, learning_rate=1e-3, warmup=1, steps=2, evaluate_every=1, pad=pad)  # type: ignore[arg-type]
     assert trims(built, train) == trimmed
+
+
+@pytest.mark.parametrize("name", ["softmax", "informer", "skeinformer"])
+def test_it_compiles_for_batches_of_several_sizes(name: str) -> None:
+    """As the last batch of a split has another, and with the same random choices as without compiling."""
+    torch._dynamo.reset()
+    built = model(name).train()
+    forward = torch.compile(built, backend="aot_eager")
+    tokens, mask = inputs()
+    for rows in (4, 3):
+        torch.manual_seed(2)
+        expected = built([tokens[:rows]], [mask[:rows]])
+        torch.manual_seed(2)
+        torch.testing.assert_close(forward([tokens[:rows]], [mask[:rows]]), expected)

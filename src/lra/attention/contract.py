@@ -104,4 +104,5 @@ class Attention(nn.Module, ABC):
         if generator is None and not self.training:
             # A module converted to half precision has rounded them, perhaps up to 1.
             return fixed.float().clamp(max=1 - 2**-24).expand(batch, *fixed.shape)
-        return torch.rand(batch, *fixed.shape, generator=generator, device=fixed.device)
+        # Not torch.rand: with a `generator`, be it None, it does not compile for batches of several sizes.
+        return torch.empty(batch, *fixed.shape, device=fixed.device).uniform_(generator=generator)
