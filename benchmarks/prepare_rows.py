@@ -4,7 +4,9 @@
 
 Makes files as the Long Range Arena released them (ListOps trees; pairs of bytes literals as in AAN). Then, in turn, a
 ``tf.data`` pipeline encodes a row in a ``py_function`` and pickles it; this package reads the text into record batches;
-and it reads it, looks for duplicates, and writes shards and manifest. Needs tensorflow.
+and it reads it, looks for duplicates, and writes shards and manifest. That both write the same rows is checked first.
+A busy machine slows the two threads of ``write`` more than the yardstick's one; ratios of processor time tell. Needs
+tensorflow.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from lra.data.prepare import prepare
+from lra.data.shards import read_shards
+from lra.tasks.contract import SPLITS
 from lra.tasks.listops_trees import CLOSE, OPERATOR, TOKENS, Generator, generate
 
 IDS = {token: i for i, token in enumerate(TOKENS)}
@@ -118,15 +123,33 @@ def read(task: str, source: Path, out: Path) -> None:
 
 def write(task: str, source: Path, out: Path) -> None:
     """This package: from text to shards and manifest."""
-    prepare(task, SETTINGS[task], source, out, workers=1)
+    prepare(task, SETTINGS[task], source, out / "shards", workers=1)
 
 
-def seconds(function: Callable[[str, Path, Path], None], task: str, source: Path) -> float:
-    """Wall-clock time of one way to prepare a task."""
+WAYS = (row_by_row, read, write)
+
+
+def check(task: str, source: Path) -> None:
+    """Raise unless the yardstick and this package write the same rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        row_by_row(task, source, out)
+        write(task, source, out)
+        shards = read_shards(out / "shards")
+        for split, name in zip(SPLITS, FILES[task], strict=True):
+            columns = [column.to_numpy() for column in pq.read_table(shards.files(split)).columns]
+            with (out / f"{Path(name).name}.pickle").open("rb") as file:
+                for row in zip(*columns, strict=True):
+                    assert all(map(np.array_equal, row, pickle.load(file))), f"{name}: another row"
+                assert not file.read(), f"{name}: rows are missing"
+
+
+def seconds(function: Callable[[str, Path, Path], None], task: str, source: Path) -> tuple[float, float]:
+    """Wall-clock time, and processor time of all threads, of one way to prepare a task."""
     with tempfile.TemporaryDirectory() as out:
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         function(task, source, Path(out))
-        return time.perf_counter() - start
+        return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def peak_mib(task: str, source: Path) -> float:
@@ -142,24 +165,23 @@ def _peak_mib(task: str, source: Path) -> float:
 
 
 def main() -> None:
-    """Print rows per second of both, their ratio, and the memory."""
+    """Print rows per second of each way, its ratios to the yardstick, and the memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5000, help="rows of the training file")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, in turn; medians are printed")
     arguments = parser.parse_args()
-    print("rows per second (and how many times as many as row by row)")
-    print(f"{'task':<10}{'MB':>6}{'rows':>7}{'row by row':>12}{'read':>18}{'write':>18}{'peak MiB':>10}")
+    print("rows per second (and how many times as many as row by row: in time, in processor time)")
+    print(f"{'task':<10}{'MB':>6}{'rows':>7}{'row by row':>12}{'read':>24}{'write':>24}{'peak MiB':>10}")
     for task in FILES:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder)
             rows = write_input(task, source, arguments.rows)
             size = sum((source / name).stat().st_size for name in FILES[task]) / 1e6
-            times = np.array(
-                [[seconds(way, task, source) for way in (row_by_row, read, write)] for _ in range(arguments.repeats)]
-            )
-            slow, *ours = rows / np.median(times, axis=0)
-            ratios = np.median(times[:, :1] / times[:, 1:], axis=0)
-            columns = "".join(f"{rate:>9.0f} ({ratio:5.1f}x)" for rate, ratio in zip(ours, ratios, strict=True))
+            check(task, source)  # and imports tensorflow
+            times = np.array([[seconds(way, task, source) for way in WAYS] for _ in range(arguments.repeats)])
+            slow, *ours = rows / np.median(times[..., 0], axis=0)
+            ratios = np.median(times[:, :1] / times[:, 1:], axis=0)  # (ways, time and processor time)
+            columns = "".join(f"{rate:>9.0f} ({r[0]:5.1f}x,{r[1]:5.1f}x)" for rate, r in zip(ours, ratios, strict=True))
             print(f"{task:<10}{size:>6.0f}{rows:>7}{slow:>12.0f}{columns}{peak_mib(task, source):>10.0f}", flush=True)
 
 

@@ -171,8 +171,6 @@ def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor,
     Returns:
         (rows, length) int32 tokens and bool mask, True = real.
     """
-    if isinstance(rows, pa.ChunkedArray):
-        rows = rows.combine_chunks()
     lengths = rows.value_lengths().to_numpy()
     if trim:
         length = min(length, -(-int(lengths.max()) // 64) * 64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from lra.errors import LraError
 from lra.files import sha256
 from lra.mapping import from_mapping
 from lra.tasks import module_of
+from lra.tasks.contract import SPLITS
+
+log = logging.getLogger(__name__)
 
 
 def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Path, workers: int) -> Shards:
@@ -42,7 +46,21 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
     }
     expected = getattr(chosen, "rows", None) or getattr(chosen, "expected_rows", None)
     examples = module.examples(chosen, source, workers)
-    return write_shards(out, module.describe(chosen), examples, expected=expected, provenance=provenance)
+    shards = write_shards(out, module.describe(chosen), examples, expected=expected, provenance=provenance)
+    _warn_of_overlap(shards)
+    return shards
+
+
+def _warn_of_overlap(shards: Shards) -> None:
+    """Say in a line how many rows of which splits stand in another split too; nothing if there are none."""
+    counts = {split: shards.splits[split]["also_in_another_split"] for split in SPLITS}
+    shared = ", ".join(f"{split} {count} of {shards.rows(split)}" for split, count in counts.items() if count)
+    if shared:
+        log.warning(
+            "warning: %s has rows that are in another split too (%s): scores may show what was learned by heart.",
+            shards.task.name,
+            shared,
+        )
 
 
 def checksum(source: Path) -> str | None:

@@ -6,6 +6,7 @@ Tay et al. 2021 (arXiv 2011.04006), section 2.2.3: pairs of documents as bytes, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,10 @@ FILE_NAMES: dict[Split, str] = {
 }
 FIELDS = 5
 LABELS = {b"0.0": 0, b"1.0": 1}
+BATCH = 256
+
+Pair = tuple[int, bytes, bytes]
+"""Label and two texts."""
 
 
 @dataclass(frozen=True)
@@ -139,44 +144,39 @@ class _File(Iterable[pa.RecordBatch]):
     max_length: int
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
+        rows = self._rows()
+        while some := list(itertools.islice(rows, BATCH)):
+            labels, lefts, rights = zip(*some, strict=True)
+            yield record_batch(
+                np.array(labels), byte_tokens(lefts, self.max_length), byte_tokens(rights, self.max_length)
+            )
+
+    def _rows(self) -> Iterator[Pair]:
         number = 1
         for lines in line_blocks(self.path):
-            batch = _read_lines(lines, self.max_length)
-            if batch is None:
-                raise LraError(_complaint(lines, self.path, number))
-            yield batch
-            number += batch.num_rows
+            begin = 0
+            while begin < len(lines):
+                end = lines.index(b"\n", begin)
+                yield self._row(lines, begin, end, number)
+                begin, number = end + 1, number + 1
 
-
-def _read_lines(lines: bytes, max_length: int) -> pa.RecordBatch | None:
-    """The rows of some lines, read all at once; None if something is wrong with one of them."""
-    characters = np.frombuffer(lines, dtype=np.uint8)
-    separators = np.flatnonzero((characters == ord("\t")) | (characters == ord("\n")))
-    if characters[separators].tobytes() != b"\t\t\t\t\n" * (len(separators) // FIELDS):
-        return None
-    ends = separators.reshape(-1, FIELDS).T  # (fields, rows)
-    begins = np.concatenate([[0], separators[:-1] + 1]).reshape(-1, FIELDS).T
-    ends[-1] -= characters[ends[-1] - 1] == ord("\r")
-    labels = [LABELS.get(label) for label in _slices(lines, begins[0], ends[0])]
-    if None in labels or (ends[3:] <= begins[3:]).any():
-        return None
-    cut = np.minimum(ends, begins + max_length)
-    towers = [byte_tokens(_slices(lines, begins[field], cut[field]), max_length) for field in (3, 4)]
-    return record_batch(np.array(labels), *towers)
-
-
-def _slices(characters: bytes, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[bytes]:
-    return [characters[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-
-
-def _complaint(lines: bytes, path: Path, number: int) -> str:
-    """What is wrong with the first malformed row of some lines, found one by one."""
-    for line, row in enumerate(lines.removesuffix(b"\n").split(b"\n"), start=number):
-        fields = row.removesuffix(b"\r").split(b"\t")
+    def _row(self, lines: bytes, begin: int, end: int, number: int) -> Pair:
+        """The row in ``lines[begin:end]``; only what is kept of its texts is copied, often a small part."""
+        fields = [begin]
+        while tab := lines.find(b"\t", fields[-1], end) + 1:
+            fields.append(tab)
         if len(fields) != FIELDS:
-            return f"{path}, line {line}: expected label, two ids and two texts between tabs, not {len(fields)} fields."
-        if fields[0] not in LABELS:
-            return f"{path}, line {line}: the label is {fields[0].decode(errors='replace')!r}, not 0.0 or 1.0."
-        if not (fields[3] and fields[4]):
-            return f"{path}, line {line}: a text is empty."
-    return f"{path}, line {number} and after: not pairs of texts."
+            raise LraError(
+                f"{self.path}, line {number}: expected label, two ids and two texts between tabs, not {len(fields)} "
+                "fields."
+            )
+        label = lines[begin : fields[1] - 1]
+        if label not in LABELS:
+            raise LraError(
+                f"{self.path}, line {number}: the label is {label.decode(errors='replace')!r}, not 0.0 or 1.0."
+            )
+        left = lines[fields[3] : min(fields[3] + self.max_length, fields[4] - 1)]
+        right = lines[fields[4] : min(fields[4] + self.max_length, end - (lines[end - 1] == ord("\r")))]
+        if not (left and right):
+            raise LraError(f"{self.path}, line {number}: a text is empty.")
+        return LABELS[label], left, right
