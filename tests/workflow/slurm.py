@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pwd
 import secrets
@@ -12,6 +13,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from workflow.arena import Checkout
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "sinfo")
 
@@ -41,7 +44,10 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=2
 SlurmdParameters=config_overrides
-JobAcctGatherType=jobacct_gather/none
+# A job that takes more memory than it asked for is killed.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherParams=OverMemoryKill
+JobAcctGatherFrequency=task=1
 AccountingStorageType=accounting_storage/none
 JobRequeue=1
 KillWait=20
@@ -50,6 +56,46 @@ MinJobAge=300
 NodeName=localhost NodeAddr=127.0.0.1 CPUs=4 RealMemory=40000 State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES DefaultTime=5 DefMemPerCPU=100 State=UP
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class SlurmCheckout(Checkout):
+    """Its jobs are submitted to the cluster of these tests."""
+
+    cluster: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def command(self, *arguments: str) -> list[str]:
+        # Polls soon. The runs take the machine's cores in turn; the profile's GPUs are not here.
+        quick = ["--slurm-init-seconds-before-status-checks=2", "--latency-wait=5"]
+        there = ["--profile=workflow/profiles/slurm", "--jobs=4", "--resources", "gpu=0", "--slurm-no-account"]
+        command = super().command(*arguments)
+        place = command.index("--cores")
+        return command[:place] + command[place + 2 :] + there + quick
+
+    @property
+    def environment(self) -> dict[str, str]:
+        environment = super().environment
+        return environment | self.cluster | {"PATH": f"{environment['PATH'].split(':')[0]}:{self.cluster['PATH']}"}
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run Snakemake beside what the test does; it is killed at the end."""
+        with (self.folder / "output").open("w") as output:
+            run = subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield run
+            finally:
+                run.kill()
+
+    def said(self) -> str:
+        """All that Snakemake and its jobs wrote."""
+        return (self.folder / "output").read_text() + self.logs()
 
 
 def missing() -> list[str]:

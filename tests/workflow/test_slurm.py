@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import re
 import subprocess
 from collections.abc import Iterator
@@ -15,33 +14,13 @@ import pytest
 
 from workflow import slurm
 from workflow.arena import Checkout, configuration
+from workflow.slurm import SlurmCheckout
 
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.slow,
     pytest.mark.skipif(bool(slurm.missing()), reason=f"needs slurm-wlm and munge: no {', '.join(slurm.missing())}"),
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class SlurmCheckout(Checkout):
-    """Its jobs are submitted to the cluster of these tests."""
-
-    cluster: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def command(self, *arguments: str) -> list[str]:
-        # Polls soon, and asks the controller, since this cluster keeps no accounts.
-        quick = ["--slurm-init-seconds-before-status-checks=2", "--slurm-status-command=squeue", "--latency-wait=5"]
-        # The runs take the machine's cores in turn; the profile's GPUs are not here.
-        there = ["--profile=workflow/profiles/slurm", "--jobs=3", "--resources", "gpu=0", "--slurm-no-account"]
-        command = super().command(*arguments)
-        place = command.index("--cores")
-        return command[:place] + command[place + 2 :] + there + quick
-
-    @property
-    def environment(self) -> dict[str, str]:
-        environment = super().environment
-        return environment | self.cluster | {"PATH": f"{environment['PATH'].split(':')[0]}:{self.cluster['PATH']}"}
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +55,12 @@ def test_the_table_of_a_local_run(cluster: dict[str, str], tmp_path: Path) -> No
     local = Checkout.create(tmp_path / "local", long_runs())
     local.snakemake("results/table.csv")
     there = SlurmCheckout(Checkout.create(tmp_path / "there", long_runs()).folder, cluster)
-    with (tmp_path / "output").open("w+") as output:
-        run = subprocess.Popen(
-            there.command("results/table.csv"),
-            cwd=there.folder,
-            env=there.environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            slurm.wait_until(lambda: run.poll() is not None or training_job(there) is not None, seconds=500)
-            job = training_job(there)
-            assert job, (tmp_path / "output").read_text() + there.logs()
-            subprocess.run(["scontrol", "requeue", job], env=cluster, check=True, timeout=20)
-            assert run.wait(timeout=500) == 0, (tmp_path / "output").read_text() + there.logs()
-        finally:
-            run.kill()
+    with there.running("results/table.csv") as run:
+        slurm.wait_until(lambda: run.poll() is not None or training_job(there) is not None, seconds=500)
+        job = training_job(there)
+        assert job, there.said()
+        subprocess.run(["scontrol", "requeue", job], env=cluster, check=True, timeout=20)
+        assert run.wait(timeout=500) == 0, there.said()
     log = (there.folder / "logs/mini/train/listops/softmax/seed-1.log").read_text()
     assert "going on from step" in log
     pd.testing.assert_frame_equal(accuracies(there), accuracies(local))
