@@ -45,9 +45,9 @@ lint: .venv/installed-dev
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build --quiet --fail-on-warning --conf-dir docs . site
 
-# Which lines of the package the quick tests never reach, also as pages: htmlcov/index.html.
+# Fails where the quick tests never reach a line of the package; shows which, also as pages: htmlcov/index.html.
 coverage: .venv/installed-dev
-	$(BIN)/pytest -m "not slow" --cov --cov-report term-missing:skip-covered --cov-report html
+	$(BIN)/pytest -m "not slow" --cov --cov-report term-missing:skip-covered --cov-report html --cov-fail-under 100
 
 clean:
 	rm -rf .venv .snakemake data results logs site htmlcov

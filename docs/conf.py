@@ -28,6 +28,7 @@ CONTENTS = """
 :caption: Use
 docs/data
 docs/attentions
+docs/results
 docs/your-own-*
 docs/scaling
 docs/api

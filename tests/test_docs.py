@@ -16,6 +16,8 @@ import yaml
 
 from lra.attention import METHODS, build, load
 from lra.attention.contract import Attention
+from lra.results.published import title
+from lra.results.rows import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -81,11 +83,12 @@ def attention(name: str, features: int = FEATURES, **options: Any) -> Attention:
 def methods_table() -> str:
     """The table of all methods in Markdown."""
     exact = attention("softmax").leading_flops(LENGTH)
-    lines = ["| name | output | time and memory | choices | multiply-adds | source |", "|---|---|---|---|---|---|"]
+    lines = ["| name | in the tables | output | time and memory | choices | multiply-adds | source |", "|---" * 7 + "|"]
     for name in METHODS:
         method = attention(name)
         cells = [
             f"[`{name}`](docs/attentions.md#{name})",
+            title(name),
             "exact" if method.exact else "approximate",
             "linear" if method.linear else "quadratic",
             "random" if method.random else "deterministic",
@@ -103,6 +106,13 @@ def test_table_of_methods(page: Path) -> None:
     # Links are relative to the page.
     expected = methods_table().replace("(docs/attentions.md#", "(#") if page.parent != ROOT else methods_table()
     assert found[1] == expected, f"put this between the markers in {called(page)}:\n{expected}"
+
+
+def test_columns_of_the_results() -> None:
+    """docs/results.md explains every column of table.csv, and no other."""
+    page = (ROOT / "docs" / "results.md").read_text()
+    explained = re.findall(r"^\| (`.*?) \|", page.partition("## The marks")[0], re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(explained)) == list(COLUMNS)
 
 
 def section(name: str) -> str:

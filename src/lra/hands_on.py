@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra.attention.registry import ALIASES, names
-from lra.config import load
-from lra.console import as_json
+from lra.config import Arena, load
+from lra.console import as_json, named
 from lra.errors import LraError
 from lra.mapping import from_mapping
 
@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers."""
     check = commands.add_parser("check", help="hold an attention, or a task of your own, to the contract")
     check.add_argument(
-        "attention",
+        "name",
         metavar="NAME",
         help="path/to/file.py:Class, package.module:Class, an attention, or a task of your own in config.yaml",
     )
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
         "--options", type=as_json(dict), default={}, metavar="JSON", help="arguments of an attention's class"
     )
     check.add_argument(
-        "--config", type=Path, default=Path("config.yaml"), help="where a task is (default: config.yaml)"
+        "--config", type=Path, default=Path("config.yaml"), help="where names of your own are (default: config.yaml)"
     )
     check.set_defaults(run=run_check)
 
@@ -54,33 +54,47 @@ def add_commands(commands: Any) -> None:
 def run_check(options: argparse.Namespace) -> int:
     """Print a line a check; returns 1 if the attention or the task fails one."""
     failed = 0
-    for wanted, failure in _of_task(options.attention, options.config) or _of_attention(options):
+    for wanted, failure in _checks(options.name, options.options, options.config):
         print(f"ok     {wanted}" if failure is None else f"FAILS  {wanted}\n       But {failure}.", flush=True)
         failed += failure is not None
     return int(failed > 0)
 
 
-def _of_task(name: str, config: Path) -> Iterator[tuple[str, str | None]] | None:
-    """The checks of a task of the user's own; None where there is none of this name."""
-    if ":" in name or name in (*names(), *ALIASES) or not config.exists():
-        return None
-    arena = load(config)
-    if name not in arena.settings["tasks"] or not arena.own(name):
-        return None
+def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[str, str | None]]:
+    """Those of an attention or of a task; what is no class and no method's name is looked up in config.yaml."""
+    if ":" in name or name in (*names(), *ALIASES):
+        return _of_attention(name, name, options)
+    if name.endswith(".py"):
+        raise LraError(f"{name} is a file; say which class of it, as {name}:CLASS.")
+    arena = load(config) if config.exists() else None
+    if arena and name in arena.settings["tasks"]:
+        return _of_task(name, arena)
+    own = {**arena.attentions, **dict.fromkeys(filter(arena.own, arena.settings["tasks"]))} if arena else {}
+    attention = named(name, {**dict.fromkeys(names()), **own}, "attention or task")
+    assert attention is not None
+    return _of_attention(name, attention.module or name, {**attention.options, **options})
+
+
+def _of_task(name: str, arena: Arena) -> Iterator[tuple[str, str | None]]:
     from lra.tasks.checking import violations
     from lra.tasks.own import Settings
 
+    if not arena.own(name):
+        raise LraError(f"{name} is one of the Arena's tasks; `lra check` is for those of your own, with a `module`.")
     return violations(from_mapping(Settings, arena.data(name), f"the data settings of {name}"), arena.source(name))
 
 
-def _of_attention(options: argparse.Namespace) -> Iterator[tuple[str, str | None]]:
+def _of_attention(name: str, path: str, options: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     from lra.attention.checking import maker, violations
 
-    make = maker(options.attention, **options.options)
+    make = maker(path, **options)
     try:
         make(64)
     except Exception as problem:  # whatever the class does when it is made
-        raise LraError(f"{options.attention} cannot be made: {problem}.") from problem
+        told = " ".join(str(problem).split()).rstrip(".")
+        if "argument 'heads'" in told:
+            told += "; its __init__ must take **common and begin with super().__init__(**common)"
+        raise LraError(f"{name} cannot be made: {told}.") from problem
     return violations(make)
 
 
@@ -116,5 +130,7 @@ def read_picture(path: Path) -> npt.NDArray[np.generic]:
             return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     except ImportError as problem:
         raise LraError(f"reading {path} needs Pillow; install it, or give a .npy file.") from problem
+    except FileNotFoundError:
+        raise LraError(f"{path} is not there; correct the path.") from None
     except (OSError, ValueError, EOFError) as problem:
         raise LraError(f"{path} is no image that can be read ({problem}).") from problem

@@ -48,7 +48,7 @@ DAYS = {
     "unknown task with settings": Day('prepare sorting --settings \'{"source": "generate"}\' --out x', "'sorting'"),
     "unknown figure": Day("plots accuracy", "Did you mean 'accuracy_time'?"),
     "unknown attention to bench": Day("bench --attentions vmeen", "Did you mean 'vmean'?"),
-    "unknown attention to check": Day("check vmeen", "did you mean 'vmean'?"),
+    "unknown attention to check": Day("check vmeen", "Did you mean 'vmean'?"),
     "an attention's unknown option": Day("check vmean --options '{\"x\": 1}'", "unexpected keyword argument 'x'"),
     "a metrics file that is not there": Day("collect --metrics results/x.json", "results/x.json is not there"),
     # config.yaml.

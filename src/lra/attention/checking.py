@@ -6,7 +6,9 @@ Each check is a function of a maker; its docstring says what the contract wants,
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,17 +39,31 @@ def maker(name: str, **options: Any) -> Make:
 
 
 def violations(make: Make) -> Iterator[tuple[str, str | None]]:
-    """Run every check; yields what it wants, and how the method fails it (None where it holds)."""
+    """Run the checks; yields what each wants, and how the method fails it (None where it holds).
+
+    Where one of the first two fails the others would only say so again, and are left out.
+    """
     for check in CHECKS:
         wanted = " ".join((check.__doc__ or "").split())
+        failure = None
         try:
             check(make)
-        except AssertionError as failure:
-            yield wanted, str(failure)
-        except Exception as failure:
-            yield wanted, f"it raised {type(failure).__name__}: {failure}"
-        else:
-            yield wanted, None
+        except AssertionError as problem:
+            failure = str(problem)
+        except Exception as problem:
+            failure = _told(problem)
+        if failure and check in CHECKS[:2]:
+            yield wanted, f"{failure}; further checks come after this one"
+            return
+        yield wanted, failure
+
+
+def _told(problem: Exception) -> str:
+    """An exception in a line, with the last line of code outside torch on the way to it."""
+    inside = str(Path(torch.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not frame.filename.startswith(inside)]
+    told = " ".join(f"it raised {type(problem).__name__}: {problem}".split()).rstrip(".")
+    return f"{told} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def inputs(length: int, batch: int = 3, seed: int = 0, scale: float = 1.0) -> list[Tensor]:
@@ -64,16 +80,31 @@ def masks(length: int) -> dict[str, Tensor]:
     holes[:, 0] = True
     single = (position == length // 2).expand(3, length)
     full = torch.ones(3, length, dtype=torch.bool)
-    return {"full": full, "prefix": prefix, "holes": holes, "single": single, "none": ~full}
+    return {"full": full, "prefix": prefix, "holes": holes, "single": single, "no real token": ~full}
 
 
 def check_shape(make: Make) -> None:
     """The output has the shape and type of value, (batch, heads, length, head_dim)."""
     for length in LENGTHS:
         query, key, value = inputs(length)
-        output = make(length)(query, key, value, masks(length)["full"])
+        attention = make(length)
+        try:
+            output = attention(query, key, value, masks(length)["full"])
+        except Exception as problem:
+            raise AssertionError(f"at length {length} {_told(problem)}") from problem
+        _require(isinstance(output, Tensor), f"it is a {type(output).__name__}, not a tensor")
         _require(output.shape == value.shape, f"at length {length} it is {tuple(output.shape)}")
         _require(output.dtype == value.dtype, f"its type is {output.dtype}")
+
+
+def check_arguments(make: Make) -> None:
+    """It leaves its arguments as they are, since others use them too."""
+    attention = make(65)
+    arguments = dict(zip(("query", "key", "value", "mask"), (*inputs(65), masks(65)["holes"]), strict=True))
+    before = {name: tensor.clone() for name, tensor in arguments.items()}
+    attention(**arguments)
+    for name, tensor in arguments.items():
+        _require(torch.equal(tensor, before[name]), f"it changes {name} in place; write `x = x * 2`, not `x *= 2`")
 
 
 def check_finite(make: Make) -> None:
@@ -126,6 +157,7 @@ def check_padding(make: Make) -> None:
                 padded = [torch.where(mask[:, None, :, None], tensor, content) for tensor in padded]
                 output = attention(*padded, mask)[:, :, :length]
                 where = f"length {length} padded to {longest} with {content:g}, mask {kind!r}"
+                where += "; keys that the mask leaves out must not count"
                 for row in range(3):
                     _require_close(output[row], short[row], short_mask[row], where)
 
@@ -137,16 +169,15 @@ def check_determinism(make: Make) -> None:
     mask = masks(length)["holes"]
     attention = make(length).eval()
     first, second = (attention(query, key, value, mask) for _ in range(2))
-    _require(bool((first == second).all()), "two evaluations of the same input differ")
+    advice = "make random choices in `draw`, with `self.noise` or its generator"
+    _require(_same(first, second), f"two evaluations of the same input differ; {advice}")
     draws = [attention.draw(query, key, value, mask, Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     outputs = [attention(query, key, value, mask, drawn) for drawn in draws]
-    _require(bool((outputs[0] == outputs[1]).all()), "the same generator gives two outputs")
+    _require(_same(outputs[0], outputs[1]), "the same generator gives two outputs")
     if attention.random:
-        _require(
-            bool((outputs[0] != outputs[2]).any()), "it says that it is random, but two generators give one output"
-        )
+        _require(not _same(outputs[0], outputs[2]), "it says that it is random, but two generators give one output")
     else:
-        _require(not draws[0], "it makes draws, but does not say that it is random")
+        _require(not draws[0], "it makes draws, but does not say `random = True`")
 
 
 def check_exactness(make: Make) -> None:
@@ -196,16 +227,24 @@ def check_state(make: Make) -> None:
             parameter.add_(0.1)
     loaded = make(65).eval()
     loaded.load_state_dict(trained.state_dict())
-    _require(bool((loaded(*tensors, mask) == trained(*tensors, mask)).all()), "the outputs differ")
+    _require(_same(loaded(*tensors, mask), trained(*tensors, mask)), "the outputs differ")
 
 
 def check_cost(make: Make) -> None:
     """It states its leading cost, which grows as its ``linear`` says."""
     short, long = (make(4096).leading_flops(length) for length in (2048, 4096))
-    _require(short > 0, "leading_flops gives nothing")
+    _require(isinstance(short, int) and short > 0, f"leading_flops(2048) is {short!r}, not a whole number above 0")
     growth = long / short
     linear = make(4096).linear
-    _require((growth < 2.5) == linear, f"linear is {linear}, but twice the length costs {growth:.1f} times as much")
+    _require(
+        (growth < 2.5) == linear,
+        f"linear is {linear}, but twice the length costs {growth:.1f} times as much; correct `linear` or leading_flops",
+    )
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether all elements are equal, two that are NaN too."""
+    return torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
 def _require(holds: bool, otherwise: str) -> None:
@@ -217,11 +256,12 @@ def _require_close(actual: Tensor, expected: Tensor, mask: Tensor, where: str, t
     """Compare (heads, length, head_dim) at real positions."""
     difference = (actual - expected)[:, mask].abs()
     worst = difference.max().item() if difference.numel() else 0.0
-    _require(worst <= tolerance, f"off by {worst:.1e} {where}")
+    _require(worst <= tolerance, f"it is off by {worst:.1e}: {where}")
 
 
 CHECKS: tuple[Check, ...] = (
     check_shape,
+    check_arguments,
     check_finite,
     check_neighbours,
     check_padding,
