@@ -1,19 +1,26 @@
-"""``lra --help`` and shell completion; what each command does is tested where its room is."""
+"""``lra --help``, shell completion and training; what other commands do is tested where their room is."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from tests.workflow.arena import configuration
 
 from lra.attention.registry import ALIASES, METHODS
 from lra.cli import STOPPED, main, parser
+from lra.fingerprint import fingerprint
 from lra.schema import ARENA
+from lra.scoring import Score
+from lra.training import Interrupted, Trainer
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
@@ -65,6 +72,32 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def own_names(bash_script: Path) -> Iterator[None]:
+    """An attention and a task of the user's own in the config.yaml of the folder, added after the script was made."""
+    config = configuration()
+    config["attentions"]["mine_own"] = {"module": "lra.attention.vmean:VMean"}
+    data = {"module": "random:choices", "classes": 2, "vocabulary": 2, "max_length": 4}
+    config["scales"]["mini"]["tasks"]["my_task"] = config["scales"]["mini"]["tasks"]["listops"] | {"data": data}
+    path = bash_script.parent / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    yield
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("lra train --attention m", ["mine_own"]),
+        ("lra train --task my", ["my_task"]),
+        ("lra prepare my", ["my_task"]),
+        ("lra check m", ["mine_own", "my_task", "mine.py"]),
+    ],
+)
+def test_bash_completes_names_of_config(line: str, offered: list[str], bash_script: Path, own_names: None) -> None:
+    assert completed(bash_script, line) == offered
+
+
 def test_bash_accepts_the_script(bash_script: Path) -> None:
     subprocess.run(["bash", "-n", str(bash_script)], check=True)
 
@@ -100,3 +133,68 @@ def test_zsh_accepts_its_script(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["completion", "zsh"]) == 0
     (tmp_path / "_lra").write_text(capsys.readouterr().out)
     subprocess.run(["zsh", "-n", str(tmp_path / "_lra")], check=True)
+
+
+@pytest.fixture
+def arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The configuration of a folder with prepared data."""
+    monkeypatch.chdir(tmp_path)
+    config = configuration()
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["prepare", "listops", "--workers", "1"]) == 0
+    return config
+
+
+def settings_of(config: dict[str, Any], **attention: Any) -> list[str]:
+    """What a rule gives `lra train` in place of config.yaml, which is not there."""
+    Path("config.yaml").unlink()
+    scale = config["scales"]["mini"]
+    settings = {"task": "listops", "attention": attention, "model": scale["model"]}
+    settings["train"] = scale["tasks"]["listops"]["train"]
+    return ["train", "--settings", json.dumps(settings), "--data", "data/mini/listops", "--threads", "1"]
+
+
+def test_a_run_is_trained_by_its_name_and_scored_again(arena: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--attn", "vmean", "--task", "lra-listops", "--threads", "1"]
+    assert main(command) == 0
+    folder = Path("results/tries/mini/listops/vmean/seed-1")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    name = "listops vmean seed 1:"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{name} test accuracy {metrics['test_accuracy']:.4f} (majority {metrics['majority_accuracy']:.4f}), "
+        f"4 steps in {metrics['train_seconds']:.1f} s"
+    )
+    assert main(["evaluate", str(folder), "--split", "dev"]) == 0
+    assert capsys.readouterr().out == f"{name} dev accuracy {metrics['dev_accuracy']:.4f}\n"
+    shutil.move("results/tries", "results/runs")
+    assert main([*command, "--mode", "eval"]) == 0
+    assert capsys.readouterr().out == f"{name} test accuracy {metrics['test_accuracy']:.4f}\n"
+
+
+def test_a_rule_needs_no_config(arena: dict[str, Any]) -> None:
+    command = settings_of(arena, name="vmean")
+    assert main([*command, "--seed", "3", "--max-steps", "1"]) == 0
+    metrics = json.loads(Path("results/tries/custom/listops/vmean/seed-3/metrics.json").read_text())
+    assert (metrics["seed"], metrics["settings"]["seed"], metrics["steps"]) == (3, 3, 1)
+    assert metrics["code"] == fingerprint("lra.runs", "lra.attention.vmean")
+
+
+def test_a_rule_with_an_unknown_method(arena: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(settings_of(arena, name="vmeen")) == 1
+    assert capsys.readouterr().err.startswith("Error: unknown attention 'vmeen'. Did you mean 'vmean'?")
+
+
+def test_a_run_that_failed_is_told_with_its_reason(arena: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(settings_of(arena, name="bigbird", options={"block_size": 0})) == 0
+    assert capsys.readouterr().out.startswith("listops bigbird seed 1: failed, ValueError: block_size must be at least")
+
+
+def test_a_run_that_is_stopped_says_how_to_go_on(
+    arena: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(self: Trainer) -> Score:
+        raise Interrupted
+
+    monkeypatch.setattr(Trainer, "run", stopped)
+    assert main(["train", "--attention", "vmean", "--task", "listops"]) == STOPPED
+    assert capsys.readouterr().err.endswith("stopped; run the same command again to go on from here\n")

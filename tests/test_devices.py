@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 import torch
@@ -81,3 +83,11 @@ def test_a_wrong_setting_is_told(
 def test_without_a_gpu_nothing_is_locked(tmp_path: Path) -> None:
     with devices.own_gpu(tmp_path / "locks"):
         assert not (tmp_path / "locks").exists()
+
+
+def test_gpus_are_told_apart_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In CUDA's order, which is that of the numbers a process gives them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(uuid=UUID(int=7 - i)))
+    assert devices.gpu_names() == [str(UUID(int=7)), str(UUID(int=6))]

@@ -74,7 +74,7 @@ def test_methods_are_independent_of_each_other() -> None:
     """No method but those that share a family reaches another's file, and none the table of methods."""
     from lra.attention import METHODS
 
-    shared = {"lra.attention", "lra.attention.contract", "lra.attention.gather", "lra.attention.vmean"}
+    shared = {f"lra.attention{part}" for part in ("", ".contract", ".dropout", ".gather", ".vmean")}
     for method in METHODS.values():
         name = method.path.partition(":")[0]
         reached = {other for other in module._reachable(name) if other.startswith("lra.attention")}
@@ -92,4 +92,11 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("x = 1\ndef f(:\n")
     with pytest.raises(LraError, match=rf"{path}, line 2"):
+        fingerprint(str(path))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "binary.py"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LraError, match=rf"^{path} is not a Python file: .* can't decode byte 0xff"):
         fingerprint(str(path))

@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.tasks.snippet_archive import write_snippets
 
 import lra
 from lra.cli import main
 from lra.data.prepare import prepare
+from lra.data.shards import Shards
 from lra.errors import LraError
 from lra.experiment import AttentionSettings, Experiment
 from lra.runs import execute
@@ -114,11 +116,37 @@ def test_the_command(toy_experiment: Make, tmp_path: Path, capsys: pytest.Captur
     assert first == second
     assert first.startswith(f"label {expected.label}, probabilities {expected.probabilities[0]:.4f} ")
     for name, sentence in (
-        ("nowhere.png", "is no image that can be read"),
+        ("nowhere.png", "is not there; correct the path"),
         ("data/manifest.json", "is no image that can be read"),
     ):
         assert main(["predict", str(folder), str(tmp_path / name)]) == 1
         assert sentence in capsys.readouterr().err
+
+
+def test_pairs_on_the_command_line(toy_experiment: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"source": "vader", "max_length": 64, "rows": {"train": 64, "dev": 8, "test": 8}}
+    prepare("retrieval", settings, write_snippets(tmp_path / "vader"), tmp_path / "data", workers=1)
+    experiment = replace(toy_experiment(), task="retrieval")
+    experiment = replace(experiment, model=replace(experiment.model, embedding_std=1.0))
+    execute(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
+    run = lra.load_run(tmp_path / "run")
+    pairs = [("a paper", "another one"), ("lol", "a paper")]
+    expected = [run.predict(*pair).probabilities for pair in pairs]
+    assert not np.array_equal(*expected)
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), *pairs[0], *pairs[1]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("probabilities ")[2] for line in lines] == [f"{a:.4f} {b:.4f}" for a, b in expected]
+    assert main(["predict", str(tmp_path / "run"), "a", "b", "c"]) == 1
+    assert "retrieval compares pairs; give two inputs an example, not 3 in all." in capsys.readouterr().err
+
+
+def test_a_run_on_data_that_do_not_say_how_they_were_made(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    with pytest.raises(LraError, match=r"metrics.json does not say how its data were made; train this run again"):
+        lra.load_run(tmp_path / "run")
 
 
 def test_a_run_needs_neither_its_data_nor_the_current_folder(

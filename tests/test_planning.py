@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lra import cli, planning
 from lra.config import Arena, arena
 from lra.experiment import AttentionSettings
 from lra.flops import count_flops
+from lra.measuring import Measurement, Settings
 from lra.model import build_model, padded_length
 from lra.planning import plan
 from lra.rehearsing import describe
@@ -78,6 +80,22 @@ def test_hours_by_the_rate_of_what_was_measured(paper: Arena, tmp_path: Path) ->
 def test_hours_where_nothing_was_measured(paper: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
     assert plan(paper, tmp_path, memory=GIB)[0].seconds == pytest.approx(plan(paper, tmp_path, GIB)[0].flops / 1e9)
+
+
+def test_a_timed_step_of_exact_attention_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    class Seen(Measurement):
+        def run(self) -> dict[str, Any]:
+            found.append((self, super().run()))
+            return found[-1][1]
+
+    monkeypatch.setattr(planning, "Measurement", Seen)
+    monkeypatch.setattr(planning, "Settings", partial(Settings, batch=1, repeats=2, seconds=0.0))
+    rate = planning._rate_of_exact_attention()
+    ((measurement, results),) = found
+    assert rate == pytest.approx(3 * results["flops_forward"] / (results["train_ms_per_example"] / 1000))
+    assert (measurement.settings.attention.name, measurement.length) == ("softmax", 1024)
 
 
 def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from lra.cli import main
+from lra.config import load
 from lra.data.shards import read_shards, verify
 from lra.experiment import Rows
-from lra.rehearsing import random_shards
+from lra.rehearsing import describe, random_shards
 from lra.tasks.contract import Task
 
 
@@ -25,3 +27,12 @@ def test_random_shards(task: Task, tmp_path: Path) -> None:
     for column in ("tokens", "tokens_2")[: task.towers]:
         assert pc.max(pc.list_value_length(table[column])).as_py() == task.max_length
         assert 0 < pc.max(pc.list_flatten(table[column])).as_py() < task.vocabulary
+
+
+def test_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Path(__file__).parents[1] / "config.yaml"
+    assert main(["rehearsal-data", "retrieval", "--rows", "5", "--config", str(config)]) == 0
+    shards = read_shards(Path("data/rehearsal/mini/retrieval"))
+    assert shards.task == describe("retrieval", load(config).data("retrieval"))
+    assert [shards.rows(split) for split in ("train", "dev", "test")] == [5, 8, 8]

@@ -17,6 +17,7 @@ from lra.errors import LraError
 from lra.experiment import Experiment
 from lra.mapping import as_mapping
 from lra.runs import execute, score_run
+from lra.training import Trainer
 
 Make = Callable[..., Experiment]
 
@@ -98,6 +99,23 @@ def test_damaged_data_is_no_row(toy_experiment: Make, toy_shards: Shards, tmp_pa
     with pytest.raises(LraError, match="is missing"):
         execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), LraError("a shard is damaged")])
+def test_surroundings_that_fail_are_no_row(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the run would never be tried again."""
+
+    def fail(self: Trainer) -> None:
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", fail)
+        with pytest.raises(type(problem)):
+            execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)["status"] == "ok"
 
 
 def test_data_of_another_task(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:

@@ -290,3 +290,40 @@ def test_padding_to_the_batch_changes_nothing_in_evaluation(
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert losses[1] == losses[2]
+
+
+def test_a_gpu_takes_the_batch_at_once(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU takes it in micro-batches of so many tokens; here a sequence has 32."""
+    monkeypatch.setattr(training, "CPU_TOKENS", 32 * 7 + 5)
+    run = trainer(toy_experiment(batch=90), toy_shards, tmp_path)
+    assert run._micro_batch() == run.progress.micro_batch == 7
+    run.device = torch.device("cuda")
+    assert run._micro_batch() == 90
+
+
+def test_another_error_than_of_memory_is_raised_and_forgets_what_it_drew(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    run = trainer(toy_experiment(), toy_shards, tmp_path)
+
+    def broken(tokens: tuple[Tensor, ...], mask: tuple[Tensor, ...]) -> Tensor:
+        torch.rand(3)
+        raise RuntimeError("shapes do not match")
+
+    run.forward = broken  # type: ignore[assignment]
+    micro_batch, random = run.progress.micro_batch, torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run.step(next(run._batches("train", 16).in_order()))
+    assert (run.progress.step, run.progress.micro_batch) == (0, micro_batch)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_dev_loss_that_is_not_finite_ends_the_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    run = trainer(toy_experiment(), toy_shards, tmp_path)
+    forward = run.forward
+    run.forward = lambda tokens, mask: forward(tokens, mask) * (1 if run.model.training else math.nan)  # type: ignore
+    with pytest.raises(Failed, match="the dev loss was not finite at step 4") as failure:
+        run.run()
+    assert failure.value.status == "diverged" and run.progress.history == []

@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that ``lra --help`` needs no
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -41,6 +42,8 @@ TASK = "its name in config.yaml, such as listops"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    # Torch makes objects by the hundred thousand that stay; looking for garbage every 700 is a sixth of its import.
+    gc.set_threshold(10_000)
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return guarded(lambda: options.run(options))
@@ -197,7 +200,6 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from lra.attention.registry import resolve
     from lra.devices import own_gpu
     from lra.fingerprint import fingerprint
     from lra.runs import execute
@@ -211,7 +213,7 @@ def run_train(options: argparse.Namespace) -> int:
     data = options.data or Path("data", scale, task)
     if options.mode == "eval":
         return evaluate_run(out, data, "test")
-    module = (attention.module or resolve(attention.name).path).partition(":")[0]
+    module = costs.attention_module(attention.name, attention.module)
     try:
         with own_gpu():
             metrics = execute(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lra.attention.registry import ALIASES, names
+from lra.attention.registry import ALIASES, names, resolve
 from lra.config import Arena, load
 from lra.console import as_json, at_least, guarded, named
 from lra.experiment import AttentionSettings
@@ -131,7 +131,7 @@ def run_measure(options: argparse.Namespace) -> int:
     settings = options.settings or measure_settings(*_found(options.config, attention), task)
     if options.check:
         settings = {**settings, "check": True}
-    module = (settings.get("attention", {}).get("module") or "").partition(":")[0]
+    module = attention_module(attention, settings.get("attention", {}).get("module"))
     code = options.code or fingerprint("lra.measuring", module)
     out = options.out or Path("results/measures", task, attention, "measure.json")
 
@@ -155,6 +155,17 @@ def run_measure(options: argparse.Namespace) -> int:
     name = signal.Signals(-exit_code).name
     measured("oom" if name == "SIGKILL" else "failed", f"the process was ended by {name}")
     return 0
+
+
+def attention_module(attention: str, path: str | None) -> str:
+    """The module or file of an attention's class: that of its settings' ``module``, or else of the method of this name.
+
+    Raises:
+        LraError: there is no such method.
+    """
+    if path is None and ":" not in attention:
+        named(attention, dict.fromkeys((*names(), *ALIASES)), "attention")
+    return (path or resolve(attention).path).partition(":")[0]
 
 
 def in_child(work: Callable[[], None]) -> int:

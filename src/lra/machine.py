@@ -57,11 +57,11 @@ def peak_memory(device: torch.device) -> int:
 
 def overhead(device: torch.device) -> int:
     """Bytes that a process without any tensor yet holds: libraries, or on a GPU the context; other processes' too."""
-    if device.type != "cuda":
-        return peak_memory(device)
-    torch.zeros(1, device=device)  # makes the context
-    free, total = torch.cuda.mem_get_info(device)
-    return total - free - torch.cuda.memory_reserved(device)
+    if device.type == "cuda":
+        torch.zeros(1, device=device)  # makes the context
+        free, total = torch.cuda.mem_get_info(device)
+        return total - free - torch.cuda.memory_reserved(device)
+    return peak_memory(device)
 
 
 def allocated_peak(call: Callable[[], object], device: torch.device) -> int:

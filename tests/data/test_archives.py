@@ -166,3 +166,11 @@ def test_a_header_that_claims_gigabytes_is_refused(tmp_path: Path) -> None:
     longname.size = 1 << 33
     (tmp_path / "a.tar").write_bytes(longname.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
     assert_refused(tmp_path / "a.tar", tmp_path / "out", ["*"], "a header of 8589934592 bytes")
+
+
+def test_a_header_of_negative_size_is_refused(tmp_path: Path) -> None:
+    """It would have the same bytes read again and again."""
+    negative = member("unwanted")
+    negative.size = -1024
+    (tmp_path / "a.tar").write_bytes(negative.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    assert_refused(tmp_path / "a.tar", tmp_path / "out", ["a"], "a header of negative size")

@@ -181,6 +181,17 @@ def test_two_towers_and_pieces(tmp_path: Path) -> None:
     assert torch.equal(batch.mask[0], batch.tokens[0] != 0)
 
 
+def test_every_part_is_pinned_in_its_place(uneven: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page-locking is pretended, since it needs a GPU."""
+    batch = next(Batches(uneven, "train", 20, 512, trim=True).shuffled(0))
+    pins: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pins.append(tensor.clone()) or pins[-1])
+    pinned = batch.pinned()
+    parts = [(*one.tokens, *one.mask, one.label) for one in (pinned, batch)]
+    assert all(found is pin for found, pin in zip(parts[0], pins, strict=True))
+    assert all(map(torch.equal, *parts))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
 def test_pinned(uneven: Shards) -> None:
     batch = next(Batches(uneven, "train", 20, 512, trim=True).shuffled(0))

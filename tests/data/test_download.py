@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -188,6 +189,14 @@ def test_a_wrong_file_of_ones_own_is_left_alone(
     assert words in folder.refuse(Source(path=str(path), **known))
     assert folder.files() == []
     assert content is None or path.read_bytes() == content
+
+
+def test_a_file_that_one_may_not_read(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To root everything is readable, so that the answer is pretended."""
+    path = tmp_path / "mine.gz"
+    path.write_bytes(BODY)
+    monkeypatch.setattr(download.os, "access", lambda *asked: asked != (path, os.R_OK))
+    assert f"  {path}: you may not read it\n" in folder.refuse(Source(path=str(path)))
 
 
 def test_a_folder_of_ones_own(folder: Folder, tmp_path: Path) -> None:

@@ -31,3 +31,18 @@ def test_progress_elsewhere_is_a_line_now_and_then(
         "archive: 2.0 GiB of 4.0 GiB, 33.0 MiB/s",
         "archive: 3.0 GiB of 4.0 GiB, 29.3 MiB/s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (1.5 * 2**20, "1.5 MiB"),
+        (7.7 * 2**30, "7.7 GiB"),
+        (2**50, "1024.0 TiB"),
+    ],
+)
+def test_sizes_for_people(size: float, words: str) -> None:
+    assert progress.readable(size) == words

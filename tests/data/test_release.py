@@ -13,6 +13,7 @@ import pytest
 from tests.data import archives_builder as builder
 from tests.data.fetching import contents, environment, names
 
+from lra.cli import main
 from lra.data import release
 from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 from lra.errors import LraError
@@ -84,6 +85,14 @@ def test_tfds_folder(tmp_path: Path) -> None:
     target = extract_pathfinder_tfds(archive, tmp_path / "out")
     assert names(target) == ["pathfinder32"]
     assert len(contents(target / "pathfinder32/1.0.0")) == 5
+
+
+def test_tfds_folder_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    builder.pathfinder_tfds(Path("archive.gz"))
+    assert main(["extract", "pathfinder_tfds", "archive.gz"]) == 0
+    extracted = contents(Path("data/extracted/pathfinder_tfds"))
+    assert extracted == contents(extract_pathfinder_tfds(Path("archive.gz"), tmp_path / "out"))
 
 
 def test_plain_tar_is_recognised_whatever_its_name(archive: Path, tmp_path: Path) -> None:

@@ -6,17 +6,20 @@ import gzip
 import io
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 from tests.data.fetching import BODY, HALF, MD5, OTHER, SHA256, Folder, environment, resume, url
 from tests.data.site import Answer, Site
 
 from lra.data import download, transfer
-from lra.data.download import Retry
+from lra.data.download import Retry, Source
 from lra.data.lockfile import recorded
 
 
@@ -264,3 +267,31 @@ fetch("archive", [Source(url="{site.address}/file.gz")], Path({str(folder.target
     assert folder.fetch(site) == BODY
     assert site.ranges == [None, resume(offset)]
     assert folder.files() == ["archive", "lock.json"]
+
+
+def test_an_answer_without_the_file_is_refused(site: Site, folder: Folder) -> None:
+    site.usually(status=202)
+    assert "answered 202 Accepted" in folder.refuse(site)
+    assert len(site.ranges) == 1
+
+
+def test_a_body_that_never_begins_is_tried_again_and_leaves_no_part(site: Site, folder: Folder) -> None:
+    site.usually(cut=0)
+    assert f"broke off after 0 of {len(BODY)} bytes (tried 3 times)" in folder.refuse(site)
+    assert folder.files() == []
+    site.usually(cut=None)
+    site.first = [Answer(cut=0)]
+    assert folder.fetch(site) == BODY
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def urlopen(request: urllib.request.Request, timeout: float) -> None:
+        tries.append(request.full_url)
+        raise urllib.error.URLError(ssl.SSLCertVerificationError(1, "certificate verify failed"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    message = folder.refuse(Source(url="https://localhost/file.gz"))
+    assert "https://localhost/file.gz: cannot be reached (certificate verify failed)\n" in message
+    assert len(tries) == 1

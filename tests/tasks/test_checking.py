@@ -83,4 +83,4 @@ def test_nothing_more_is_checked_of_rows_that_are_wrong(check: Any) -> None:
 def test_what_there_is_not_to_check(check: Any) -> None:
     code, printed = check(name="mien")
     assert code == 1
-    assert "unknown attention 'mien'" in printed
+    assert "unknown attention or task 'mien'. Did you mean 'mine'?" in printed

@@ -166,6 +166,9 @@ def test_too_few_trees() -> None:
     generator = Generator(min_length=3, max_length=5, max_depth=2, digit_probability=0.5, max_children=2)
     with refuses("only 400 different trees came out of"):  # 4 operators over 2 digits
         rows(listops.examples(make(rows=Rows(399, 1, 1), generator=generator), None, workers=1)["train"])
+    single = Generator(min_length=1, max_length=5, max_depth=1)  # a digit, which is too short
+    with refuses("only 0 different trees came out of"):
+        rows(listops.examples(make(rows=Rows(1, 1, 1), generator=single), None, workers=1)["train"])
 
 
 @pytest.mark.parametrize(

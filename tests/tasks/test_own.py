@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,15 @@ def test_the_line_of_a_failure_is_the_right_one(file: Path) -> None:
 def test_the_module_of_a_task() -> None:
     assert module_of("mine", {"module": "mine.py:parity"}) is own
     assert module_of("listops", {"source": "generate"}).__name__ == "lra.tasks.listops"
+
+
+def test_a_task_that_is_not_there_and_one_that_lacks_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LraError, match="there is no task 'sorting'; one of your own needs `module"):
+        module_of("sorting", {"source": "generate"})
+    monkeypatch.delitem(sys.modules, "lra.tasks.listops", raising=False)
+    monkeypatch.setitem(sys.modules, "lra.tasks.listops_trees", None)
+    with pytest.raises(ModuleNotFoundError, match="listops_trees"):
+        module_of("listops", {"source": "generate"})
 
 
 def test_random_rows_for_a_rehearsal(file: Path, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lra.cli import main
+from lra.data.prepare import prepare
 from lra.experiment import Rows
-from lra.mapping import from_mapping
+from lra.mapping import as_mapping, from_mapping
 from lra.tasks import pathfinder
 from lra.tasks.contract import SPLITS, Task
 from lra.tasks.pathfinder import Settings
-from lra.tasks.pathfinder_drawing import Parameters
+from lra.tasks.pathfinder_drawing import Parameters, contact_sheet
 from tasks.image_files import png, prepare_pathfinder, write_release
 from tasks.reading import refuses, rows
 
@@ -172,6 +174,23 @@ def test_equal_images_count_once(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     splits = read(Settings("lra_release"), tmp_path)
     assert sorted(tokens[0] for found in splits.values() for tokens, _ in found) == list(range(1, 11))
     assert "left out 2 images that equal another one" in caplog.text
+
+
+def test_nothing_but_black_images(tmp_path: Path) -> None:
+    write_release(tmp_path, [png(np.zeros((32, 32), np.uint8))] * 3, [0, 1, 0])
+    with refuses("pathfinder: the source has no images that are not black all over."):
+        read(Settings("lra_release"), tmp_path)
+
+
+def test_a_contact_sheet_by_hand(tmp_path: Path) -> None:
+    """Of the first rows of the training split, as they are stored."""
+    shards = prepare("pathfinder", as_mapping(GENERATE), None, tmp_path / "data", workers=1)
+    out = tmp_path / "new" / "sheet.png"
+    assert main(["contact-sheet", str(shards.folder), "--images", "9", "--out", str(out)]) == 0
+    stored = pq.read_table(shards.files("train")[0])[:9].to_pydict()
+    pixels = np.array(stored["tokens"], np.uint8).reshape(9, 11, 11)
+    contact_sheet(pixels, np.array(stored["label"]), tmp_path / "expected.png")
+    assert out.read_bytes() == (tmp_path / "expected.png").read_bytes()
 
 
 def test_missing_and_unknown_sources(tmp_path: Path, release: Path) -> None:

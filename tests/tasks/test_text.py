@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,15 @@ def test_imdb_prepared_by_tfds(tmp_path: Path) -> None:
 
 def test_imdb_folder_of_another_kind(tmp_path: Path) -> None:
     with refuses(f"{tmp_path} holds no imdb_reviews/plain_text/<version>/dataset_info.json"):
+        read(Settings("imdb"), tmp_path)
+
+
+def test_imdb_prepared_by_tfds_which_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "imdb_reviews" / "plain_text" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with refuses(f"Reading {tmp_path} needs tensorflow_datasets (import of tensorflow_datasets halted"):
         read(Settings("imdb"), tmp_path)
 
 

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lra.errors import LraError
+from lra.results.plots.reading import read_table
+
+
+def test_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("length,mean\n32,0.5\n64,\n")
+    table = read_table(tmp_path / "a.csv", ("mean",), "lra approximate")
+    assert table["length"].tolist() == [32, 64]
+    assert table["mean"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "is not there; write it with `lra approximate`."),
+        (b"", r"cannot be read \(No columns to parse from file\); is it what `lra approximate` wrote?"),
+        (b"a\n1,2\n1,2,3\n", r"cannot be read \(.*\); is it what `lra approximate` wrote?"),
+        (b"\xff\xfe", r"cannot be read \(.*\); is it what `lra approximate` wrote?"),
+        (b"length\n32\n", "has no column 'mean'; is it what `lra approximate` wrote?"),
+    ],
+)
+def test_something_else_is_one_sentence(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    path = tmp_path / "a.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LraError, match=f"^{path} {sentence}") as error:
+        read_table(path, ("length", "mean"), "lra approximate")
+    assert "\n" not in str(error.value)
