@@ -252,7 +252,7 @@ def test_an_own_attention_may_be_one_of_the_registry_with_other_settings() -> No
     ("module", "name", "sentence"),
     [
         ("methods/mine.py:Mien", "mine", r"mine.py defines no class 'Mien'. Did you mean 'Mine'\?"),
-        ("methods/our.py:Mine", "mine", r"there is no Python module '.*our.py'"),
+        ("methods/our.py:Mine", "mine", r"the file '.*our.py' is not there; correct its path"),
         ("no_such_package.mine:Mine", "mine", "there is no Python module 'no_such_package.mine'"),
         ("methods/mine.py:Mine", "performer", "'performer' already names a method of the registry"),
     ],
@@ -319,7 +319,7 @@ def test_an_own_task_may_know_its_rows_and_read_nothing(own_task: Path) -> None:
     ("changes", "sentence"),
     [
         ({"module": "tasks/mine.py:partiy"}, "data.module: .* defines no function 'partiy'. Did you mean 'parity'"),
-        ({"module": "tasks/our.py:parity"}, "data.module: there is no Python module '.*our.py'"),
+        ({"module": "tasks/our.py:parity"}, "data.module: the file '.*our.py' is not there; correct its path"),
         ({"module": "tasks/mine.py"}, "data.module: 'tasks/mine.py' is of another form. The function"),
         ({"source": "tasks/text.csv"}, "data.source: the path '.*text.csv' is not there; correct it"),
         ({"classes": 1}, "data.classes: 1 is less than 2"),

@@ -82,7 +82,7 @@ def test_methods_are_independent_of_each_other() -> None:
 
 
 def test_a_module_that_is_not_there() -> None:
-    with pytest.raises(LraError, match=r"no Python module 'nowhere.py'"):
+    with pytest.raises(LraError, match=r"the file 'nowhere.py' is not there"):
         fingerprint("nowhere.py")
     with pytest.raises(LraError, match=r"no Python module 'no.such.module'"):
         fingerprint("no.such.module")

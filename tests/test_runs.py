@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from lra.data.shards import Shards
 from lra.errors import LraError
-from lra.experiment import Experiment
+from lra.experiment import AttentionSettings, Experiment
 from lra.mapping import as_mapping
 from lra.runs import execute, score_run
 from lra.training import Trainer
@@ -92,6 +93,18 @@ def test_a_failure_is_a_row(
     assert len(pq.read_table(tmp_path / "run" / "predictions.parquet")) == 0
     with pytest.raises(LraError, match=f"has no trained weights: the run ended as {status}"):
         score_run(tmp_path / "run", toy_shards.folder, "test")
+
+
+def test_a_package_that_is_not_installed_is_no_row(toy_shards: Shards, tmp_path: Path, toy_experiment: Make) -> None:
+    """Else installing it would change nothing."""
+    (method := tmp_path / "odd.py").write_text("import nosuch\n" + METHOD)
+    attention = AttentionSettings("odd", 8, module=f"{method}:Odd")
+    experiment = dataclasses.replace(toy_experiment(), attention=attention)
+    with pytest.raises(
+        LraError, match=r"odd.py cannot be imported: .* No module named 'nosuch'; install it and run the"
+    ):
+        execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_damaged_data_is_no_row(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from lra.attention import build, load, resolve
 from lra.data.shards import MANIFEST, Shards, read_shards
-from lra.errors import LraError
+from lra.errors import LraError, reason_of
 from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.files import read_json, sha256, whole
 from lra.machine import default_device
@@ -135,7 +135,7 @@ def _compare(settings: Settings, shards: Shards, run: Path | None, length: int) 
                 errors[features].append(float(relative_error(attention, inputs, seed).mean()))
             except Exception as problem:  # a method that crashes is a row
                 traceback.print_exc()
-                reasons[features] = f"{type(problem).__name__}: {problem}".splitlines()[0]
+                reasons[features] = reason_of(problem)
     return [
         Row(
             settings.attention.name,

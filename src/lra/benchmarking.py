@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import build
+from lra.errors import reason_of
 from lra.experiment import AttentionSettings
 from lra.files import whole
 from lra.machine import allocated_peak, default_device, milliseconds
@@ -111,7 +112,7 @@ def _row(attention: AttentionSettings, length: int, repeats: int, device: torch.
         peak, exact_peak = (allocated_peak(one, device) / MIB for one in (ours, exact))
         pairs = [(milliseconds(ours, device), milliseconds(exact, device)) for _ in range(repeats)]
     except Exception as problem:  # a method that crashes is a row
-        return replace(row, reason=f"{type(problem).__name__}: {problem}".splitlines()[0])
+        return replace(row, reason=reason_of(problem))
     times, exact_times = zip(*pairs, strict=True)
     low, ratio, high = quartiles([time / exact_time for time, exact_time in pairs])
     return replace(

@@ -14,3 +14,14 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the closest allowed word, else an empty string; starts with a space."""
     near = difflib.get_close_matches(word, list(allowed), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def reason_of(problem: Exception) -> str:
+    """What made a method crash, in one line, for its row of a table.
+
+    Raises:
+        LraError: it needs a package that is not installed; that is no row, since trying again makes sense.
+    """
+    if isinstance(problem.__cause__, ModuleNotFoundError):
+        raise LraError(f"{problem}; install it and run the same command again.") from problem
+    return f"{type(problem).__name__}: {problem}".splitlines()[0]

@@ -38,8 +38,10 @@ def source_of(module: str) -> Path:
         LraError: there is none.
     """
     if module.endswith(".py"):
-        path: Path | None = Path(module)
-    elif module == "lra" or module.startswith("lra."):
+        if not Path(module).is_file():
+            raise LraError(f"the file {module!r} is not there; correct its path.")
+        return Path(module)
+    if module == "lra" or module.startswith("lra."):
         path = _package_file(module)
     else:
         try:

@@ -43,6 +43,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lra.errors import reason_of
 from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.files import write_json
 from lra.flops import count_flops
@@ -132,7 +133,7 @@ def measure(task: str, settings: Settings, out: Path, *, code: str, threads: int
         traceback.print_exc()
         out_of_memory = isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)
         status = "oom" if out_of_memory else "failed"
-        reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        reason = reason_of(problem)
     return write(task, settings, out, status, reason, code, threads, results)
 
 

@@ -24,7 +24,7 @@ import torch
 
 from lra.checkpoint import Checkpoints
 from lra.data.shards import MANIFEST, Shards, read_shards, verify
-from lra.errors import LraError
+from lra.errors import LraError, reason_of
 from lra.experiment import Experiment
 from lra.files import read_json, sha256, whole, write_json, write_text
 from lra.machine import default_device, machine, make_deterministic, peak_memory
@@ -63,7 +63,7 @@ def execute(
         What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
 
     Raises:
-        LraError, OSError: the surroundings are at fault (data, disk), so that trying again makes sense.
+        LraError, OSError: the surroundings are at fault (data, disk, a missing package): try again later.
         Interrupted: a signal; the next call goes on from the checkpoint.
     """
     shards = read_shards(data)
@@ -101,7 +101,7 @@ def execute(
         raise
     except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
         traceback.print_exc()
-        status, reason = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
+        status, reason = "failed", reason_of(failure)
     metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
     metrics |= _results(trainer, score, shards)
     _write(out, metrics, trainer, score)

@@ -72,7 +72,7 @@ def resolve(name: str) -> Method:
         if plugin.name == name:
             return Method(plugin.value)
     near = difflib.get_close_matches(name, [*names(), *ALIASES], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"unknown attention {name!r}{hint} Known: {', '.join(names())}")
 
 

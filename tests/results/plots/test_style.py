@@ -30,8 +30,9 @@ def test_methods_that_the_paper_lacks_get_styles_in_the_order_of_their_names():
     assert len(styles(f"m{i}" for i in range(20))) == 20
 
 
+@pytest.mark.parametrize("own", [0, 4])
 @pytest.mark.parametrize("number", range(1, 6))
-def test_panels_leave_room_for_the_legend(number):
+def test_panels_leave_room_for_the_legend(number, own):
     tasks = [f"task{i}" for i in range(number)]
     with look():
         figure, axes, place = panels(tasks)
@@ -40,7 +41,7 @@ def test_panels_leave_room_for_the_legend(number):
         for axis in axes.values():
             axis.plot([1, 2], [1, 2])
             axis.set_xlabel("x")
-        legend(place, styles(STYLES))
+        legend(place, styles([*STYLES, *(f"mine{i}" for i in range(own))]))
         figure.draw_without_rendering()
     text = place.get_legend().get_window_extent()
     box = figure.bbox
