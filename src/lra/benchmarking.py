@@ -1,6 +1,6 @@
 """What an attention's core costs against exact attention: forward and backward time, and peak memory.
 
-    lra bench --attentions skeinformer,nystrom --lengths 1024,4096
+    lra bench --attentions skeinformer nystrom --lengths 1024 4096
 
 Exact attention is torch's ``scaled_dot_product_attention`` with the same key-padding mask. Both are timed in turn in
 one process, since a ratio travels between machines and a millisecond does not. Q, K and V are given, so projections
