@@ -40,9 +40,9 @@ MAY_IMPORT = {
     "runs": "checkpoint data errors experiment files machine mapping model scoring tasks training",
     "loading": "data errors experiment machine mapping model optimizing runs tasks",
     "flops": "attention model",
-    "measuring": "experiment files flops machine model optimizing tasks",
+    "measuring": "errors experiment files flops machine model optimizing tasks",
     "approximating": "attention data errors experiment files machine mapping model",
-    "benchmarking": "attention experiment files machine",
+    "benchmarking": "attention errors experiment files machine",
     "results": "config errors files",
 }
 """Rooms of the package (files or folders of src/lra) and what each may import besides itself.

@@ -102,7 +102,7 @@ def test_only_its_code_reruns_it(copied: Checkout) -> None:
             "methods/mine.py:Mien",
             "attentions.mine.module: methods/mine.py defines no class 'Mien'. Did you mean 'Mine'?",
         ),
-        ("methods/our.py:Mine", "attentions.mine.module: there is no Python module 'methods/our.py'"),
+        ("methods/our.py:Mine", "attentions.mine.module: the file 'methods/our.py' is not there; correct its path"),
     ],
 )
 def test_what_is_not_there_stops_before_any_work(copied: Checkout, module: str, sentence: str) -> None:

@@ -141,9 +141,10 @@ def legend(place: Axes, chosen: dict[str, Style], *, lines: bool = True, more: S
         Line2D([], [], label=title(name), **style.line() | ({} if lines else {"linestyle": "none"}))
         for name, style in chosen.items()
     ]
+    handles += more
     # Smaller where there are more entries than a figure of one row of axes has room for.
-    size = RC["legend.fontsize"] * min(1, 16 / (len(handles) + len(more)))
-    place.legend(handles=[*handles, *more], loc="center left", bbox_to_anchor=(0, 0.5), handlelength=3.2, fontsize=size)
+    size = RC["legend.fontsize"] * 16 / max(16, len(handles))
+    place.legend(handles=handles, loc="center left", bbox_to_anchor=(0, 0.5), handlelength=3.2, fontsize=size)
 
 
 def plain_log_axis(axes: Axes) -> None:
