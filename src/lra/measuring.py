@@ -58,6 +58,7 @@ from lra.machine import (
     size,
 )
 from lra.model import build_model, padded_length
+from lra.optimizing import autocast, is_out_of_memory, make_optimizer
 from lra.tasks.contract import Task
 
 TASKS = {
@@ -74,8 +75,6 @@ PAPER_BATCH = {"listops": 256, "text": 128, "retrieval": 64, "pathfinder": 512, 
 
 TOKENS = 4096
 """Positions of one tower that pass through the model in a timed step unless ``batch`` says otherwise."""
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,7 @@ def measure(task: str, settings: Settings, out: Path, *, code: str, threads: int
         results = Measurement(settings.task or TASKS[task], settings).run()
     except Exception as problem:  # a method that crashes is a row of the table
         traceback.print_exc()
-        out_of_memory = isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)
-        status = "oom" if out_of_memory else "failed"
+        status = "oom" if is_out_of_memory(problem) else "failed"
         reason = reason_of(problem)
     return write(task, settings, out, status, reason, code, threads, results)
 
@@ -176,11 +174,10 @@ class Measurement:
         self.batch = settings.batch or max(1, TOKENS // self.length)
         self.overhead = overhead(self.device)
         torch.manual_seed(0)
-        train = TrainSettings(self.batch, learning_rate=1e-4, warmup=1, steps=1, evaluate_every=1)
-        self.model = build_model(Experiment(task.name, settings.attention, 0, settings.model, train), task).to(
-            self.device
-        )
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, eps=1e-6, weight_decay=0.0, fused=True)
+        self.train = TrainSettings(self.batch, 1e-4, warmup=1, steps=1, evaluate_every=1, precision=settings.precision)
+        experiment = Experiment(task.name, settings.attention, 0, settings.model, self.train)
+        self.model = build_model(experiment, task).to(self.device)
+        self.optimizer, _ = make_optimizer(self.model.parameters(), self.train)
         self._make_optimizer_state()
 
     def _make_optimizer_state(self) -> None:
@@ -239,7 +236,7 @@ class Measurement:
     def gradients(self, tokens: list[Tensor], mask: list[Tensor], label: Tensor) -> None:
         """Forward and backward pass."""
         self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast():
+        with autocast(self.train, self.device):
             loss = cross_entropy(self.model(tokens, mask), label)
         loss.backward()
 
@@ -247,10 +244,6 @@ class Measurement:
         """One optimiser step."""
         self.gradients(tokens, mask, label)
         self.optimizer.step()
-
-    def autocast(self) -> torch.autocast:
-        dtype = DTYPES[self.settings.precision]
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     def fixed_memory(self) -> int:
         """Bytes of weights, buffers and the optimiser's state."""
@@ -281,7 +274,7 @@ class Measurement:
         times: list[float] = []
 
         def forward() -> None:
-            with self.autocast():
+            with autocast(self.train, self.device):
                 self.model(tokens, mask)
 
         forward()

@@ -53,6 +53,6 @@ def restore_random_state(states: dict[str, Tensor], device: torch.device) -> Non
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def is_out_of_memory(problem: RuntimeError) -> bool:
+def is_out_of_memory(problem: Exception) -> bool:
     """Whether an accelerator or the CPU allocator ran out of memory."""
     return isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)
