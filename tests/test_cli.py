@@ -89,6 +89,7 @@ def own_names(bash_script: Path) -> Iterator[None]:
     ("line", "offered"),
     [
         ("lra train --attention m", ["mine_own"]),
+        ("lra bench --attentions vmean m", ["mine_own"]),
         ("lra train --task my", ["my_task"]),
         ("lra prepare my", ["my_task"]),
         ("lra check m", ["mine_own", "my_task", "mine.py"]),

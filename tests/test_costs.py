@@ -16,9 +16,11 @@ import yaml
 
 from lra import costs, devices, measuring
 from lra.approximating import Settings
+from lra.attention.registry import names
 from lra.cli import main
 from lra.config import arena
 from lra.console import guarded
+from lra.errors import LraError
 from lra.files import read_json
 from lra.fingerprint import fingerprint
 from lra.mapping import from_mapping
@@ -154,3 +156,25 @@ def test_a_method_that_cannot_be_timed_is_told_with_its_reason(
         (row,) = csv.DictReader(stream)
     assert row["reason"].startswith("ValueError: block_size must be at least 1") and row["ratio"] == ""
     assert " ".join(capsys.readouterr().out.split()) == f"bigbird 32 x 256 float32 skipped: {row['reason']}"
+
+
+def benched(config: Path, *wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:
+    """Name, features and options of what is timed."""
+    chosen = costs.attentions_to_bench(config, wanted or None, features)
+    return [(one["name"], one.get("features"), one.get("options")) for one in chosen]
+
+
+def test_what_is_timed_is_as_config_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    assert benched(path, "perfromer", "mine.py:Mine") == [("performer", None, None), ("mine.py:Mine", None, None)]
+    assert [name for name, *_ in benched(path)] == names()
+    config = copy.deepcopy(CONFIG)
+    (tmp_path / "mine.py").write_text("class Mine: ...")
+    config["attentions"] |= {"bigbird": {"options": {"num_random_blocks": 2}}, "mine": {"module": "mine.py:Mine"}}
+    config["measure"]["features"] = 64
+    path.write_text(yaml.safe_dump(config))
+    assert benched(path, "mine", "bigbird") == [("mine", 64, {}), ("bigbird", 64, {"num_random_blocks": 2})]
+    assert benched(path, "mine", features=8) == [("mine", 8, {})]
+    assert [name for name, *_ in benched(path)] == [*names(), "mine"]
+    with pytest.raises(LraError, match=r"unknown attention 'mien'\. Did you mean 'mine'"):
+        benched(path, "mien")

@@ -42,12 +42,16 @@ def script(top: argparse.ArgumentParser, shell: str) -> str:
     import shtab
 
     words = {
-        "attentions": (*names(), *ALIASES),
         "tasks": ARENA,
         "artefact": sorted(EXTRACTED),
         "figures": (*FIGURES, "sweep"),
     }
-    asked = {"attention": "_lra_attentions", "task": "_lra_tasks", "name": "_lra_names_and_files"}
+    asked = {
+        "attention": "_lra_attentions",
+        "attentions": "_lra_attentions",
+        "task": "_lra_tasks",
+        "name": "_lra_names_and_files",
+    }
     commands = next(action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     for command in commands.choices.values():
         for argument in command._actions:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,26 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add the commands to the subparsers; returns those that read config.yaml or resolved settings."""
     bench = commands.add_parser("bench", help="time every attention's core against exact attention")
     bench.add_argument(
-        "--attentions", nargs="+", metavar="NAME", default=names(), help="which, or file.py:Class (default: all)"
+        "--attentions",
+        nargs="+",
+        metavar="NAME",
+        help="which, your own in config.yaml too, or file.py:Class (default: all)",
     )
     bench.add_argument(
         "--lengths", nargs="+", metavar="N", type=at_least(1), default=LENGTHS, help="default: 512 to 8192"
     )
-    bench.add_argument("--features", type=at_least(1), default=256, help="the methods' budget d (default: 256)")
+    bench.add_argument(
+        "--features", type=at_least(1), help="the methods' budget d (default: that of `measure` in config.yaml, or 256)"
+    )
     bench.add_argument("--repeats", type=at_least(1), default=7, help="timed pairs (default: 7)")
     bench.add_argument(
         "--settings", type=as_json(list), help="JSON list of attentions instead, with all their settings"
+    )
+    bench.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        help="where options are, and names of your own (config.yaml)",
     )
     bench.add_argument("--out", type=Path, default=BENCHMARKS, help=f"table to write (default: {BENCHMARKS})")
     bench.set_defaults(run=run_bench)
@@ -90,16 +101,33 @@ def run_bench(options: argparse.Namespace) -> None:
     from lra.benchmarking import benchmark, report, write_csv
 
     if options.settings is not None:
-        attentions = [from_mapping(AttentionSettings, one, "--settings") for one in options.settings]
+        chosen = options.settings
     else:
-        attentions = [AttentionSettings(ALIASES.get(name, name), options.features) for name in options.attentions]
-        for name in (one.name for one in attentions if ":" not in one.name):
-            named(name, dict.fromkeys(names()), "attention")
+        chosen = attentions_to_bench(options.config, options.attentions, options.features)
+    attentions = [from_mapping(AttentionSettings, one, "--settings") for one in chosen]
     rows = []
     for row in benchmark(attentions, options.lengths, repeats=options.repeats, threads=options.threads):
         report(row)
         rows.append(row)
     write_csv(rows, options.out)
+
+
+def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: int | None) -> list[dict[str, Any]]:
+    """``AttentionSettings`` as mappings: of config.yaml what stands there, of other methods and classes their own.
+
+    Raises:
+        LraError: there is no such method.
+    """
+    arena = load(config) if config.exists() else None
+    configured = arena.attentions if arena else {}
+    known = dict.fromkeys([*names(), *configured])
+    found = []
+    for name in (ALIASES.get(name, name) for name in wanted or known):
+        if ":" not in name:
+            named(name, known, "attention")
+        settings = measure_settings(arena, name)["attention"] if arena and name in configured else {"name": name}
+        found.append(settings | ({"features": features} if features else {}))
+    return found
 
 
 def measure_settings(arena: Arena, attention: str, task: str | None = None) -> dict[str, Any]:
