@@ -32,10 +32,10 @@ def method(tmp_path: Path) -> Path:
     return path
 
 
-def taken(path: Path) -> str:
+def taken(root: Path | str) -> str:
     for cache in (module._reachable, module._tree, module._code):
         cache.cache_clear()
-    return fingerprint(str(path))
+    return fingerprint(str(root))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,60 @@ def test_imports_of_the_package_count() -> None:
     assert {"lra.training", "lra.model", "lra.data.batches", "lra.attention.contract"} <= set(training)
     assert not any(name.startswith("lra.results") or name == "lra.cli" for name in training)
     assert "lra.attention.vmean" in module._reachable("lra.attention.informer")
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, code in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(code)
+
+
+BESIDE = {
+    "mine.py": "import kernels.fast\nfrom helper import scale\nimport json\n",
+    "helper.py": "def scale(x): return x",
+    "kernels/__init__.py": "from . import slow",
+    "kernels/slow.py": "from json import dumps\nN = 1",
+    "kernels/fast.py": "from .slow import N\nfrom kernels.deep.er import M",
+    "kernels/deep/er.py": "M = 1",
+    "other.py": "x = 1",
+}
+
+
+@pytest.mark.parametrize("changed", BESIDE)
+def test_files_beside_a_file_count_where_it_imports_them(changed: str, tmp_path: Path) -> None:
+    write(tmp_path, BESIDE)
+    before = taken(tmp_path / "mine.py")
+    (tmp_path / changed).write_text(BESIDE[changed] + "\nchanged = True\n")
+    assert (taken(tmp_path / "mine.py") != before) == (changed != "other.py")
+
+
+def test_a_folder_may_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "here", BESIDE)
+    write(tmp_path / "there", BESIDE)
+    monkeypatch.chdir(tmp_path / "there")
+    assert taken(tmp_path / "here" / "mine.py") == taken("mine.py")
+
+
+PACKAGED = {
+    "of_mine/__init__.py": "raise AssertionError('nothing is run')",
+    "of_mine/attention.py": "import of_mine.kernels\nfrom . import helper\nfrom ._cc import nothing\nimport beside\n",
+    "of_mine/kernels.py": "N = 1",
+    "of_mine/helper.py": "N = 1",
+    "of_mine/other.py": "N = 1",
+    "beside.py": "N = 1",
+}
+
+
+@pytest.mark.parametrize("changed", PACKAGED)
+def test_modules_of_its_own_package_count_where_a_module_imports_them(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, PACKAGED)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = taken("of_mine.attention")
+    (tmp_path / changed).write_text(PACKAGED[changed] + "\nchanged = True\n")
+    counted = changed in ("of_mine/__init__.py", "of_mine/attention.py", "of_mine/kernels.py", "of_mine/helper.py")
+    assert (taken("of_mine.attention") != before) == counted
 
 
 def test_methods_are_independent_of_each_other() -> None:

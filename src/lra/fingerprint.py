@@ -1,8 +1,8 @@
 """A fingerprint of code: changes when what it does may change, not when a comment or a docstring does.
 
 Snakemake sees that a rule's command changed, but knows nothing of the modules behind the command. Each rule therefore
-carries the fingerprint of the modules that can change its result: its root modules and whatever of this package they
-import, each as its syntax tree without docstrings.
+carries the fingerprint of the modules that can change its result: its root modules and whatever of this package, of
+their own package or from beside their own file they import, each as its syntax tree without docstrings.
 """
 
 from __future__ import annotations
@@ -41,15 +41,8 @@ def source_of(module: str) -> Path:
         if not Path(module).is_file():
             raise LraError(f"the file {module!r} is not there; correct its path.")
         return Path(module)
-    if module == "lra" or module.startswith("lra."):
-        path = _package_file(module)
-    else:
-        try:
-            spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            spec = None
-        path = Path(spec.origin) if spec and spec.origin else None
-    if path is None or not path.is_file():
+    path = _locate(module, root=module)
+    if path is None:
         raise LraError(f"there is no Python module {module!r}; give a file ending in .py or an installed module.")
     return path
 
@@ -100,34 +93,66 @@ def _keywords_of(node: ast.ClassDef, module: str) -> set[str] | None:
     return found if node.bases else None
 
 
-def _package_file(module: str) -> Path | None:
-    place = PACKAGE.joinpath(*module.split(".")[1:])
-    return next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
+def _locate(module: str, root: str) -> Path | None:
+    """The file of a module that belongs to ``root``: of this package, of its own, or beside its file; found unrun."""
+    top, *rest = module.split(".")
+    if top == "lra":
+        places = [PACKAGE.joinpath(*rest)]
+    elif root.endswith(".py"):
+        places = [Path(root).parent.joinpath(top, *rest)]
+    elif top == root.partition(".")[0]:
+        places = [place.joinpath(*rest) for place in _installed(top)]
+    else:
+        return None
+    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _installed(package: str) -> list[Path]:
+    """The folders of an installed package; of a single module its file, without the ending."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # an empty name
+        spec = None
+    if spec is None:
+        return []
+    folders = spec.submodule_search_locations
+    return [Path(spec.origin or package).with_suffix("")] if folders is None else [Path(folder) for folder in folders]
 
 
 @functools.cache
 def _reachable(root: str) -> dict[str, Path]:
-    """Modules by name: the root and all of this package that it imports, directly or not."""
+    """Modules by name: the root and all that belongs to it of what it imports, directly or not."""
     found: dict[str, Path] = {}
-    waiting = [root]
+    waiting = {root: source_of(root)}
     while waiting:
-        name = waiting.pop()
-        if name in found or name in LEFT_OUT:
-            continue
-        found[name] = source_of(name)
-        waiting += _imports(found[name])
+        name, path = waiting.popitem()
+        found[name] = path
+        for module in _with_packages(name, *_imports(name, path)):
+            file = None if module in LEFT_OUT or module in found else _locate(module, root)
+            if file:
+                waiting[module] = file
     return {Path(name).name if name.endswith(".py") else name: path for name, path in found.items()}
 
 
-def _imports(path: Path) -> list[str]:
-    """Modules of this package that a file imports, those for type checkers left out."""
-    names = []
+def _imports(module: str, path: Path) -> Iterator[str]:
+    """Full names of what a module imports, modules or not; what is for type checkers is left out."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in _running(_tree(path)):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.split(".")[0] == "lra" and _package_file(name)]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: 1 - node.level or None] if node.level else []
+            name = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (name, *(f"{name}.{alias.name}" for alias in node.names))
+
+
+def _with_packages(*modules: str) -> Iterator[str]:
+    """The modules and the packages around them, which run first; those of this package hold nothing that counts."""
+    for module in modules:
+        parts = module.split(".")
+        alone = parts[0] == "lra" or module.endswith(".py")
+        yield from (".".join(parts[:end]) for end in range(len(parts) if alone else 1, len(parts) + 1))
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:

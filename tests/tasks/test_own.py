@@ -227,6 +227,13 @@ def test_a_file_that_breaks_names_the_line(file: Path, tmp_path: Path) -> None:
     assert own.load("random:choice")  # of an installed package
 
 
+def test_a_file_may_import_what_lies_beside_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    file.with_name("helper_of_task.py").write_text("def parity(split): yield [1, 2], 1")
+    file.write_text("from helper_of_task import parity")
+    assert taken(settings(file))["dev"] == [{"tokens": [1, 2], "label": 1}]
+
+
 def test_the_line_of_a_failure_is_the_right_one(file: Path) -> None:
     with pytest.raises(LraError) as error:
         taken(settings(file, "failing"))

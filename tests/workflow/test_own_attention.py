@@ -21,7 +21,7 @@ METHOD = '''
 from dataclasses import dataclass
 
 from lra.attention import Attention
-from lra.attention.vmean import mean_value
+from means import mean
 
 
 @dataclass
@@ -37,11 +37,18 @@ class Mine(Attention):
         self.sizes = Sizes(factor)
 
     def attend(self, query, key, value, mask, draws):
-        return value * self.sizes.factor + mean_value(value, mask)
+        return value * self.sizes.factor + mean(value, mask)
 
     def leading_flops(self, length):
         return 2 * length * self.head_dim
 '''
+BESIDE = """
+from lra.attention.vmean import mean_value
+
+
+def mean(value, mask):
+    return mean_value(value, mask)
+"""
 
 
 def mine(module: str = "methods/mine.py:Mine") -> dict[str, Any]:
@@ -56,6 +63,7 @@ def extended(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Ch
     checkout = finished.copy(tmp_path_factory.mktemp("extended") / "lra")
     (checkout.folder / "methods").mkdir()
     (checkout.folder / "methods" / "mine.py").write_text(METHOD)
+    (checkout.folder / "methods" / "means.py").write_text(BESIDE)
     checkout.configure(mine())
     assert checkout.ran(*TARGETS) == CELLS
     return checkout
@@ -91,6 +99,8 @@ def test_its_core_is_timed_beside_the_others(copied: Checkout) -> None:
 def test_only_its_code_reruns_it(copied: Checkout) -> None:
     copied.edit("methods/mine.py", "what is real", "all that is real")
     assert copied.planned(*TARGETS) == set()
+    copied.edit("methods/means.py", "return mean_value", "return 2 * mean_value")
+    assert copied.planned(*TARGETS) == CELLS
     copied.edit("methods/mine.py", "self.sizes.factor + ", "self.sizes.factor - ")
     assert copied.ran(*TARGETS) == CELLS
 

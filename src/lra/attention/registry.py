@@ -98,7 +98,12 @@ def load(path: str) -> type[Attention]:
 
 
 def _run_file(file: Path) -> ModuleType:
-    """Import a file that belongs to no package, under a name that hides no other module."""
+    """Import a file that belongs to no package, under a name that hides no other module.
+
+    It may import what lies beside it, as a script may, unless something that is installed has the same name.
+    """
+    if (folder := str(file.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(f"attention_in_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
