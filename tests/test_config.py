@@ -12,9 +12,8 @@ import yaml
 
 from lra.config import Sweep, arena, load
 from lra.errors import LraError
-from lra.experiment import Experiment, ModelSettings, TrainSettings
+from lra.experiment import Experiment
 from lra.mapping import as_mapping, from_mapping
-from lra.schema import SCHEMA
 
 ROOT = Path(__file__).parent.parent
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -190,38 +189,6 @@ def test_options_of_a_scale_are_for_its_training() -> None:
     assert trained == {"bigbird": {"block_size": 2, "num_random_blocks": 1}, "reformer": {"chunk_length": 4}}
     measured = {name: method.options for name, method in chosen.attentions.items()}
     assert measured == {"bigbird": {"block_size": 2}, "reformer": {}}
-
-
-def test_the_schema_has_the_fields_of_the_dataclasses() -> None:
-    definitions = yaml.safe_load(SCHEMA.read_text())["$defs"]
-    for name, cls in {"model": ModelSettings, "train": TrainSettings}.items():
-        assert set(definitions[name]["properties"]) == {field.name for field in dataclasses.fields(cls)}
-
-
-@pytest.mark.parametrize("task", ["listops", "text", "retrieval", "pathfinder", "image", "own"])
-def test_the_schema_has_the_fields_of_the_tasks(task: str) -> None:
-    module = __import__(f"lra.tasks.{task}", fromlist=["Settings"])
-    stated = yaml.safe_load(SCHEMA.read_text())["$defs"][task]["properties"]["data"]["properties"]
-    fields = {field.name: field for field in dataclasses.fields(module.Settings)}
-    if task == "own":
-        del fields["name"]  # which is the block's own
-    assert set(stated) == set(fields)
-    if "generator" in stated:
-        made = fields["generator"].default_factory()  # type: ignore[misc]
-        assert set(stated["generator"]["properties"]) == {field.name for field in dataclasses.fields(made)}
-
-
-def test_every_setting_in_the_schema_is_described() -> None:
-    def undescribed(schema: Any, where: str) -> list[str]:
-        found = []
-        for key, value in schema.get("properties", {}).items():
-            if "description" not in value and "$ref" not in value and value.get("type") not in ("object", None):
-                found.append(f"{where}.{key}")
-            found += undescribed(value, f"{where}.{key}")
-        return found
-
-    schema = yaml.safe_load(SCHEMA.read_text())
-    assert undescribed(schema, "") == []
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""Files that are whole or not there: what stood there before survives every failure."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from lra.errors import LraError
+from lra.files import building, read_json, sha256, whole, write_json
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_replaces_another_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "file.txt"
+    for content in ("old", "new"):
+        with whole(path) as temporary:
+            temporary.write_text(content)
+            assert temporary.parent == path.parent and path.exists() == (content == "new")
+    assert path.read_text() == "new" and names(path.parent) == ["file.txt"]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), whole(path) as temporary:
+        temporary.write_text("half of the new")
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and names(tmp_path) == ["file.txt"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as problem, whole(tmp_path / "file.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert problem.value.filename == str(tmp_path / "file.txt") and names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("path", "told"), [("folder", "it is a folder"), ("/dev/null", "it is no plain file")])
+def test_no_file_is_written_over_something_else(path: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(LraError, match=f"cannot be written: {told}"), whole(tmp_path / path):
+        raise AssertionError
+
+
+def test_a_folder_replaces_another_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for name in ("old", "new"):
+        with building(target) as part:
+            (part / name).touch()
+    assert names(target) == ["new"] and names(tmp_path) == ["folder"]
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with building(target) as part:
+        (part / "old").touch()
+    with pytest.raises(ZeroDivisionError), building(target) as part:
+        (part / "new").touch()
+        raise ZeroDivisionError
+    assert names(target) == ["old"] and names(tmp_path) == ["folder"]
+
+
+def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "folder.part").mkdir()
+    (tmp_path / "folder.part" / "half").touch()
+    with building(tmp_path / "folder") as part:
+        (part / "new").touch()
+    assert names(tmp_path / "folder") == ["new"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    with building(tmp_path / "link") as part:
+        (part / "new").touch()
+    assert (tmp_path / "link").is_symlink() and names(tmp_path / "elsewhere") == ["new"]
+
+
+def test_a_folder_is_not_built_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(LraError, match="file is a file, not a folder; give another name"), building(tmp_path / "file"):
+        raise AssertionError
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    value = {"b": [1, None, "ä"], "a": {}}
+    write_json(tmp_path / "file.json", value)
+    assert list(read_json(tmp_path / "file.json").items()) == list(value.items())
+    assert json.loads((tmp_path / "file.json").read_bytes()) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "is not there; make it first, or check the path"),
+        (b"{", "cannot be read .*; delete it and make it again"),
+        (b"\xff", "cannot be read .*; delete it and make it again"),
+    ],
+    ids=["missing", "no JSON", "no text"],
+)
+def test_json_that_cannot_be_read(content: bytes | None, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LraError, match=f"^{path} {sentence}"):
+        read_json(path)
+
+
+def test_checksum_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
