@@ -12,7 +12,6 @@ from lra import benchmarking
 from lra.benchmarking import Pass, Row, benchmark, exact_attention, quartiles, write_csv
 from lra.cli import main
 from lra.experiment import AttentionSettings
-from lra.results.plots import scaling
 
 CPU = torch.device("cpu")
 
@@ -90,27 +89,12 @@ def test_quartiles(values: list[float], wanted: tuple[float, ...]) -> None:
     assert quartiles(values) == wanted
 
 
-def test_csv_and_plot(rows: dict[str, Row], tmp_path: Path) -> None:
+def test_csv(rows: dict[str, Row], tmp_path: Path) -> None:
     write_csv(list(rows.values()), tmp_path / "bench.csv")
     with (tmp_path / "bench.csv").open() as stream:
         read = {row["attention"]: row for row in csv.DictReader(stream)}
     assert float(read["vmean"]["ratio"]) == rows["vmean"].ratio
     assert read["nosuch"]["ratio"] == ""
-    assert main(["plot-bench", str(tmp_path / "bench.csv"), "--out", str(tmp_path / "bench")]) == 0
-    assert (tmp_path / "bench.png").stat().st_size > 10_000
-    assert "Skeinformer" in (tmp_path / "bench.svg").read_text()
-
-
-def test_nothing_to_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_csv([Row("vmean", 8, 1, "cpu", "float32", reason="it broke")], tmp_path / "bench.csv")
-    assert main(["plot-bench", str(tmp_path / "bench.csv"), "--out", str(tmp_path / "bench")]) == 1
-    assert "has no numbers, only failures" in capsys.readouterr().err
-
-
-def test_exponent() -> None:
-    lengths = [512, 1024, 4096]
-    assert scaling.exponent(lengths, [3 * n**1.5 for n in lengths]) == pytest.approx(1.5)
-    assert scaling.exponent([512, 512], [1, 2]) is None
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,28 +180,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous_one(
     assert "latest.pt is damaged" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_other_settings_is_left_aside(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, "one").save({"step": 1})
-    assert Checkpoints(tmp_path, "two").load() is None
-    assert Checkpoints(tmp_path, "one").load() == {"step": 1}
-
-
-def test_a_full_disk_keeps_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoints = Checkpoints(tmp_path, "run")
-    checkpoints.save({"step": 1})
-
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    checkpoints.save({"step": 2})
-    assert checkpoints.load() == {"step": 1}
-    assert "No space left" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["latest.pt"]
-
-
 def gradients(run: Trainer, batch: Batch) -> list[Tensor]:
     run._accumulate(batch)
     return [parameter.grad.clone() for parameter in run.model.parameters() if parameter.grad is not None]
