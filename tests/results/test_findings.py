@@ -57,13 +57,32 @@ def test_a_task_without_a_measurement_has_no_cheapest(table):
     assert "ListOps: V-Mean" in text.replace("\u00a0", " ") and "Text" not in text
 
 
-def test_three_seeds_need_no_warning_and_fewer_do(table):
-    rows = read_rows(table)
+def test_three_seeds_with_a_result_need_no_warning_and_fewer_do(table):
+    rows = [dataclasses.replace(row, seeds_ok=3 if row.seeds_ok else 0) for row in read_rows(table)]
     assert "How far the seeds carry" not in {finding.heading for finding in findings(rows)}
     for seeds, words in ((1, "how much another seed would change is not known"), (2, "too few to know")):
-        warning = findings([dataclasses.replace(row, seeds_run=seeds) for row in rows])[0]
+        rows[0] = dataclasses.replace(rows[0], seeds_ok=seeds)
+        warning = findings(rows)[0]
         assert warning.warning
+        assert f"{seeds} to 3 runs with a result" in warning.sentences[0]
         assert words in warning.sentences[0]
+
+
+def test_what_ties_is_called_so():
+    rows = [
+        Row("mini", "text", name, "ok", "", 1, 1, accuracy=accuracy, measured_on="a", seconds_per_1000_steps=seconds,
+            memory_per_example_mib=1.0)
+        for name, accuracy, seconds in (
+            ("softmax", 0.5, 1.0), ("vmean", 0.7, 2.0), ("bigbird", 0.5, 3.0), ("performer", 0.700001, 4.0)
+        )
+    ]  # fmt: skip
+    found = {f.heading: [s.replace("\u00a0", " ") for s in f.sentences] for f in findings(rows)}
+    assert found["Best on each task"] == [
+        "Text: Performer and V-Mean with 70.00 %, before Standard and BigBird with 50.00 %."
+    ]
+    assert found["Time and memory"] == [
+        "Text: Standard is the fastest; Standard, V-Mean, BigBird and Performer take the least memory an example."
+    ]
 
 
 def test_an_arena_without_results_says_so():
@@ -93,5 +112,7 @@ def test_who_does_not_beat_the_majority_class_is_named():
 def test_different_machines_are_warned_of(table):
     rows = read_rows(table)
     rows[0] = dataclasses.replace(rows[0], measured_on="another processor, 1 thread")
+    rows += [dataclasses.replace(rows[1], task="image", measured_on="a third, 1 thread")]
     text = next(finding.sentences for finding in findings(rows) if finding.heading == "Time and memory")
-    assert "times do not compare" in text[0]
+    assert "ListOps: measured on different machines" in text[0] and "times do not compare" in text[0]
+    assert "fastest" not in text[0] and text[-1].startswith("Image: Skeinformer is the fastest")

@@ -87,8 +87,8 @@ def test_what_differs_between_runs_is_counted(tmp_path):
         write_run(tmp_path, "text", "softmax", 1, machine={"device": "b"}),
     ]
     facts = dict(provenance.provenance(read_runs(paths))["facts"])
-    assert facts["Device"] == "a processor (1 runs); b (1 runs)"
-    assert facts["Torch"] == "2.13.0 (1 runs); unknown (1 runs)"
+    assert facts["Device"] == "a processor (1 of 2 runs); b (1 of 2 runs)"
+    assert facts["Torch"] == "2.13.0 (1 of 2 runs); unknown (1 of 2 runs)"
 
 
 def test_the_commit_or_that_there_is_none(tmp_path, monkeypatch):
@@ -139,6 +139,12 @@ document.getElementById("page").addEventListener("load", (event) => {{
     heading.querySelector("button").click();
     results[name + " down"] = state(heading);
   }}
+  const accuracy = page.getElementById("accuracy-table");
+  const text = [...accuracy.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === "Text");
+  for (const way of ["up", "down"]) {{
+    accuracy.tHead.rows[0].cells[text].querySelector("button").click();
+    results["Text " + way] = [...accuracy.tBodies[0].rows].map((row) => row.cells[text].dataset.value).join("|");
+  }}
   results.sorted = [...table.tHead.rows[0].cells].filter((cell) => cell.hasAttribute("aria-sort")).length;
   results.dark = page.defaultView.getComputedStyle(page.body).backgroundColor;
   const list = document.createElement("dl");
@@ -175,6 +181,7 @@ def test_in_a_browser_tables_sort_and_nothing_overflows(report, tmp_path, width)
     seen = browse(report, tmp_path, width)
     assert seen["Accuracy % up"] == "ascending:39.00|40.00|55.00|60.00|61.00|–"
     assert seen["Accuracy % down"] == "descending:61.00|60.00|55.00|40.00|39.00|–"
+    assert (seen["Text up"], seen["Text down"]) == ("60.0|61.0|", "61.0|60.0|")
     assert seen["Model up"].startswith("ascending:Skeinformer|Skeinformer|Standard")
     assert seen["Model down"].startswith("descending:V-Mean|V-Mean|Standard")
     assert seen["sorted"] == "1"

@@ -27,6 +27,9 @@ def test_rows_survive_the_file(tmp_path):
         ("task,attention\n", "no column"),
         (",".join(COLUMNS) + "\n", "has no rows"),
         (",".join(COLUMNS) + "\n" + ",".join("x" * len(COLUMNS)) + "\n", "cannot be read"),
+        (",".join(COLUMNS) + "\nmini,text,vmean,ok,,1,1,0.5", "a line is cut short"),
+        (",".join(COLUMNS) + "\nmini,text,vmean,ok" + "," * (len(COLUMNS) - 4), "cannot be read"),
+        (",".join(COLUMNS) + "\n" + "x" * 200_000, "cannot be read"),
     ],
 )
 def test_a_missing_or_damaged_table_is_told_in_one_sentence(tmp_path, text, words):

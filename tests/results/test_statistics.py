@@ -83,6 +83,29 @@ def test_identical_methods_do_not_differ():
     assert compare(a, a).difference == 0.0
 
 
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_a_single_example_decides_nothing(seeds):
+    assert compare(np.ones((seeds, 1), dtype=bool), np.zeros((seeds, 1), dtype=bool)).p == 1.0
+
+
+def test_it_is_the_analysis_of_variance_of_crossed_factors():
+    rng = np.random.default_rng(3)
+    a, b = runs(rng, 3, 12, 0.5), runs(rng, 4, 12, 0.5)
+    of_seeds, remainders = [], []
+    for answers in (a, b):
+        seeds, examples = answers.shape
+        over_seeds, over_examples = answers.mean(axis=1, keepdims=True), answers.mean(axis=0, keepdims=True)
+        residuals = answers - over_seeds - over_examples + answers.mean()
+        remainders.append((residuals**2).sum() / ((seeds - 1) * (examples - 1)) / seeds / examples)
+        of_seeds.append(((over_seeds - answers.mean()) ** 2).sum() / (seeds - 1) / seeds)
+    of_examples = (a.mean(axis=0) - b.mean(axis=0)).var(ddof=1) / 12
+    variance = sum(of_seeds) + of_examples - sum(remainders)
+    assert variance > of_examples > sum(remainders)
+    freedom = variance**2 / (of_seeds[0] ** 2 / 2 + of_seeds[1] ** 2 / 3 + of_examples**2 / 11)
+    expected = 2 * stats.t.sf(abs(a.mean() - b.mean()) / variance**0.5, freedom)
+    assert compare(a, b).p == pytest.approx(expected)
+
+
 def test_all_right_against_all_wrong_is_certain():
     assert compare(np.ones((2, 50), dtype=bool), np.zeros((2, 50), dtype=bool)).p == 0.0
 

@@ -44,6 +44,12 @@ def test_means_and_intervals_over_seeds(table):
     assert (row.steps, row.parameters, row.train_seconds) == (500, 85898, 20)
 
 
+def test_an_interval_ends_where_accuracies_do(tmp_path):
+    paths = [write_run(tmp_path, "text", "vmean", seed, accuracy) for seed, accuracy in ((1, 0.1), (2, 0.9))]
+    row = collected(paths, tmp_path)["text", "vmean"]
+    assert (row.accuracy_low, row.accuracy_high) == (0.0, 1.0)
+
+
 def test_a_failed_run_is_counted_and_enters_no_mean(table):
     row = read_rows(table)[4]
     assert (row.task, row.attention, row.status, row.seeds_ok, row.seeds_run) == (

@@ -140,6 +140,7 @@ def test_html_is_a_sortable_page_that_needs_nothing_else(folder):
     text = (folder / "accuracy.html").read_text()
     assert re.search(r'<td data-value="40.0"><u>40.00 ± 0.50</u></td>', text)
     assert '<td class="failed">diverged</td>' in text
+    assert "<td>2 n^2 p</td>" in (folder / "flops.html").read_text()
     assert text.count('<button type="button">') == 10
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 

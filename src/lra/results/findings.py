@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,10 +36,11 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
 
 
 def _seeds(rows: Sequence[Row]) -> tuple[str, ...]:
-    least, most = min(row.seeds_run for row in rows), max(row.seeds_run for row in rows)
-    if least >= ENOUGH_SEEDS:
+    counts = [row.seeds_ok for row in rows if row.seeds_ok]
+    if not counts or min(counts) >= ENOUGH_SEEDS:
         return ()
-    runs = _count(least, "run") if least == most else f"{least} to {most} runs"
+    least, most = min(counts), max(counts)
+    runs = f"{_count(least, 'run') if least == most else f'{least} to {most} runs'} with a result"
     if least == 1:
         return (
             f"An attention has {runs} a task. What is called better or worse below holds for these trained models, "
@@ -70,15 +72,18 @@ def _best(rows: Sequence[Row]) -> str:
     ranked = sorted(((row.accuracy, row) for row in rows if row.accuracy is not None), key=lambda pair: -pair[0])
     if not ranked:
         return f"{name}: no run gave a result."
-    accuracy, best = ranked[0]
-    sentence = f"{name}: {title(best.attention)} with {_percent(accuracy)}"
-    if best.accuracy_low is not None and best.accuracy_high is not None:
-        sentence += f" (95\u00a0% interval {_percent(best.accuracy_low)} to {_percent(best.accuracy_high)})"
-    if len(ranked) > 1:
-        accuracy, second = ranked[1]
-        sentence += f", before {title(second.attention)} with {_percent(accuracy)}"
-    if best.majority_accuracy is not None:
-        sentence += f"; the most frequent class alone gives {_percent(best.majority_accuracy)}"
+    places: dict[str, list[Row]] = {}  # by the digits shown, as in the tables
+    for accuracy, row in ranked:
+        places.setdefault(_percent(accuracy), []).append(row)
+    (first, best), *others = places.items()
+    sentence = f"{name}: {_tied(best)} with {first}"
+    if len(best) == 1 and best[0].accuracy_low is not None and best[0].accuracy_high is not None:
+        sentence += f" (95\u00a0% interval {_percent(best[0].accuracy_low)} to {_percent(best[0].accuracy_high)})"
+    if others:
+        second, followers = others[0]
+        sentence += f", before {_tied(followers)} with {second}"
+    if best[0].majority_accuracy is not None:
+        sentence += f"; the most frequent class alone gives {_percent(best[0].majority_accuracy)}"
     return f"{sentence}."
 
 
@@ -112,29 +117,30 @@ def _versus_majority(rows: Sequence[Row]) -> str:
 
 
 def _costs(rows: Sequence[Row], by_task: Sequence[Sequence[Row]]) -> tuple[str, ...]:
-    machines = list(dict.fromkeys(row.measured_on for row in rows if row.measured_on))
-    if not machines:
+    if not any(row.measured_on for row in rows):
         return ("Nothing was measured alone on the machine, so there is no claim about time or memory.",)
-    sentences = [_cheapest(task) for task in by_task]
-    if len(machines) > 1:
-        sentences.insert(0, f"Measured on different machines ({'; '.join(machines)}): times do not compare.")
-    return tuple(filter(None, sentences))
+    return tuple(filter(None, map(_cheapest, by_task)))
 
 
 def _cheapest(rows: Sequence[Row]) -> str:
+    machines = list(dict.fromkeys(row.measured_on for row in rows if row.measured_on))
+    if len(machines) > 1:
+        where = "; ".join(machines)
+        return f"{task_title(rows[0].task)}: measured on different machines ({where}), so times do not compare."
     times = {row.attention: row.seconds_per_1000_steps for row in rows if row.seconds_per_1000_steps is not None}
     memories = {row.attention: row.memory_per_example_mib for row in rows if row.memory_per_example_mib is not None}
     if not times or not memories:
         return ""
-    fastest, smallest = min(times, key=times.__getitem__), min(memories, key=memories.__getitem__)
+    fastest, least = min(times, key=times.__getitem__), f"{min(memories.values()):.1f}"
+    smallest = [row for row in rows if f"{memories.get(row.attention, math.inf):.1f}" == least]
     sentence = f"{task_title(rows[0].task)}: {title(fastest)} is the fastest"
-    if BASELINE in times:
+    if BASELINE in times and fastest != BASELINE:
         faster = sum(seconds < times[BASELINE] for seconds in times.values())
         sentence += (
             f", at {times[fastest] / times[BASELINE]:.2f} of {title(BASELINE)}'s time, which {faster} of "
             f"{len(times) - 1} others undercut"
         )
-    return f"{sentence}; {title(smallest)} takes the least memory an example."
+    return f"{sentence}; {_tied(smallest)} {'takes' if len(smallest) == 1 else 'take'} the least memory an example."
 
 
 def _published(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -147,6 +153,11 @@ def _published(rows: Sequence[Row]) -> tuple[str, ...]:
         f"Over {_count(len(compared), 'cell')} the accuracy is {mean:.2f} percentage points from the published one on "
         f"average, at most {_points(farthest)} ({_cell(row)}).",
     )
+
+
+def _tied(rows: Sequence[Row]) -> str:
+    *others, last = (title(row.attention) for row in rows)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _cell(row: Row) -> str:

@@ -58,4 +58,6 @@ def _counted(values: Iterable[str]) -> str:
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1
-    return next(iter(counts)) if len(counts) == 1 else "; ".join(f"{v} ({n} runs)" for v, n in counts.items())
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({number} of {sum(counts.values())} runs)" for value, number in counts.items())

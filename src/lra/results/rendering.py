@@ -19,10 +19,11 @@ Best = Literal["highest", "lowest"]
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and its number; None where there is none."""
+    """What is shown, and its number; None where there is none, ``failed`` where the text says why."""
 
     text: str
     value: float | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Row:
     accuracy_std: float | None = None
     """Its sample standard deviation over seeds."""
     accuracy_low: float | None = None
-    """Lower end of the mean's 95 % t-interval over seeds."""
+    """Lower end of the mean's 95 % t-interval over seeds, cut to 0 ... 1."""
     accuracy_high: float | None = None
     majority_accuracy: float | None = None
     """Accuracy of always answering the test split's most frequent class."""
@@ -116,7 +116,7 @@ def read_rows(path: Path) -> list[Row]:
             rows = [Row(**{name: _value(hints[name], line[name]) for name in COLUMNS}) for line in table]
     except FileNotFoundError:
         raise LraError(f"{path} is not there; make it with `lra collect`.") from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, csv.Error) as problem:
         raise LraError(f"{path} cannot be read ({problem}); make it again with `lra collect`.") from problem
     if not rows:
         raise LraError(f"{path} has no rows; make it again with `lra collect`.")
@@ -129,12 +129,14 @@ def _text(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _value(hint: Any, text: str) -> Any:
-    if hint is str:
-        return text
+def _value(hint: Any, text: str | None) -> Any:
+    if text is None:
+        raise ValueError("a line is cut short")
+    if hint in (str, int):
+        return hint(text)
     if text == "":
         return None
-    kind = hint if hint in (int, float) else next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    kind = next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return kind(text)
 
 

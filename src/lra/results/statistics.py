@@ -84,10 +84,12 @@ def mcnemar(correct: Correct, baseline: Correct) -> float:
 
 def _crossed_test(correct: Correct, baseline: Correct) -> float:
     examples = correct.shape[1]
+    if examples < 2:
+        return 1.0  # from one example, nothing is known of how examples vary
     several = [runs for runs in (correct, baseline) if len(runs) > 1]
     of_seeds = [runs.mean(axis=1).var(ddof=1) / len(runs) for runs in several]
     over_examples = (correct.mean(axis=0) - baseline.mean(axis=0)).var(ddof=1) / examples
-    remainder = sum(runs.var(axis=0, ddof=1).mean() / len(runs) for runs in several) / examples
+    remainder = sum(_remainder(runs) / len(runs) for runs in several) / examples
     variance = max(sum(of_seeds) + max(over_examples - remainder, 0.0), over_examples)
     difference = abs(float(correct.mean() - baseline.mean()))
     if variance == 0:
@@ -95,6 +97,12 @@ def _crossed_test(correct: Correct, baseline: Correct) -> float:
     spread = sum(part**2 / (len(runs) - 1) for part, runs in zip(of_seeds, several, strict=True))
     freedom = variance**2 / (spread + over_examples**2 / (examples - 1))
     return float(2 * stats.t.sf(difference / math.sqrt(variance), freedom))
+
+
+def _remainder(runs: Correct) -> float:
+    """Variance of single answers beyond what their seed and their example explain: the mean square of the residuals."""
+    within_examples = runs.var(axis=0, ddof=1).mean() - runs.mean(axis=1).var(ddof=1)
+    return float(within_examples) * runs.shape[1] / (runs.shape[1] - 1)
 
 
 def holm(p: Sequence[float]) -> list[float]:

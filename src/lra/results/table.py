@@ -72,9 +72,14 @@ def _results(cell: Sequence[Run]) -> Columns:
     if fine:
         summary = summarise([run["test_accuracy"] for run in fine])
         columns |= {"accuracy": summary.mean, "accuracy_std": summary.std}
-        columns |= {"accuracy_low": summary.low, "accuracy_high": summary.high}
+        columns |= {"accuracy_low": _share(summary.low), "accuracy_high": _share(summary.high)}
         columns |= {name: float(np.mean([run[name] for run in fine])) for name in ("train_seconds", "steps")}
     return columns
+
+
+def _share(value: float | None) -> float | None:
+    """An end of an accuracy's interval; with two seeds such an interval can reach beyond what there is."""
+    return None if value is None else min(max(value, 0.0), 1.0)
 
 
 def _reasons(failed: Sequence[Mapping[str, Any]]) -> str:

@@ -44,7 +44,7 @@ def accuracy(rows: Sequence[Row]) -> Sheet:
 
 def _accuracy(row: Row) -> Cell:
     if row.accuracy is None:
-        return Cell(row.status)
+        return Cell(row.status, failed=True)
     text = f"{100 * row.accuracy:.2f}"
     if row.accuracy_std is not None:
         text += f" ± {100 * row.accuracy_std:.2f}"
@@ -176,7 +176,7 @@ def _ratio(value: float | None, to: float | None) -> Cell:
 def _measured(row: Row, value: float | None, form: str, factor: float = 1) -> Cell:
     """A measured number, or why there is none."""
     failed = row.measure_status not in (None, "ok")
-    return Cell(str(row.measure_status)) if failed else _number(value, form, factor)
+    return Cell(str(row.measure_status), failed=True) if failed else _number(value, form, factor)
 
 
 def _machines(rows: Sequence[Row]) -> str:

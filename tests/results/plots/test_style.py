@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import pytest
 
 from lra.attention.registry import METHODS
-from lra.results.plots.style import STYLES, legend, look, panels, save, styles
+from lra.results.plots.style import STYLES, label_x, legend, look, panels, save, styles
 
 
 def identity(style):
@@ -22,12 +23,13 @@ def test_a_method_looks_the_same_whatever_is_beside_it():
 
 
 def test_methods_that_the_paper_lacks_get_styles_in_the_order_of_their_names():
-    names = [f"mine{i}" for i in range(8)]
+    names = [f"mine{i:02}" for i in range(8)]
     chosen = styles([*STYLES, *reversed(names)])
     assert list(chosen) == [*STYLES, *reversed(names)]
-    assert chosen["mine0"] == styles(names)["mine0"]
+    assert chosen["mine00"] == styles(names)["mine00"]
     assert len({identity(style) for style in chosen.values()}) == len(STYLES) + 8
-    assert len(styles(f"m{i}" for i in range(20))) == 20
+    assert len(set(styles(f"m{i}" for i in range(32)).values())) == 32
+    assert len(styles(f"m{i}" for i in range(40))) == 40
 
 
 @pytest.mark.parametrize("own", [0, 4])
@@ -47,6 +49,18 @@ def test_panels_leave_room_for_the_legend(number, own):
     box = figure.bbox
     assert box.x0 <= text.x0 and text.x1 <= box.x1 and box.y0 <= text.y0 and text.y1 <= box.y1
     assert not any(text.overlaps(axis.get_tightbbox()) for axis in axes.values())
+
+
+def test_what_is_not_shown_stays_within_its_panel():
+    with look():
+        figure, axes, _ = panels([f"task{i}" for i in range(5)])
+        for axis in axes.values():
+            label_x(axis, "x", [*STYLES, "a_name_without_any_space_that_is_long_and_goes_on_and_on"])
+            axis.set_ylabel("y")
+        figure.draw_without_rendering()
+    texts = [axis.xaxis.label.get_window_extent() for axis in axes.values()]
+    assert all(text.x0 >= 0 and text.x1 <= figure.bbox.x1 for text in texts)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(texts, 2))
 
 
 def test_the_same_figure_gives_the_same_files(tmp_path):

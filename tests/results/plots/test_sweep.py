@@ -56,6 +56,16 @@ def test_a_line_a_batch_size_through_the_means_of_its_seeds(swept, drawn, tmp_pa
     assert [entry.get_text() for entry in place.get_legend().get_texts()] == ["64", "128"]
 
 
+def test_an_interval_wider_than_accuracies_leaves_the_panel(drawn, tmp_path):
+    sweep.draw([write_swept(tmp_path, 64, 1e-3, seed, 0.2 + 0.3 * seed) for seed in (1, 2)], tmp_path / "sweep")
+    assert drawn[0].axes[0].get_ylim() == (-5, 105)
+
+
+def test_eight_batch_sizes_look_different():
+    chosen = sweep._styles("skeinformer", range(1, 9))
+    assert len({(style.marker, style.dashes, style.hollow) for style in chosen.values()}) == 8
+
+
 def test_the_axes_say_what_is_missing_and_how_time_was_taken(swept, drawn, tmp_path):
     sweep.draw(swept, tmp_path / "sweep")
     accuracy, time, _ = drawn[0].axes

@@ -74,15 +74,13 @@ STYLES = {
 }
 """The paper's methods."""
 
+_SPARE_COLOURS = ("#332288", "#882255", "#999933", "#44aa99")
+_SPARE_LINES: tuple[tuple[str, Dashes], ...] = (("8", "-"), ("H", _DASHED), ("d", _DASHDOT), ("p", _DOTTED))
 _SPARE = [
-    Style(colour, marker, dashes, hollow, size=6)
+    Style(_SPARE_COLOURS[(i + turn) % 4], marker, dashes, hollow, size=6)
+    for turn in range(4)
     for hollow in (False, True)
-    for colour, marker, dashes in (
-        ("#332288", "8", "-"),
-        ("#882255", "H", _DASHED),
-        ("#999933", "d", _DASHDOT),
-        ("#44aa99", "p", _DOTTED),
-    )
+    for i, (marker, dashes) in enumerate(_SPARE_LINES)
 ]
 
 
@@ -160,7 +158,7 @@ def plain_log_axis(axes: Axes) -> None:
 def label_x(axes: Axes, label: str, missing: Iterable[str]) -> None:
     """Label the x axis and name below it the methods that have nothing to draw."""
     names = ", ".join(title(name) for name in missing)
-    axes.set_xlabel(label + ("\n" + textwrap.fill(f"not shown: {names}", 56) if names else ""))
+    axes.set_xlabel(label + ("\n" + textwrap.fill(f"not shown: {names}", 44) if names else ""))
 
 
 def save(figure: Figure, prefix: Path) -> None:

@@ -25,6 +25,10 @@ VARIANTS = (
     ("s", (0, (4, 1.5)), True),
     ("^", (0, (5, 1.5, 1, 1.5)), False),
     ("D", (0, (1, 1.2)), True),
+    ("v", "-", True),
+    ("P", (0, (4, 1.5)), False),
+    ("*", (0, (5, 1.5, 1, 1.5)), True),
+    ("X", (0, (1, 1.2)), False),
 )
 """Marker, dashes and whether the marker is hollow, by batch size; the colour is the attention's."""
 
@@ -57,6 +61,8 @@ def draw(metrics: Sequence[Path], prefix: Path) -> None:
         majority = f"majority class {100 * first.metrics['majority_accuracy']:.1f} %"
         left.set_title(majority, loc="right", size=8, weight="normal", color="#666666")
         left.set_ylabel("test accuracy [%]")
+        bottom, top = left.get_ylim()
+        left.set_ylim(max(bottom, -5), min(top, 105))  # with two seeds an interval can reach far beyond 0 and 100
         _panel(right, cells, chosen, lambda run: 1000 * run.metrics["train_seconds"] / run.metrics["steps"])
         right.set_ylabel("seconds per 1000 steps\n(not measured alone)")
         right.set_ylim(bottom=0)

@@ -1,4 +1,5 @@
-// A click on a heading sorts the table by that column, another click the other way round; empty cells stay last.
+// A click on a heading sorts the table by that column, another click the other way round; words stay after
+// numbers, and empty cells last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
@@ -9,7 +10,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
       const compare = (a, b) => {
         if (a === "" || b === "") return (a === "") - (b === "");
-        const order = isNaN(a) || isNaN(b) ? isNaN(a) - isNaN(b) || a.localeCompare(b) : a - b;
+        if (isNaN(a) !== isNaN(b)) return isNaN(a) - isNaN(b);
+        const order = isNaN(a) ? a.localeCompare(b) : a - b;
         return down ? -order : order;
       };
       const body = table.tBodies[0];
