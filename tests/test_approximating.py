@@ -221,6 +221,18 @@ def test_the_seed_decides_initial_weights() -> None:
     assert not torch.equal(first, other)
 
 
+def test_initial_weights_are_not_those_of_the_model(
+    toy_shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The random model and Linformer's projection start from different seeds, in every trial."""
+    seeds: list[int] = []
+    seed_all = torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: seeds.append(seed) or seed_all(seed))
+    wanted = settings("linformer", lengths=(32,), features=(4,))
+    approximate(wanted, toy_shards.folder, None, tmp_path / "out.csv", threads=1)
+    assert len(seeds) == len(set(seeds)) == 2 * wanted.trials
+
+
 def test_a_mean_has_no_budget(toy_shards: Shards, tmp_path: Path) -> None:
     rows = approximate(settings("vmean", lengths=(32,)), toy_shards.folder, None, tmp_path / "out.csv", threads=1)
     assert rows[0].mean == rows[1].mean

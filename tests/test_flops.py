@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lra.attention import build
 from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.flops import count_flops
 from lra.model import Model, build_model
@@ -38,6 +39,12 @@ def test_counted_flops_are_those_on_paper(attention: str, batch: int) -> None:
         "flops_attention": attentions,
         "flops_formula": attentions,
     }
+
+
+@pytest.mark.parametrize("attention", ["nystrom", "informer", "informer_mask"])
+def test_a_budget_above_the_length_costs_nothing_more(attention: str) -> None:
+    costs = [build(attention, heads=2, head_dim=8, max_length=64, features=d).leading_flops(64) for d in (64, 65, 500)]
+    assert len(set(costs)) == 1
 
 
 def test_both_towers_count() -> None:

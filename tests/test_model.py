@@ -73,6 +73,16 @@ def test_two_towers_share_their_encoder() -> None:
     torch.testing.assert_close(built([tokens, other], [mask, other_mask]), wanted)
 
 
+def test_two_towers_of_different_lengths() -> None:
+    """Each tower of a batch may be padded to its own longest sequence."""
+    built = model(task=Task("pairs", classes=2, vocabulary=9, max_length=20, towers=2))
+    tokens, mask = inputs()
+    short, short_mask = inputs(length=12)
+    padded = [torch.nn.functional.pad(tensor, (0, 8)) for tensor in (short, short_mask)]
+    wanted = built([tokens, padded[0]], [mask, padded[1]])
+    torch.testing.assert_close(built([tokens, short], [mask, short_mask]), wanted)
+
+
 def test_a_method_whose_queries_are_keys_has_no_key_projection() -> None:
     assert all(layer.attention.key is None for layer in model("reformer").layers)
     assert all(isinstance(layer.attention.key, nn.Linear) for layer in model("softmax").layers)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import signal
@@ -13,13 +14,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from conftest import toy_examples
 from lra import training
 from lra.checkpoint import Checkpoints
 from lra.data.batches import Batch
 from lra.data.prefetch import prefetch
-from lra.data.shards import Shards
+from lra.data.shards import Shards, write_shards
 from lra.experiment import Experiment
 from lra.scoring import Score
+from lra.tasks.contract import Task
 from lra.training import Failed, Interrupted, Progress, Trainer
 
 Make = Callable[..., Experiment]
@@ -305,3 +308,14 @@ def test_a_dev_loss_that_is_not_finite_ends_the_run(toy_experiment: Make, toy_sh
     with pytest.raises(Failed, match="the dev loss was not finite at step 4") as failure:
         run.run()
     assert failure.value.status == "diverged" and run.progress.history == []
+
+
+@pytest.mark.parametrize("pad", ["batch", "bucket"])
+def test_two_towers_are_trained_at_lengths_of_their_own(pad: str, toy_experiment: Make, tmp_path: Path) -> None:
+    task = Task("toy", classes=2, vocabulary=9, max_length=200, towers=2)
+    examples = toy_examples(length=200, towers=2)
+    shards = write_shards(tmp_path / "data", task, examples, expected=None, provenance={})
+    run = trainer(toy_experiment("vmean", pad=pad, batch=1), shards, tmp_path / "run")
+    batches = itertools.islice(run._batches("train", 1).shuffled(1), 12)
+    assert any(first.shape != second.shape for first, second in (batch.tokens for batch in batches))
+    assert 0 <= run.run().accuracy <= 1

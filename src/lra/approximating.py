@@ -124,9 +124,10 @@ def _compare(settings: Settings, shards: Shards, run: Path | None, length: int) 
     errors: dict[int, list[float]] = {features: [] for features in settings.features}
     reasons = dict.fromkeys(settings.features, failed)
     for trial in range(0 if failed else settings.trials):
-        seed = int(np.random.SeedSequence([settings.seed, trial]).generate_state(1)[0])
+        # Apart, or a method's initial weights would be the very numbers that made the model's.
+        model_seed, seed = map(int, np.random.SeedSequence([settings.seed, trial]).generate_state(2))
         tokens = torch.from_numpy(texts.joined(length, [settings.seed, trial]).astype(np.int64)).to(device)
-        torch.manual_seed(seed)
+        torch.manual_seed(model_seed)
         used = model or random_model(settings.model, shards, length).to(device)
         inputs = Inputs(*projections(used, tokens), uses_key=uses_key)
         for features in settings.features:

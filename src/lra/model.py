@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from lra.attention import build
 from lra.attention.contract import Attention
@@ -111,9 +112,15 @@ class Model(nn.Module):
         """One (batch, length) tensor of token ids and of mask a tower, to (batch, classes) logits."""
         if len(tokens) == 1:
             return self.head(self.encode(tokens[0], mask[0]))
-        # Both towers share the encoder, so they pass through it as one batch.
-        x, y = self.encode(torch.cat(list(tokens)), torch.cat(list(mask))).chunk(2)
+        # Both towers share the encoder, so they pass through it as one batch, padded to the longer one.
+        x, y = self.encode(stack(tokens), stack(mask)).chunk(2)
         return self.head(torch.cat([x, y, x * y, x - y], dim=-1))
+
+
+def stack(towers: Sequence[Tensor]) -> Tensor:
+    """The (batch, length) tensors of two towers one above the other, the shorter one filled up with zeros."""
+    length = max(tower.shape[1] for tower in towers)
+    return torch.cat([pad(tower, (0, length - tower.shape[1])) for tower in towers])
 
 
 def build_model(experiment: Experiment, task: Task) -> Model:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from lra.attention import names
-from lra.attention.checking import CHECKS, Check, maker, violations
+from lra.attention import build, names
+from lra.attention.checking import CHECKS, Check, inputs, maker, masks, violations
 from lra.attention.contract import Attention, Draws
 from lra.attention.vmean import VMean, mean_value
 
@@ -105,3 +105,24 @@ def test_a_size_of_nothing(name: str) -> None:
     sizes = {"heads": 2, "head_dim": 8, "max_length": 4, "features": 4} | {name: 0}
     with pytest.raises(ValueError, match=f"^{name} must be at least 1, not 0$"):
         VMean(**sizes)
+
+
+def test_fixed_numbers_of_a_module_are_independent() -> None:
+    """Skeinformer's pilots and columns, drawn in evaluation, do not come from the same numbers."""
+    attention = build("skeinformer", heads=2, head_dim=8, max_length=64, features=16)
+    pilots, columns = attention.get_buffer("evaluation_pilots"), attention.get_buffer("evaluation_columns")
+    assert not torch.isclose(pilots.flatten(), columns.flatten()[:32]).any()
+
+
+def test_fixed_numbers_are_no_extremes_in_half_precision() -> None:
+    """A uniform number that is rounded up to 1 does not become the largest normal number there is."""
+    tensors, mask = inputs(1024), masks(1024)["full"]
+    attention = build("linformer_jlt", heads=2, head_dim=8, max_length=1024, features=64).eval()
+    largest = attention.draw(*tensors, mask)["S"].max()
+    assert attention.bfloat16().draw(*tensors, mask)["S"].max() <= largest
+
+
+def test_the_mean_in_double_precision() -> None:
+    value = torch.randn(1, 1, 7, 2, dtype=torch.float64)
+    mean = mean_value(value, torch.ones(1, 7, dtype=torch.bool))
+    torch.testing.assert_close(mean, value.mean(2, keepdim=True), rtol=1e-14, atol=1e-14)

@@ -20,6 +20,11 @@ def test_how_much_is_dropped(dropout: float) -> None:
     assert ((together - dropout**2).triu(1).abs() <= 2 * error).where(torch.ones(4, 4).triu(1) > 0, True).all()
 
 
+@pytest.mark.parametrize("dropout", [1 - 2**-16, 1 - 2**-17, 1 - 1e-9])
+def test_nearly_everything_is_dropped(dropout: float) -> None:
+    assert draw_kept(torch.Size((1000, 1000)), dropout, torch.float32).mean() < 1e-4
+
+
 def test_an_odd_number() -> None:
     assert [draw_kept(torch.Size((3, n)), 0.5, torch.float32).shape for n in (1, 2, 3)] == [(3, 1), (3, 2), (3, 3)]
 

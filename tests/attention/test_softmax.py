@@ -49,3 +49,19 @@ def test_evaluation_drops_nothing() -> None:
 def test_no_share(dropout: float) -> None:
     with pytest.raises(ValueError, match=f"dropout must be at least 0 and less than 1, not {dropout}"):
         Softmax(heads=2, head_dim=8, max_length=8, dropout=dropout)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("how", ["autocast", "converted"])
+def test_no_real_token_in_half_precision(dtype: torch.dtype, how: str) -> None:
+    """Output and gradients stay finite where weights are dropped, with logits of -300 too."""
+    query = torch.full((2, 2, 8, 8), 10.3)
+    tensors = [query, -query, torch.ones_like(query)]
+    if how == "converted":
+        tensors = [tensor.to(dtype) for tensor in tensors]
+    tensors = [tensor.requires_grad_() for tensor in tensors]
+    mask = torch.tensor([[True] * 5 + [False] * 3, [False] * 8])
+    with torch.autocast("cpu", dtype=dtype, enabled=how == "autocast"):
+        output = Softmax(heads=2, head_dim=8, max_length=8, dropout=0.3).train()(*tensors, mask)
+    assert output.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(output.sum(), tensors))

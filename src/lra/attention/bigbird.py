@@ -22,9 +22,9 @@ class BigBird(Attention):
 
     The last block is the one with the sequence's own last real token, so padding changes nothing; with ``released`` it
     is the last block of the padded length. The random blocks are distinct and none that is listed already. They are a
-    fixed pattern, as in the paper: one choice for each head and block, the same at every step and in evaluation, unless
-    :meth:`draw` is given a generator. A sequence of at most 4 + r blocks has all its blocks listed: it gets exact
-    attention. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
+    fixed pattern, as in the paper: one choice for each head and block, the same in every layer, at every step and in
+    evaluation, unless :meth:`draw` is given a generator. A sequence of at most 4 + r blocks has all its blocks listed:
+    it gets exact attention. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
 
     Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
 

@@ -69,7 +69,8 @@ class Attention(nn.Module, ABC):
         """Make this pass's random choices.
 
         With a ``generator`` they come from it. Without one they come from torch's global state while training, and
-        from fixed numbers shared by all sequences in evaluation: a prediction then depends on its sequence alone.
+        from fixed numbers shared by all sequences and layers in evaluation: a prediction then depends on its sequence
+        alone.
         """
         return {}
 
@@ -95,14 +96,15 @@ class Attention(nn.Module, ABC):
 
     def register_noise(self, name: str, *size: int) -> None:
         """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`."""
-        generator = Generator().manual_seed(EVALUATION_SEED)
+        # With one seed for all, two noises of a module would be the same numbers.
+        generator = Generator().manual_seed(EVALUATION_SEED + len(list(self.buffers())))
         self.register_buffer(f"evaluation_{name}", torch.rand(size, generator=generator), persistent=False)
 
     def noise(self, name: str, batch: int, generator: Generator | None) -> Tensor:
         """Uniform numbers in [0, 1), (batch, size...), fresh in training and fixed in evaluation (see :meth:`draw`)."""
         fixed: Tensor = getattr(self, f"evaluation_{name}")
         if generator is None and not self.training:
-            # A module converted to half precision has rounded them, perhaps up to 1.
-            return fixed.float().clamp(max=1 - 2**-24).expand(batch, *fixed.shape)
+            # A module converted to half precision has rounded them, perhaps up to 1: back to its largest number below.
+            return fixed.float().clamp(max=1 - torch.finfo(fixed.dtype).eps / 2).expand(batch, *fixed.shape)
         # Not torch.rand: with a `generator`, be it None, it does not compile for batches of several sizes.
         return torch.empty(batch, *fixed.shape, device=fixed.device).uniform_(generator=generator)

@@ -23,4 +23,4 @@ def draw_kept(shape: torch.Size, dropout: float, dtype: torch.dtype) -> Tensor:
     """
     count = shape.numel()
     numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)  # None: all 64 bits
-    return (numbers.view(torch.int16)[:count] >= round(dropout * 2**16) - 2**15).view(shape).to(dtype)
+    return (numbers.view(torch.int16)[:count] >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(shape).to(dtype)

@@ -25,7 +25,7 @@ class Informer(Attention):
     sampling factor c = ceil(features / ln max_length), so about ``features`` at full length. Where u reaches m the
     output is exact attention. All queries and heads share one sample (Q times the sampled keys, as line 3 of the
     algorithm is written), drawn without replacement. Padding is neither sampled, selected, attended to nor averaged.
-    Scores carry no gradient.
+    Scores carry no gradient. Which of equal scores come first is left to torch; all are equal where U is 1.
 
     ``released=True`` follows the released code instead: every query samples keys of its own, with replacement; the mean
     divides by the length, not by U; budgets are those of ``max_length``; and padding counts as tokens.
@@ -93,7 +93,7 @@ class Informer(Attention):
         return score.topk(index.shape[1]).indices, kept
 
     def leading_flops(self, length: int) -> int:
-        return 3 * length * self.features * self.head_dim
+        return 3 * length * min(self.features, length) * self.head_dim
 
 
 class InformerMask(Informer):

@@ -37,7 +37,7 @@ class Reformer(Attention):
     round, for the first), pairs count as often as they meet, and the number of buckets is set by the padded length.
 
     ``key`` is ignored and so is ``features``: the budget is 2 m keys a query and round. Kept for the backward pass: the
-    attention weights, 2 m a token and round, and two copies of keys and values a round.
+    attention weights, 2 m a token and round, and two copies of keys and values a round. It has no second derivatives.
 
     Args:
         num_hashes: hashing rounds.

@@ -46,8 +46,9 @@ class Softmax(Attention):
         if dropout == 0 or query.device.type != "cpu":
             return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         query, value = query * query.shape[-1] ** -0.5, value / (1 - dropout)
+        mask = mask | ~mask.any(-1, keepdim=True)  # all padding: all of it is looked at
         # Added, not filled in: a fill where a boolean says so is slow on a CPU.
-        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
+        bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, -torch.inf)
         rows = max(1, BLOCK_WEIGHTS // (query.shape[0] * query.shape[1] * key.shape[2]))
         blocks = query.split(rows, dim=2)
         if len(blocks) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lra.attention.contract import Attention, Draws
@@ -21,6 +22,7 @@ class VMean(Attention):
 
 def mean_value(value: Tensor, mask: Tensor) -> Tensor:
     """(batch, heads, 1, head_dim) mean of the real value rows; 0 for a sequence without any."""
-    share = mask / mask.sum(-1, keepdim=True).clamp(min=1)  # (batch, length), float32: half precision cannot count
+    real = mask.to(torch.promote_types(value.dtype, torch.float32))  # half precision cannot count
+    share = real / real.sum(-1, keepdim=True).clamp(min=1)  # (batch, length)
     weight = share[:, None, None, :].to(value.dtype).expand(-1, value.shape[1], -1, -1)
     return weight @ value
