@@ -110,6 +110,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean 'skeinformer'?" in capsys.readouterr().err
 
 
+def test_by_hand_it_leaves_the_table_of_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--attentions", "vmean", "--lengths", "8", "--repeats", "1", "--threads", "1"]) == 0
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.csv")] == [Path("results/tries/bench.csv")]
+
+
 def test_command_with_resolved_settings(tmp_path: Path) -> None:
     """As the workflow gives them: any name, its class and its options."""
     own = {"name": "mine", "module": "lra.attention.bigbird:BigBird", "options": {"block_size": 16}, "features": 8}

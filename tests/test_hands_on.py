@@ -52,6 +52,16 @@ class Small(VMean):
         super().__init__()
 
 
+class Sizes(VMean):
+    def __init__(self, heads, head_dim, max_length):
+        super().__init__(heads=heads, head_dim=head_dim, max_length=max_length)
+
+
+class TooEarly(VMean):
+    def __init__(self, **common):
+        self.positions = range(self.max_length)
+
+
 class Other:
     pass
 """
@@ -145,6 +155,8 @@ def test_names_in_config(method: str, monkeypatch: pytest.MonkeyPatch, capsys: p
         ("nowhere.py:Mine", "{}", "nowhere.py cannot be imported: FileNotFoundError"),
         ("mine.py", "{}", "mine.py is a file; say which class of it, as mine.py:CLASS."),
         ("mine.py:Small", "{}", "its __init__ must take **common and begin with super().__init__(**common)"),
+        ("mine.py:Sizes", "{}", "its __init__ must take **common and begin with super().__init__(**common)"),
+        ("mine.py:TooEarly", "{}", "its __init__ must take **common and begin with super().__init__(**common)"),
         ("mine.py:Mien", "{}", "mine.py defines no class 'Mien'"),
         ("mine.py:Other", "{}", "Other of mine.py is no subclass of lra.attention.Attention"),
         ("vmean", '{"droput": 1}', "unexpected keyword argument 'droput'"),

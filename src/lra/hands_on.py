@@ -92,7 +92,7 @@ def _of_attention(name: str, path: str, options: dict[str, Any]) -> Iterator[tup
         make(64)
     except Exception as problem:  # whatever the class does when it is made
         told = " ".join(str(problem).split()).rstrip(".")
-        if "argument 'heads'" in told:
+        if any(f" '{size}'" in told for size in ("heads", "head_dim", "max_length", "features")):
             told += "; its __init__ must take **common and begin with super().__init__(**common)"
         raise LraError(f"{name} cannot be made: {told}.") from problem
     return violations(make)

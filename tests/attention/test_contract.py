@@ -26,6 +26,7 @@ class Breaking(VMean):
     def __init__(self, *, fault: str = "", **common: Any) -> None:
         super().__init__(**common)
         self.fault = fault
+        self.kept = torch.randn(self.max_length, 1)  # no parameter and no buffer
 
     def draw(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
@@ -37,6 +38,9 @@ class Breaking(VMean):
         match self.fault:
             case "shape":
                 return output.transpose(1, 2)
+            case "arguments":
+                mask[:, 0] = True
+                return output
             case "finite":
                 return output * query.exp().exp()
             case "neighbours":
@@ -47,6 +51,8 @@ class Breaking(VMean):
                 return output + draws["noise"]
             case "half_precision":
                 return output + (value.dtype == torch.bfloat16)
+            case "state":
+                return output + self.kept[0]
             case _:
                 return output
 
@@ -54,7 +60,10 @@ class Breaking(VMean):
         return length**2 if self.fault == "cost" else length
 
 
-@pytest.mark.parametrize("fault", ["shape", "finite", "neighbours", "padding", "determinism", "half_precision", "cost"])
+@pytest.mark.parametrize(
+    "fault",
+    ["shape", "arguments", "finite", "neighbours", "padding", "determinism", "half_precision", "state", "cost"],
+)
 def test_a_fault_is_noticed(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from lra.attention import registry
 
@@ -84,6 +93,22 @@ def test_a_sequence_longer_than_promised() -> None:
     tensors = [torch.zeros(1, 2, 5, 8)] * 3
     with pytest.raises(ValueError, match="a sequence of 5 tokens, but max_length is 4"):
         attention(*tensors, torch.ones(1, 5, dtype=torch.bool))
+
+
+class AllPositions(VMean):
+    """As many outputs as it has positions, whatever the length."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        return super().attend(query, key, value, mask, draws) + torch.zeros(self.max_length, 1)
+
+
+def test_a_sequence_shorter_than_the_longest() -> None:
+    def make(length: int) -> Attention:
+        return AllPositions(heads=2, head_dim=8, max_length=length, features=4)
+
+    (_, failure), *others = violations(make)
+    assert failure is not None and failure.startswith("at length 1 of at most 257 it is (3, 2, 257, 8), not (3, 2, 1")
+    assert not others
 
 
 class Frozen(VMean):

@@ -5,6 +5,7 @@ Each check is a function of a maker; its docstring says what the contract wants,
 
 from __future__ import annotations
 
+import itertools
 import math
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,11 +28,12 @@ Check = Callable[[Make], None]
 
 
 def maker(name: str, **options: Any) -> Make:
-    """Makes the method called ``name`` for a maximum length, small and always with the same weights."""
+    """Makes the method called ``name`` for a maximum length, small; each module has other weights than the last."""
+    seeds = itertools.count()
 
     def make(max_length: int) -> Attention:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(next(seeds))
             size = {"heads": HEADS, "head_dim": HEAD_DIM, "max_length": max_length, "features": FEATURES}
             return build(name, **(size | options))
 
@@ -85,26 +87,28 @@ def masks(length: int) -> dict[str, Tensor]:
 
 def check_shape(make: Make) -> None:
     """The output has the shape and type of value, (batch, heads, length, head_dim)."""
-    for length in LENGTHS:
+    for length, longest in itertools.chain.from_iterable(((n, n), (n, LENGTHS[-1])) for n in LENGTHS):
         query, key, value = inputs(length)
-        attention = make(length)
+        attention = make(longest)
+        where = f"at length {length}" + (f" of at most {longest}" if longest > length else "")
         try:
             output = attention(query, key, value, masks(length)["full"])
         except Exception as problem:
-            raise AssertionError(f"at length {length} {_told(problem)}") from problem
+            raise AssertionError(f"{where} {_told(problem)}") from problem
         _require(isinstance(output, Tensor), f"it is a {type(output).__name__}, not a tensor")
-        _require(output.shape == value.shape, f"at length {length} it is {tuple(output.shape)}")
+        _require(output.shape == value.shape, f"{where} it is {tuple(output.shape)}, not {tuple(value.shape)}")
         _require(output.dtype == value.dtype, f"its type is {output.dtype}")
 
 
 def check_arguments(make: Make) -> None:
     """It leaves its arguments as they are, since others use them too."""
     attention = make(65)
-    arguments = dict(zip(("query", "key", "value", "mask"), (*inputs(65), masks(65)["holes"]), strict=True))
-    before = {name: tensor.clone() for name, tensor in arguments.items()}
-    attention(**arguments)
-    for name, tensor in arguments.items():
-        _require(torch.equal(tensor, before[name]), f"it changes {name} in place; write `x = x * 2`, not `x *= 2`")
+    for kind in ("holes", "no real token"):
+        arguments = dict(zip(("query", "key", "value", "mask"), (*inputs(65), masks(65)[kind]), strict=True))
+        before = {name: tensor.clone() for name, tensor in arguments.items()}
+        attention(**arguments)
+        for name, tensor in arguments.items():
+            _require(torch.equal(tensor, before[name]), f"it changes {name} in place; write `x = x * 2`, not `x *= 2`")
 
 
 def check_finite(make: Make) -> None:
@@ -227,7 +231,8 @@ def check_state(make: Make) -> None:
             parameter.add_(0.1)
     loaded = make(65).eval()
     loaded.load_state_dict(trained.state_dict())
-    _require(_same(loaded(*tensors, mask), trained(*tensors, mask)), "the outputs differ")
+    same = _same(loaded(*tensors, mask), trained(*tensors, mask))
+    _require(same, "the outputs differ; a tensor that it keeps must be a parameter or, by `register_buffer`, a buffer")
 
 
 def check_cost(make: Make) -> None:
