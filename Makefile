@@ -12,6 +12,7 @@ arena: .venv/installed
 
 # Every step is skipped where nothing changed: a second `make` installs nothing.
 .venv/installed: requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Error: there is no $(PYTHON); install Python 3.11, or say where it is: make PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from lra.errors import LraError
-from lra.files import building, read_json, sha256, whole, write_json
+from lra.files import building, read_json, read_metrics, sha256, whole, write_json
+
+NAMES = ("old", "ne*")
 
 
 def names(folder: Path) -> list[str]:
@@ -51,16 +53,16 @@ def test_no_file_is_written_over_something_else(path: str, told: str, tmp_path: 
 def test_a_folder_replaces_another_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     for name in ("old", "new"):
-        with building(target) as part:
+        with building(target, NAMES) as part:
             (part / name).touch()
     assert names(target) == ["new"] and names(tmp_path) == ["folder"]
 
 
 def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "folder"
-    with building(target) as part:
+    with building(target, NAMES) as part:
         (part / "old").touch()
-    with pytest.raises(ZeroDivisionError), building(target) as part:
+    with pytest.raises(ZeroDivisionError), building(target, NAMES) as part:
         (part / "new").touch()
         raise ZeroDivisionError
     assert names(target) == ["old"] and names(tmp_path) == ["folder"]
@@ -69,7 +71,7 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / "folder.part").mkdir()
     (tmp_path / "folder.part" / "half").touch()
-    with building(tmp_path / "folder") as part:
+    with building(tmp_path / "folder", NAMES) as part:
         (part / "new").touch()
     assert names(tmp_path / "folder") == ["new"]
 
@@ -77,16 +79,31 @@ def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
 def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to("elsewhere")
-    with building(tmp_path / "link") as part:
+    with building(tmp_path / "link", NAMES) as part:
         (part / "new").touch()
     assert (tmp_path / "link").is_symlink() and names(tmp_path / "elsewhere") == ["new"]
 
 
 def test_a_folder_is_not_built_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(LraError, match="file is a file, not a folder; give another name"), building(tmp_path / "file"):
+    sentence = "file is a file, not a folder; give another name"
+    with pytest.raises(LraError, match=sentence), building(tmp_path / "file", NAMES):
         raise AssertionError
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path: Path) -> None:
+    for name in ("old", "news", ".snakemake_timestamp", "mine"):
+        (tmp_path / name).touch()
+    with (
+        pytest.raises(LraError, match="would be replaced, but holds 'mine'; give a folder of its own, or delete it"),
+        building(tmp_path, NAMES),
+    ):
+        raise AssertionError
+    (tmp_path / "mine").unlink()
+    with building(tmp_path, NAMES):
+        pass
+    assert names(tmp_path) == []
 
 
 def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -111,6 +128,21 @@ def test_json_that_cannot_be_read(content: bytes | None, sentence: str, tmp_path
         path.write_bytes(content)
     with pytest.raises(LraError, match=f"^{path} {sentence}"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[1]", "it has no 'seed'"),
+        ('{"loss": 0}', "it has no 'seed'"),
+        ('{"seed": "1", "loss": 0}', "its 'seed' is '1'"),
+    ],
+)
+def test_metrics_that_do_not_say_what_is_needed(content: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text(content)
+    with pytest.raises(LraError, match=rf"is not the metrics.json of a run \({told}\); train this run again"):
+        read_metrics(path, {"seed": int, "loss": float | int})
 
 
 def test_checksum_of_a_file(tmp_path: Path) -> None:

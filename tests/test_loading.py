@@ -22,7 +22,7 @@ from lra.data.shards import Shards
 from lra.errors import LraError
 from lra.experiment import AttentionSettings, Experiment
 from lra.runs import execute
-from lra.tasks import image, pathfinder, retrieval, text
+from lra.tasks import image, listops, pathfinder, retrieval, text
 from lra.tasks.listops_trees import TOKENS
 from lra.tasks.pathfinder_drawing import Parameters
 
@@ -92,6 +92,11 @@ def test_what_each_task_encodes() -> None:
         assert task.encode(settings, b"\xff").tolist() == [256]
         with pytest.raises(LraError, match="expected a text of at least one byte, not ''"):
             task.encode(settings, "")
+    assert listops.encode(listops.Settings("generate"), "[MAX 2 [MIN 9 ] ]").tolist() == [12, 3, 11, 10, 15, 15]
+    for broken in ("[MAX 1 2", "[MAX 1 2 ] ]", "[MAX 1 2 ] 3", "1 2"):
+        with pytest.raises(LraError, match="the expression is not one whole tree"):
+            listops.encode(listops.Settings("generate"), broken)
+    assert listops.encode(listops.Settings("generate", brackets=False), "[MAX 1 2").tolist() == [12, 2, 3]
     drawn = pathfinder.Settings("generate", generator=Parameters(image_size=3, seed_border=1))
     assert pathfinder.encode(drawn, np.arange(9).reshape(3, 3)).tolist() == list(range(9))
     with pytest.raises(LraError, match=r"a grey image of shape \(3, 3\), not \(9,\)"):

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train and test one attention on one task")
     train.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
     train.add_argument("--task", help=f"{TASK}, with or without the paper's `lra-`")
-    train.add_argument("--seed", type=at_least(0), default=1, help="of all that is random (default: 1)")
+    train.add_argument("--seed", type=at_least(0, most=2**64 - 1), default=1, help="of all that is random (default: 1)")
     train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
     train.add_argument(
         "--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)"

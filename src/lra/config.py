@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from lra.attention.registry import ALIASES, Method, names, resolve
 from lra.errors import LraError, nearest
 from lra.experiment import SHARD_ROWS, AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.fingerprint import defined, keywords
 from lra.mapping import from_mapping
-from lra.schema import check
+from lra.schema import check, read_yaml
 
 SPLITS = ("train", "dev", "test")
 GIVEN = {"heads", "head_dim", "max_length", "features"}
@@ -118,13 +116,7 @@ def load(path: Path) -> Arena:
     Raises:
         LraError: the file is missing or not YAML, or a setting is wrong.
     """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LraError(f"{path} is not there; run this in the project's folder or give --config.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise LraError(f"{path} cannot be read: {' '.join(str(problem).split())}.") from None
-    return arena(config, path.parent)
+    return arena(read_yaml(path), path.parent)
 
 
 def arena(config: Any, folder: Path = Path()) -> Arena:
@@ -148,6 +140,9 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
                 f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.{nearest(task, tasks)} "
                 f"Known: {', '.join(tasks)}."
             )
+    for name in config["attentions"]:
+        if name in ALIASES and ALIASES[name] in config["attentions"]:
+            raise LraError(f"config.yaml: attentions: {name!r} is {ALIASES[name]!r}, which is listed too; keep one.")
     attentions = {
         ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
         for name, given in config["attentions"].items()

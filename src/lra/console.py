@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -35,7 +36,7 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"unknown {value!r}.{near} Known: {', '.join(known)}.")
 
 
-def at_least(least: int) -> Callable[[str], int]:
+def at_least(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     """The type of an argument that is a whole number."""
 
     def read(text: str) -> int:
@@ -45,6 +46,8 @@ def at_least(least: int) -> Callable[[str], int]:
             number = least - 1
         if number < least:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if number > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is more than {most}, the most allowed")
         return number
 
     return read
@@ -69,7 +72,7 @@ def guarded(work: Callable[[], int | None]) -> int:
     """Do the work of a command; returns its exit code, after one sentence about what went wrong, if something did."""
     try:
         code = work() or 0
-        sys.stdout.flush()
+        print(end="", flush=True)  # unlike sys.stdout.flush(), also where there is no stdout
         return code
     except LraError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -87,6 +90,9 @@ def guarded(work: Callable[[], int | None]) -> int:
         print(f"Error: {problem}; correct that and run the same command again.", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
+    except SystemExit as end:  # of an attention or a task of the user's own: nothing here calls it
+        place = traceback.extract_tb(end.__traceback__)[-1]
+        print(f"Error: {place.filename}, line {place.lineno}, ends the program; let it raise instead.", file=sys.stderr)
     _empty_stdout()
     return 1
 
@@ -94,7 +100,7 @@ def guarded(work: Callable[[], int | None]) -> int:
 def _empty_stdout() -> None:
     """Print what is still held, or give it up where it cannot be printed, so that Python ends without complaining."""
     try:
-        sys.stdout.flush()
+        print(end="", flush=True)  # unlike sys.stdout.flush(), also where there is no stdout
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import json
 import os
+import reprlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +38,33 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def building(target: Path) -> Iterator[Path]:
-    """A folder ``<target>.part`` to fill; it replaces ``target`` on success and is removed on failure.
+def check_loss(folder: Path, names: Collection[str]) -> None:
+    """Refuse to replace a folder that holds anything else than ``names``, in which ``*`` stands for any characters.
 
     Raises:
-        LraError: it cannot be written, or ``target`` is a file.
+        LraError: it does, as the folder of the project or of all results would.
+    """
+    # What Snakemake leaves in a folder that it made is nobody's work.
+    kept = [".snakemake_timestamp", *names]
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if strange := [name for name in held if not any(fnmatchcase(name, pattern) for pattern in kept)]:
+        raise LraError(f"{folder} would be replaced, but holds {strange[0]!r}; give a folder of its own, or delete it.")
+
+
+@contextlib.contextmanager
+def building(target: Path, names: Collection[str]) -> Iterator[Path]:
+    """A folder ``<target>.part`` to fill; it replaces ``target`` on success and is removed on failure.
+
+    Args:
+        target: the folder.
+        names: what it may hold at its top, see :func:`check_loss`.
+
+    Raises:
+        LraError: it cannot be written, or ``target`` is a file, or a folder with something else.
     """
     if target.exists() and not target.is_dir():
         raise LraError(f"{target} is a file, not a folder; give another name.")
+    check_loss(target, names)
     target = target.resolve()  # a link to a folder stays one
     part = target.with_name(f"{target.name}.part")
     try:
@@ -75,14 +95,38 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        LraError: it is missing or not JSON.
+        LraError: it is missing, not to be read, or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LraError(f"{path} is not there; make it first, or check the path.") from None
-    except (OSError, ValueError) as problem:
+    except OSError as problem:  # such as a folder that may not be entered: what is there may be good
+        raise LraError(f"{path} cannot be read: {problem.strerror}; correct that.") from problem
+    except ValueError as problem:
         raise LraError(f"{path} cannot be read ({problem}); delete it and make it again.") from problem
+
+
+def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a run's ``metrics.json``.
+
+    Args:
+        path: the file.
+        needed: what it must say, and of which type (or types, as in ``int | None``).
+
+    Raises:
+        LraError: it is missing, not JSON, or does not say that.
+    """
+    metrics = read_json(path)
+    for name, kind in needed.items():
+        if not isinstance(metrics, dict) or name not in metrics:
+            problem = f"it has no {name!r}"
+        elif not isinstance(metrics[name], kind):
+            problem = f"its {name!r} is {reprlib.repr(metrics[name])}"
+        else:
+            continue
+        raise LraError(f"{path} is not the metrics.json of a run ({problem}); train this run again.")
+    return dict(metrics)
 
 
 def sha256(path: Path) -> str:

@@ -21,6 +21,8 @@ PACKAGE = Path(__file__).parent
 LEFT_OUT = {"lra.attention.registry"}
 """The table of methods: a run depends on its own entry, which is among its settings, never on the others."""
 
+TOO_DEEP = "nests too deeply, as a sum of hundreds of terms does; write such a sum as a list."
+
 
 def fingerprint(*roots: str) -> str:
     """Hexadecimal digest of the code reachable from ``roots``, module names or paths of Python files."""
@@ -156,11 +158,12 @@ def _with_packages(*modules: str) -> Iterator[str]:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        yield child
-        yield from _running(child)
+    waiting = [tree]
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+                yield child
+                waiting.append(child)
 
 
 @functools.cache
@@ -168,15 +171,21 @@ def _tree(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as problem:
-        raise LraError(f"{path}, line {problem.lineno}: {problem.msg}.") from None
+        line = f", line {problem.lineno}" if problem.lineno else ""  # none where the file holds a null byte
+        raise LraError(f"{path}{line}: {problem.msg}.") from None
     except ValueError as problem:
         raise LraError(f"{path} is not a Python file: {problem}.") from None
+    except RecursionError:
+        raise LraError(f"{path} {TOO_DEEP}") from None
 
 
 @functools.cache
 def _code(path: Path) -> str:
     """The file's code in a normal form: no comments, no layout, no strings that stand alone."""
-    tree = ast.parse(ast.unparse(_tree(path)))
+    try:
+        tree = ast.parse(ast.unparse(_tree(path)))
+    except RecursionError:
+        raise LraError(f"{path} {TOO_DEEP}") from None
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]  # type: ignore[attr-defined]

@@ -60,7 +60,7 @@ class TrainedRun:
         self.device = default_device()
         try:
             self.model = build_model(self.experiment, self.task).to(self.device).eval()
-        except ValueError as problem:
+        except (ValueError, TypeError) as problem:
             raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
         load_weights(self.model, folder)
 

@@ -26,7 +26,7 @@ from lra.checkpoint import Checkpoints
 from lra.data.shards import MANIFEST, Shards, read_shards, verify
 from lra.errors import LraError, reason_of
 from lra.experiment import Experiment
-from lra.files import read_json, sha256, whole, write_json, write_text
+from lra.files import read_metrics, sha256, whole, write_json, write_text
 from lra.machine import default_device, machine, make_deterministic, peak_memory
 from lra.mapping import from_mapping
 from lra.model import Model
@@ -34,7 +34,10 @@ from lra.scoring import Score
 from lra.tasks.contract import Split
 from lra.training import Failed, Interrupted, Progress, Trainer
 
-NEEDED = ("status", "reason", "task", "attention", "seed", "settings", "data", "machine")
+NEEDED = {
+    "status": str, "reason": str, "task": str, "attention": str, "seed": int, "settings": dict, "data": str,
+    "machine": dict,
+}  # fmt: skip
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 
 
@@ -165,7 +168,8 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         The run's metrics and the new score.
 
     Raises:
-        LraError: the folder is no finished run, or the data are not those it was trained on.
+        LraError: the folder is no finished run, the data are not those it was trained on, or the class of its attention
+            is not where it was.
     """
     metrics, experiment = read_run(folder)
     data = data or Path("data", *folder.resolve().parts[-4:-3], metrics["task"])
@@ -174,7 +178,10 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     verify(shards)
     torch.set_num_threads(metrics["machine"]["threads"])
-    trainer = Trainer(experiment, shards, default_device(), Checkpoints(folder / "checkpoint", ""))
+    try:
+        trainer = Trainer(experiment, shards, default_device(), Checkpoints(folder / "checkpoint", ""))
+    except (ValueError, TypeError) as problem:
+        raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
     load_weights(trainer.model, folder)
     return metrics, trainer.evaluate(split)
 
@@ -186,9 +193,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], Experiment]:
         LraError: the folder is no finished run, or the run ended without a result.
     """
     path = folder / "metrics.json"
-    metrics = read_json(path)
-    if missing := [name for name in NEEDED if not isinstance(metrics, dict) or name not in metrics]:
-        raise LraError(f"{path} is not the metrics.json of a run (it has no {missing[0]!r}); train this run again.")
+    metrics = read_metrics(path, NEEDED)
     if metrics["status"] != "ok":
         raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
     return metrics, from_mapping(Experiment, metrics["settings"], f"{path}: settings")
@@ -202,7 +207,7 @@ def load_weights(model: Model, folder: Path) -> None:
     """
     path = folder / "model.safetensors"
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
+        model.load_state_dict(safetensors.torch.load(path.read_bytes()))
     except (OSError, RuntimeError, safetensors.SafetensorError) as problem:
         sentence = " ".join(str(problem).split())[:300]
         raise LraError(f"{path} cannot be read ({sentence}); train this run again.") from problem

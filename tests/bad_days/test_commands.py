@@ -20,6 +20,7 @@ from tests.bad_days.mishaps import (
 from tests.workflow.arena import LISTOPS
 
 IMDB = {"source": "imdb", "rows": {"train": 1, "dev": 1, "test": 1}, "max_length": 10, "dev": "train", "seed": 0}
+OWN = {"data": {"module": "ends.py:rows", "classes": 2, "vocabulary": 5, "max_length": 9}, "train": LISTOPS["train"]}
 TEXT = {"data": IMDB, "train": LISTOPS["train"]}
 
 DAYS = {
@@ -34,6 +35,8 @@ DAYS = {
     "no thread": Day(f"{TRAIN} --threads 0", "--threads: '0' is not a whole number of at least 1", code=2),
     "no step": Day(f"{TRAIN} --max-steps 0", "--max-steps: '0' is not a whole number of at least 1", code=2),
     "no worker": Day("prepare listops --workers 0", "--workers", code=2),
+    "a seed that no generator takes": Day(f"{TRAIN} --seed {2**64}", "the most allowed", code=2),
+    "threads that no machine has": Day(f"{TRAIN} --threads 99999999999", "the most allowed", code=2),
     "no pause between checkpoints": Day(f"{TRAIN} --checkpoint-seconds soon", "--checkpoint-seconds", code=2),
     "length zero": Day("bench --lengths 0 --attentions vmean", "--lengths", code=2),
     "unknown split": Day(f"evaluate {RUN} --split valid", "unknown 'valid'", code=2),
@@ -56,6 +59,9 @@ DAYS = {
     "config.yaml is a folder": Day(f"{TRAIN} --config data", "data cannot be read"),
     "config.yaml is no YAML": Day(TRAIN, "config.yaml cannot be read", text("config.yaml", "tasks: [listops\nx")),
     "config.yaml is no text": Day(TRAIN, "config.yaml cannot be read", text("config.yaml", b"\xff\xfe\x00")),
+    "config.yaml has a key twice": Day(
+        TRAIN, "has the key 'seeds' again; keep one", replaced("config.yaml", "seeds:", "seeds: [3]\nseeds:")
+    ),
     "config.yaml is empty": Day(TRAIN, "config.yaml: the file", text("config.yaml", "")),
     "misspelt key": Day(TRAIN, "Did you mean 'seeds'?", replaced("config.yaml", "seeds:", "seds:")),
     "unknown scale": Day(TRAIN, "config.yaml: scale", configured("scale", value="huge")),
@@ -63,6 +69,57 @@ DAYS = {
         TRAIN,
         "train.batch: 'many' is not a whole number",
         configured("scales", "mini", "tasks", "listops", "train", "batch", value="many"),
+    ),
+    "a number that YAML reads as a text": Day(
+        TRAIN,
+        "'1e-3' is not a number. It is a text: leave the quotes away, write 1.0e-3 for 1e-3",
+        configured("scales", "mini", "tasks", "listops", "train", "learning_rate", value="1e-3"),
+    ),
+    "a rate that is no number": Day(
+        TRAIN,
+        "train.learning_rate: nan is not a number",
+        configured("scales", "mini", "tasks", "listops", "train", "learning_rate", value=float("nan")),
+    ),
+    "a dropout that is no number": Day(
+        TRAIN,
+        "model.dropout: nan is not a number",
+        configured("scales", "mini", "model", "dropout", value=float("nan")),
+    ),
+    "a seed with a point": Day(TRAIN, "seeds.0: 1.0 is not a whole number", configured("seeds", value=[1.0])),
+    "a batch with a point": Day(
+        TRAIN,
+        "config.yaml: scales.mini.tasks.listops.train.batch: 16.0 is not a whole number",
+        configured("scales", "mini", "tasks", "listops", "train", "batch", value=16.0),
+    ),
+    "a configured seed that no generator takes": Day(TRAIN, "the most allowed", configured("seeds", value=[2**64])),
+    "an attention in both its spellings": Day(
+        TRAIN,
+        "attentions: 'nystromformer' is 'nystrom', which is listed too; keep one",
+        configured("attentions", value={"nystromformer": {"features": 4}, "nystrom": None, "vmean": None}),
+    ),
+    "an attention's file that ends the program": Day(
+        "check mine.py:Mine", "mine.py, line 2, ends the program", text("mine.py", "import sys\nsys.exit(0)\n")
+    ),
+    "an attention's file that holds a null byte": Day(
+        "train --attention mine --task listops",
+        "mine.py: source code",
+        all_of(configured("attentions", "mine", value={"module": "mine.py:Mine"}), text("mine.py", "class Mine:\0")),
+    ),
+    "an attention's file that nests too deeply": Day(
+        "train --attention mine --task listops",
+        "mine.py nests too deeply",
+        all_of(
+            configured("attentions", "mine", value={"module": "mine.py:Mine"}),
+            text("mine.py", f"x = {'+'.join(['1'] * 2000)}\nclass Mine: pass\n"),
+        ),
+    ),
+    "a task's function that ends the program": Day(
+        "prepare mine",
+        "ends.py, line 2, ends the program",
+        all_of(
+            configured("scales", "mini", "tasks", "mine", value=OWN),
+            text("ends.py", "def rows(split):\n    raise SystemExit\n"),
+        ),
     ),
     "heads that do not exist": Day(
         TRAIN, "model.heads: 0 is less than 1", configured("scales", "mini", "model", "heads", value=0)

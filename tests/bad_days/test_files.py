@@ -7,6 +7,7 @@ import os
 import shlex
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.bad_days.mishaps import (
@@ -14,6 +15,7 @@ from tests.bad_days.mishaps import (
     MEASURE,
     RUN,
     TRAIN,
+    Before,
     Day,
     Patch,
     all_of,
@@ -36,6 +38,12 @@ LISTOPS = {
     "max_length": 20,
 }
 IMAGE_DATA = {"source": "cifar10", "rows": {"train": 1, "dev": 1, "test": 1}, "seed": 0}
+
+
+def edited_split(**changes: Any) -> Before:
+    """Change what the manifest says of the training split."""
+    return edited(DATA / "manifest.json", lambda m: m["splits"]["train"].update(changes) or m)
+
 
 DAYS = {
     # Sources.
@@ -93,6 +101,13 @@ DAYS = {
         TRAIN, "is not a manifest", edited(DATA / "manifest.json", lambda m: {**m, "task": {**m["task"], "new": 1}})
     ),
     "a manifest that is a list": Day(TRAIN, "is not a manifest", edited(DATA / "manifest.json", lambda m: [m])),
+    "a manifest of no file": Day(TRAIN, "is not a manifest", edited_split(files=[])),
+    "a manifest of other rows": Day(TRAIN, "is not a manifest", edited_split(rows=5000)),
+    "a manifest of rows that are none": Day(TRAIN, "is not a manifest", edited_split(rows=None)),
+    "a manifest of no class": Day(TRAIN, "is not a manifest", edited_split(classes=[])),
+    "a manifest of no provenance": Day(
+        TRAIN, "is not a manifest", edited(DATA / "manifest.json", lambda m: {**m, "provenance": None})
+    ),
     "a split that is missing": Day(TRAIN, "dev/part-00000.parquet is missing", gone(DATA / "dev")),
     "a manifest without a split": Day(
         TRAIN,
@@ -153,6 +168,22 @@ DAYS = {
         f"predict {RUN} '[MAX 1 2 ]'",
         "has no trained weights",
         edited(RUN / "metrics.json", lambda m: {**m, "status": "diverged", "reason": "nan"}),
+    ),
+    "a record with an accuracy that is none": Day(
+        "collect", "its 'test_accuracy' is None", edited(RUN / "metrics.json", lambda m: {**m, "test_accuracy": None})
+    ),
+    "a record of settings that are none": Day(
+        "report", "its 'settings' is None", edited(RUN / "metrics.json", lambda m: {**m, "settings": None})
+    ),
+    "a run whose attention's file is gone": Day(
+        f"evaluate {RUN}",
+        "run this in the folder that it was trained in",
+        edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(module="gone.py:Mine") or m),
+    ),
+    "a run whose attention takes other options now": Day(
+        f"predict {RUN} '[MAX 1 2 ]'",
+        "unexpected keyword argument 'x'",
+        edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(options={"x": 1}) or m),
     ),
     "no weights": Day(f"evaluate {RUN}", "model.safetensors", gone(RUN / "model.safetensors")),
     "weights that are cut": Day(f"evaluate {RUN}", "model.safetensors cannot be read", cut(RUN / "model.safetensors")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,18 @@ DAYS = {
     "a file where the extracted folder goes": Day(
         "extract lra_release a.gz --tasks listops --out mine.txt/x",
         "could not be made",
+        archive("a.gz", member(f"{INNER}/basic_train.tsv"), b"x"),
+    ),
+    "the project's folder where the data's goes": Day("prepare listops --out .", ". would be replaced, but holds"),
+    "the folder of all data where a task's goes": Day("prepare listops --out data/mini", "holds 'listops'"),
+    "the results' folder where random data go": Day("rehearsal-data listops --out results", "holds 'runs'"),
+    "the root where the data's folder goes": Day("prepare listops --out /", "/ would be replaced, but holds"),
+    "the results' folder where a source goes": Day(
+        "download vader --out results", "results would be replaced, but holds 'runs'"
+    ),
+    "the results' folder where the extracted goes": Day(
+        "extract lra_release a.gz --tasks listops --out results",
+        "results would be replaced, but holds 'runs'",
         archive("a.gz", member(f"{INNER}/basic_train.tsv"), b"x"),
     ),
     "a disk that is full of data": Day("prepare listops", "too large", disk=1000),
@@ -112,9 +125,25 @@ def test_output_that_goes_nowhere() -> None:
     assert done.stderr == "Error: [Errno 28] No space left on device; correct that and run the same command again.\n"
 
 
+def test_output_that_is_closed() -> None:
+    done = in_a_shell("lra check nowhere.py >&-")
+    assert (done.returncode, done.stderr.count("\n"), done.stderr[:6]) == (1, 1, "Error:")
+    done = in_a_shell("lra completion bash >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_output_that_nobody_reads_to_its_end() -> None:
     done = in_a_shell("lra completion bash | head -n 1")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_a_python_that_is_not_there(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    done = subprocess.run(["make", "PYTHON=python9"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    first, *_ = done.stderr.splitlines()
+    assert done.returncode == 2 and first.startswith("Error: there is no python9; install Python 3.11, or say where")
+    assert not (tmp_path / ".venv").exists()
 
 
 @pytest.mark.slow
@@ -124,9 +153,10 @@ def test_output_that_nobody_reads_to_its_end() -> None:
         (replaced("config.yaml", "seeds:", "seds:"), "", "unknown key 'seds'. Did you mean 'seeds'?"),
         (replaced("config.yaml", "vmean:", "vmeen:"), "", "unknown attention 'vmeen'. Did you mean 'vmean'?"),
         (text("config.yaml", "tasks: [listops"), "", "not valid JSON or YAML"),
+        (replaced("config.yaml", "seeds:", "seeds: [3]\nseeds:"), "", "has the key 'seeds' again; keep one"),
         (lambda patch: None, "trian_vmean_listops", "No rule to produce trian_vmean_listops"),
     ],
-    ids=["misspelt key", "misspelt attention", "no YAML", "misspelt target"],
+    ids=["misspelt key", "misspelt attention", "no YAML", "a key twice", "misspelt target"],
 )
 def test_snakemake_stops_before_any_work(
     before: Before, target: str, says: str, tmp_path: Path, monkeypatch: Patch

@@ -105,8 +105,8 @@ def test_plain_tar_is_recognised_whatever_its_name(archive: Path, tmp_path: Path
 
 def test_an_older_target_is_replaced(archive: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    target.mkdir()
-    (target / "old").write_text("old")
+    (target / "tsv_data").mkdir(parents=True)
+    (target / "tsv_data/old").write_text("old")
     extract_lra_release(archive, target, ["listops"])
     assert names(target) == ["listops-1000"]
 

@@ -255,7 +255,7 @@ def test_a_task_that_is_not_there_and_one_that_lacks_a_package(monkeypatch: pyte
         module_of("listops", {"source": "generate"})
 
 
-def test_random_rows_for_a_rehearsal(file: Path, tmp_path: Path) -> None:
+def test_random_rows_for_a_rehearsal(tmp_path: Path) -> None:
     """They need no call of the function, and are as large as the task says."""
     task = describe("mine", data(Path("nowhere.py"), towers=2, max_length=40))
     assert task == Task("mine", classes=2, vocabulary=3, max_length=40, towers=2)

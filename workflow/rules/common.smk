@@ -23,8 +23,11 @@ from lra.errors import LraError
 from lra.files import sha256
 from lra.fingerprint import fingerprint
 from lra.mapping import as_mapping
+from lra.schema import read_yaml
 
 try:
+    for file in filter(Path.is_file, map(Path, workflow.configfiles)):
+        read_yaml(file)  # Snakemake itself says nothing of a key that is there twice
     ARENA = arena(config)
 except LraError as error:
     sys.exit(f"Error: {error}")

@@ -37,7 +37,7 @@ def extract(
     archive: Path, target: Path, patterns: Collection[str], *, prefix: str = "", verified: bool = False
 ) -> Path:
     """Extract the files that match ``patterns`` to the folder ``target``; arguments and errors as :func:`members`."""
-    with building(target) as part:
+    with building(target, [pattern.partition("/")[0] for pattern in patterns]) as part:
         for member in members(archive, patterns, prefix=prefix, verified=verified):
             save(member, part)
     return target

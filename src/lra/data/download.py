@@ -24,6 +24,7 @@ from lra.data.lockfile import Content, Entry, alone, content_of, record, recorde
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
 from lra.errors import LraError
+from lra.files import check_loss
 
 __all__ = ["Retry", "Source", "fetch"]
 
@@ -108,6 +109,9 @@ def fetch(
         with alone(target):
             known = recorded(lock, artefact)
             if not _is_kept(target, known):
+                # Beside the lock file all is a download, elsewhere a folder may be anything.
+                if target.absolute().parent != lock.absolute().parent and not target.is_symlink():
+                    check_loss(target, [name for source in sources for name in _names(source.urls)])
                 _fetch(artefact, sources, target, lock, known, spare, retry)
             return target
     except OSError as problem:
@@ -187,7 +191,7 @@ def _obtained(source: Source, target: Path, spare: int, retry: Retry | None) -> 
 
 def _download_all(urls: Sequence[str], target: Path, folder: Path, spare: int, retry: Retry | None) -> Path:
     """The files in ``folder``, once each of them is whole; until then each is a part beside ``target``."""
-    names = [Path(urllib.parse.urlsplit(url).path).name for url in urls]
+    names = _names(urls)
     parts = [target.with_name(f"{target.name}.{name}.part") for name in names]
     for url, part in zip(urls, parts, strict=True):
         download(url, part, spare=spare, retry=retry)
@@ -197,6 +201,11 @@ def _download_all(urls: Sequence[str], target: Path, folder: Path, spare: int, r
         part.replace(folder / name)
         discard(part)
     return folder
+
+
+def _names(urls: Sequence[str]) -> list[str]:
+    """Names of the files at these addresses."""
+    return [Path(urllib.parse.urlsplit(url).path).name for url in urls]
 
 
 def _from_package(package: str, sha256: str | None, folder: Path) -> Path:

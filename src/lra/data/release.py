@@ -24,6 +24,10 @@ PATTERNS: Mapping[str, tuple[str, ...]] = {
     "pathfinder": (f"{PATHFINDER}imgs/*/*.png", f"{PATHFINDER}metadata/*.npy"),
 }
 
+IMAGES = "pathfinder32.parquet"
+HELD = ("listops-1000", "tsv_data", IMAGES)
+"""What the folder of lra_release holds."""
+
 LARGEST_IMAGE = 1 << 24
 ROW_GROUP = 1 << 23
 """Bytes of images that are held in memory and written at once."""
@@ -50,8 +54,8 @@ def extract_lra_release(archive: Path, target: Path, tasks: Collection[str], *, 
     if unknown := sorted(set(tasks) - set(PATTERNS)):
         raise LraError(f"lra_release has no data for {', '.join(unknown)}; it has {', '.join(PATTERNS)}.")
     patterns = [pattern for task in PATTERNS if task in tasks for pattern in PATTERNS[task]]
-    with building(target) as part, contextlib.ExitStack() as stack:
-        images = stack.enter_context(_Images(archive, part / "pathfinder32.parquet")) if "pathfinder" in tasks else None
+    with building(target, HELD) as part, contextlib.ExitStack() as stack:
+        images = stack.enter_context(_Images(archive, part / IMAGES)) if "pathfinder" in tasks else None
         for member in members(archive, patterns, prefix=INNER_FOLDER, verified=verified):
             if images and member.name.startswith(PATHFINDER):
                 images.add(member)

@@ -67,7 +67,10 @@ def read_shards(folder: Path) -> Shards:
     try:
         shards = Shards(folder, Task(**stored["task"]), stored["splits"], stored["provenance"])
         sizes = {folder / f["name"]: f["bytes"] for split in SPLITS for f in stored["splits"][split]["files"]}
-    except (KeyError, TypeError) as problem:
+        for split in SPLITS:
+            _check_split(split, stored["splits"][split])
+        dict(stored["provenance"])
+    except (KeyError, TypeError, ValueError) as problem:
         raise LraError(
             f"{folder / 'manifest.json'} is not a manifest ({problem}); delete it and prepare again."
         ) from problem
@@ -76,6 +79,14 @@ def read_shards(folder: Path) -> Shards:
             state = "truncated or changed" if path.is_file() else "missing"
             raise LraError(f"{path} is {state}; delete {folder} and run `snakemake prepare_{shards.task.name}` again.")
     return shards
+
+
+def _check_split(split: Split, content: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where a manifest does not say what :class:`Shards` reads."""
+    rows, classes = content["rows"], content["classes"]
+    checksums = [file["sha256"] for file in content["files"]]
+    if not checksums or rows != sum(classes) or rows < 1:
+        raise ValueError(f"{split}: {rows} rows of classes {classes} in {len(checksums)} files")
 
 
 def verify(shards: Shards) -> None:
@@ -105,7 +116,7 @@ def write_shards(
     Raises:
         LraError: other rows than expected, a token or label that the task does not have, an empty sequence.
     """
-    with building(folder) as part:
+    with building(folder, (*SPLITS, MANIFEST)) as part:
         _write(part, task, examples, expected, provenance)
     return read_shards(folder)
 

@@ -14,12 +14,14 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from lra.errors import LraError
-from lra.files import read_json
+from lra.files import read_metrics
 
-NEEDED = (
-    "status", "reason", "task", "attention", "seed", "settings", "code", "data", "test_accuracy", "majority_accuracy",
-    "test_rows",
-)  # fmt: skip
+NEEDED = {
+    "status": str, "reason": str, "task": str, "attention": str, "seed": int, "settings": dict, "code": str,
+    "data": str, "test_accuracy": float | int | None, "majority_accuracy": float | int, "test_rows": int,
+}  # fmt: skip
+RESULTS = {"test_accuracy": float | int, "train_seconds": float | int, "steps": int}
+"""What a run that ended well must say besides."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,8 @@ def read_runs(
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    metrics = read_json(path)
-    missing = [name for name in NEEDED if not isinstance(metrics, dict) or name not in metrics]
-    if missing:
-        raise LraError(f"{path} is not the metrics.json of a run (it has no {missing[0]!r}); train this run again.")
-    return dict(metrics)
+    metrics = read_metrics(path, NEEDED)
+    return read_metrics(path, RESULTS) if metrics["status"] == "ok" else metrics
 
 
 def _identity(run: Run) -> tuple[dict[str, Any], str]:

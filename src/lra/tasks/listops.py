@@ -100,12 +100,17 @@ def encode(settings: Settings, expression: str) -> npt.NDArray[np.uint8]:
     """Token ids (length,) of an expression such as ``[MAX 2 9 [MIN 4 7 ] 0 ]``.
 
     Raises:
-        LraError: a word is no token, or the expression is empty or too long.
+        LraError: a word is no token, or the expression is empty, too long or, with brackets, not one whole tree.
     """
-    tokens, longest = parse(expression, settings.brackets), describe(settings).max_length
+    tokens, longest = np.array(parse(expression, settings.brackets), np.uint8), describe(settings).max_length
     if not 1 <= len(tokens) <= longest:
         raise LraError(f"the expression has {len(tokens)} tokens, not 1 to {longest}.")
-    return np.array(tokens, np.uint8)
+    if settings.brackets:
+        opened = np.where(tokens >= OPERATOR, 1, 0) - np.where(tokens == CLOSE, 2, 0)
+        depth = opened.cumsum()
+        if depth[-1] != 0 or (depth[:-1] < 1).any():
+            raise LraError("the expression is not one whole tree: each operator needs its own closing bracket.")
+    return tokens
 
 
 def _generated(settings: Settings) -> Examples:

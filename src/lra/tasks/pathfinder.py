@@ -270,7 +270,8 @@ def _packed(file: Path) -> Iterator[_Picture]:
                     if path in labels:
                         yield _Picture(f"{file}: {path}", png, labels.pop(path))
     except (OSError, KeyError, pa.ArrowException) as problem:
-        raise LraError(f"{file} is not a Parquet file with the columns path and bytes: {problem}.") from problem
+        told = " ".join(str(problem).split())
+        raise LraError(f"{file} is not a Parquet file with the columns path and bytes: {told}.") from problem
     if labels:
         raise LraError(f"{file} lacks {next(iter(labels))} and {len(labels) - 1} other images that its metadata lists.")
 
