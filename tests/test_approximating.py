@@ -270,6 +270,17 @@ def test_the_run_must_fit(run: Path, toy_shards: Shards, toy_experiment: Make, t
         trained_model(run, toy_shards, 32)
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("metrics.json", "is not the metrics.json of a run"), ("model.safetensors", "cannot be read")],
+)
+def test_a_damaged_run_is_one_sentence(name: str, sentence: str, run: Path, toy_shards: Shards, tmp_path: Path) -> None:
+    (run / name).write_bytes(b"{}")
+    with pytest.raises(LraError, match=rf"^{run / name} {sentence}.*; train this run again\.$"):
+        approximate(settings(lengths=(32,)), toy_shards.folder, run, tmp_path / "out.csv", threads=1)
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_pairs_are_refused(toy_shards: Shards, tmp_path: Path) -> None:
     from conftest import toy_examples
 

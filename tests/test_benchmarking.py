@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lra import benchmarking
-from lra.benchmarking import Pass, Row, benchmark, exact_attention, quartiles, write_csv
+from lra.benchmarking import Pass, Row, benchmark, exact_attention, quartiles, write_rows
 from lra.cli import main
 from lra.experiment import AttentionSettings
 
@@ -90,7 +90,7 @@ def test_quartiles(values: list[float], wanted: tuple[float, ...]) -> None:
 
 
 def test_csv(rows: dict[str, Row], tmp_path: Path) -> None:
-    write_csv(list(rows.values()), tmp_path / "bench.csv")
+    write_rows(list(rows.values()), tmp_path / "bench.csv")
     with (tmp_path / "bench.csv").open() as stream:
         read = {row["attention"]: row for row in csv.DictReader(stream)}
     assert float(read["vmean"]["ratio"]) == rows["vmean"].ratio

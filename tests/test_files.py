@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lra.errors import LraError
-from lra.files import building, read_json, read_metrics, sha256, whole, write_json
+from lra.files import building, read_json, read_metrics, sha256, whole, write_csv, write_json
 
 NAMES = ("old", "ne*")
 
@@ -111,6 +111,11 @@ def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_json(tmp_path / "file.json", value)
     assert list(read_json(tmp_path / "file.json").items()) == list(value.items())
     assert json.loads((tmp_path / "file.json").read_bytes()) == value
+
+
+def test_a_table_is_written_as_csv(tmp_path: Path) -> None:
+    write_csv(tmp_path / "file.csv", ("a", "b, c"), [(1, None), (0.1, "two\nlines")])
+    assert (tmp_path / "file.csv").read_bytes() == b'a,"b, c"\n1,\n0.1,"two\nlines"\n'
 
 
 @pytest.mark.parametrize(

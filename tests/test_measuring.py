@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -9,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lra import measuring
 from lra.cli import main
+from lra.config import arena
 from lra.experiment import AttentionSettings, ModelSettings
 from lra.files import read_json
 from lra.measuring import PAPER_BATCH, TASKS, Measurement, Settings, accumulation_steps, measure, spread
+from lra.rehearsing import describe
 from lra.tasks.contract import Task
 
 SIZES = ModelSettings(layers=2, embedding=16, hidden=16, heads=2, head_dim=8)
@@ -170,21 +172,6 @@ def test_a_killed_process_is_a_row(tmp_path: Path) -> None:
     assert "image odd: oom" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("listops", {"source": "lra_release", "brackets": True}),
-        ("text", {"source": "imdb"}),
-        ("retrieval", {"source": "lra_release", "max_length": 4000}),
-        ("pathfinder", {"source": "lra_release"}),
-        ("image", {"source": "cifar10"}),
-    ],
-)
-def test_the_tasks_are_the_arenas(name: str, data: dict[str, Any]) -> None:
-    module = importlib.import_module(f"lra.tasks.{name}")
-    assert TASKS[name] == module.describe(module.Settings(**data))
-
-
 def test_a_task_of_the_users_own(tmp_path: Path) -> None:
     """It is measured at its own length, for its own batch."""
     own = settings(task=Task("mine", classes=3, vocabulary=5, max_length=17, towers=2), step=24)
@@ -218,3 +205,10 @@ def test_mistakes_of_a_user(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_spread() -> None:
     assert spread([3.0, 1.0, 8.0]) == {"median": 3, "low": 1, "high": 8, "repeats": 3}
+
+
+def test_tasks_and_batches_are_those_of_the_papers_scale() -> None:
+    config = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+    paper = arena(config | {"scale": "paper"})
+    assert {name: describe(name, paper.data(name)) for name in paper.tasks} == TASKS
+    assert {name: paper.settings["tasks"][name]["train"]["batch"] for name in paper.tasks} == PAPER_BATCH

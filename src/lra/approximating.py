@@ -16,7 +16,6 @@ Reformer have budgets of their own, and V-Mean has none: their error does not de
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import statistics
@@ -30,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, scaled_dot_product_attention
@@ -39,10 +37,10 @@ from lra.attention import build, load, resolve
 from lra.data.shards import MANIFEST, Shards, read_shards
 from lra.errors import LraError, reason_of
 from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
-from lra.files import read_json, sha256, whole
+from lra.files import read_metrics, sha256, write_csv
 from lra.machine import default_device
-from lra.mapping import from_mapping
 from lra.model import Layer, Model, build_model
+from lra.trained import NEEDED, read_run, read_weights
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def approximate(settings: Settings, data: Path, run: Path | None, out: Path, *, 
         threads: CPU threads.
 
     Raises:
-        LraError: the task has two towers, or the run was trained on other data or has another attention.
+        LraError: the task has two towers, or the run is none, was trained on other data or has another attention.
     """
     torch.set_num_threads(threads)
     shards = read_shards(data)
@@ -105,10 +103,7 @@ def approximate(settings: Settings, data: Path, run: Path | None, out: Path, *, 
         for length in settings.lengths
         for row in _compare(settings, shards, run if weights == "trained" else None, length)
     ]
-    with whole(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(dataclasses.asdict(row) for row in rows)
+    write_csv(out, [field.name for field in dataclasses.fields(Row)], map(dataclasses.astuple, rows))
     return rows
 
 
@@ -231,7 +226,7 @@ def random_model(sizes: ModelSettings, shards: Shards, length: int) -> Model:
 
 def failure(run: Path) -> str:
     """Why a run has no weights, or an empty string."""
-    metrics = read_json(run / "metrics.json")
+    metrics = read_metrics(run / "metrics.json", NEEDED)
     return "" if metrics["status"] == "ok" else f"{run} ended as {metrics['status']}: {metrics['reason']}"
 
 
@@ -239,16 +234,16 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
     """The best weights of a finished run, positions stretched to ``length`` where the run's are fewer.
 
     Raises:
-        LraError: the run was trained on other data, or its attention is not exact.
+        LraError: it is no finished run or its weights are damaged, it was trained on other data, or its attention is
+            not exact.
     """
-    metrics = read_json(run / "metrics.json")
+    metrics, experiment = read_run(run)
     if sha256(shards.folder / MANIFEST) != metrics["data"]:
         raise LraError(f"{run} was trained on other data than {shards.folder}; train it again or give another --run.")
-    experiment = from_mapping(Experiment, metrics["settings"], f"{run / 'metrics.json'}: settings")
     model = build_model(experiment, dataclasses.replace(shards.task, max_length=length))
     if not all(layer.attention.attention.exact for layer in layers_of(model)):
         raise LraError(f"{run} was trained with {metrics['attention']}; give a --run with exact attention.")
-    weights = safetensors.torch.load_file(run / "model.safetensors")
+    weights = read_weights(run)
     weights["positions.weight"] = stretch(weights["positions.weight"], len(model.positions.weight))
     model.load_state_dict(weights)
     return model

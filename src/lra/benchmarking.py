@@ -10,10 +10,9 @@ weights, which is what the paper calls Standard and no fused CPU kernel can do.
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from lra.attention import build
 from lra.errors import reason_of
 from lra.experiment import AttentionSettings
-from lra.files import whole
+from lra.files import write_csv
 from lra.machine import allocated_peak, default_device, milliseconds
 
 HEADS, HEAD_DIM = 2, 32
@@ -164,12 +163,9 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, median, high
 
 
-def write_csv(rows: Sequence[Row], out: Path) -> None:
+def write_rows(rows: Sequence[Row], out: Path) -> None:
     """Write the rows, their fields being the columns."""
-    with whole(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, [field.name for field in fields(Row)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(row) for row in rows)
+    write_csv(out, [field.name for field in fields(Row)], map(astuple, rows))
 
 
 def report(row: Row) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from lra import ahead, costs, hands_on
-from lra.config import EXTRACTED, Arena, load
+from lra.attention.registry import ALIASES
+from lra.config import EXTRACTED, load
 from lra.console import Parser, as_json, at_least, guarded, named
 from lra.errors import LraError
 from lra.experiment import Experiment
+from lra.files import whole
 from lra.mapping import from_mapping
 from lra.results import commands as results
 
@@ -195,8 +197,8 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
     rows = pq.read_table(shards.files("train")[0], columns=["tokens", "label"])[: options.images]
     side = math.isqrt(shards.task.max_length)
     pixels = np.array(rows["tokens"].to_pylist(), np.uint8).reshape(-1, side, side)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pixels, rows["label"].to_numpy(), options.out)
+    with whole(options.out) as temporary:
+        contact_sheet(pixels, rows["label"].to_numpy(), temporary)
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -235,26 +237,14 @@ def run_train(options: argparse.Namespace) -> int:
 def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
     """The experiment that the options describe, and its scale's name for default folders."""
     if options.settings is not None:
-        experiment = from_mapping(Experiment, options.settings | {"seed": options.seed}, "--settings")
-        scale = "custom"
-    else:
-        if not options.attention or not options.task:
-            raise LraError(
-                "lra train needs --attention and --task, e.g. `lra train --attention softmax --task listops`."
-            )
-        arena = load(options.config)
-        task = options.task.removeprefix("lra-")
-        named(task, arena.settings["tasks"], "task")
-        experiment, scale = arena.experiment(_attention_name(options.attention, arena), task, options.seed), arena.scale
-    return experiment, scale
-
-
-def _attention_name(name: str, arena: Arena) -> str:
-    from lra.attention.registry import ALIASES
-
-    name = ALIASES.get(name, name)
-    named(name, arena.attentions, "attention")
-    return name
+        return from_mapping(Experiment, options.settings | {"seed": options.seed}, "--settings"), "custom"
+    if not options.attention or not options.task:
+        raise LraError("lra train needs --attention and --task, e.g. `lra train --attention softmax --task listops`.")
+    arena = load(options.config)
+    task, attention = options.task.removeprefix("lra-"), ALIASES.get(options.attention, options.attention)
+    named(task, arena.settings["tasks"], "task")
+    named(attention, arena.attentions, "attention")
+    return arena.experiment(attention, task, options.seed), arena.scale
 
 
 def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:

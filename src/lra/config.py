@@ -1,6 +1,6 @@
-"""config.yaml, read and checked once; nobody else reads YAML.
+"""config.yaml resolved: what is run, with which settings, from which sources.
 
-A leaf: every room may import it, and it needs neither torch nor pyarrow.
+A leaf: every room may import it, and it needs neither torch nor pyarrow. :mod:`lra.schema` reads and checks the file.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    from lra.benchmarking import benchmark, report, write_csv
+    from lra.benchmarking import benchmark, report, write_rows
 
     if options.settings is not None:
         chosen = options.settings
@@ -112,7 +112,7 @@ def run_bench(options: argparse.Namespace) -> None:
     for row in benchmark(attentions, options.lengths, repeats=options.repeats, threads=options.threads):
         report(row)
         rows.append(row)
-    write_csv(rows, options.out)
+    write_rows(rows, options.out)
 
 
 def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: int | None) -> list[dict[str, Any]]:

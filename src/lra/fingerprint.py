@@ -1,8 +1,9 @@
-"""A fingerprint of code: changes when what it does may change, not when a comment or a docstring does.
+"""What source code tells without being run: a fingerprint of what it does, the names it defines, the options it takes.
 
 Snakemake sees that a rule's command changed, but knows nothing of the modules behind the command. Each rule therefore
 carries the fingerprint of the modules that can change its result: its root modules and whatever of this package, of
-their own package or from beside their own file they import, each as its syntax tree without docstrings.
+their own package or from beside their own file they import, each as its syntax tree without comments and docstrings.
+Names and options tell a mistake in config.yaml before anything is trained.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from lra.machine import default_device
 from lra.mapping import from_mapping
 from lra.model import build_model, padded_length, trims
 from lra.optimizing import autocast
-from lra.runs import load_weights, read_run
 from lra.tasks import module_of
 from lra.tasks.contract import Task, list_array
+from lra.trained import load_weights, read_run
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from lra.experiment import AttentionSettings, Experiment, Rows
 from lra.files import read_json
 from lra.flops import leading_flops
 from lra.machine import default_device
-from lra.measuring import Measurement, Settings
+from lra.measuring import TASKS, Measurement, Settings
 from lra.model import Model, build_model, padded_length
 from lra.rehearsing import describe
 from lra.tasks.contract import Task
@@ -68,18 +68,18 @@ class Cell:
     micro_batch: int | None
 
 
-def plan(arena: Arena, results: Path, memory: int | None = None) -> list[Cell]:
+def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
     """Every cell of the arena, then those of its sweep.
 
     Args:
         arena: what is to be run.
         results: the folder that runs and measurements lie in.
-        memory: bytes that a micro-batch must fit in; by default those of this machine's GPU, or its main memory.
+        memory: bytes that a micro-batch must fit in.
     """
     cells = [(task, attention) for task in arena.tasks for attention in arena.attentions]
     measures = {cell: _measure(results, *cell) for cell in cells}
     rates = _rates(measures)
-    estimate = partial(_cell, arena, measures, rates, memory or machine_memory())
+    estimate = partial(_cell, arena, measures, rates, memory)
     found = [
         estimate(arena.experiment(attention, task, seed=0), "", results / "runs" / arena.scale / task / attention)
         for task, attention in cells
@@ -117,8 +117,7 @@ def _rate(flops_forward: int, milliseconds: float) -> float:
 
 
 def _rate_of_exact_attention() -> float:
-    task = Task("image", classes=10, vocabulary=256, max_length=1024)
-    results = Measurement(task, Settings(AttentionSettings("softmax", options={"dropout": 0.0}))).run()
+    results = Measurement(TASKS["image"], Settings(AttentionSettings("softmax", options={"dropout": 0.0}))).run()
     return _rate(results["flops_forward"], results["train_ms_per_example"])
 
 

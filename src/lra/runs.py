@@ -26,18 +26,13 @@ from lra.checkpoint import Checkpoints
 from lra.data.shards import MANIFEST, Shards, read_shards, verify
 from lra.errors import LraError, reason_of
 from lra.experiment import Experiment
-from lra.files import read_metrics, sha256, whole, write_json, write_text
+from lra.files import sha256, whole, write_csv, write_json
 from lra.machine import default_device, machine, make_deterministic, peak_memory
-from lra.mapping import from_mapping
-from lra.model import Model
 from lra.scoring import Score
 from lra.tasks.contract import Split
+from lra.trained import load_weights, read_run
 from lra.training import Failed, Interrupted, Progress, Trainer
 
-NEEDED = {
-    "status": str, "reason": str, "task": str, "attention": str, "seed": int, "settings": dict, "data": str,
-    "machine": dict,
-}  # fmt: skip
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 
 
@@ -143,8 +138,7 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
 
 def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:
     history = trainer.progress.history if trainer else []
-    rows = [",".join(HISTORY), *(",".join(f"{row[name]:.10g}" for name in HISTORY) for row in history)]
-    write_text(out / "history.csv", "\n".join(rows) + "\n")
+    write_csv(out / "history.csv", HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
     nothing = np.zeros(0, dtype=np.uint8)
     columns = {
         "label": pa.array(score.label if score else nothing),
@@ -184,30 +178,3 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
     load_weights(trainer.model, folder)
     return metrics, trainer.evaluate(split)
-
-
-def read_run(folder: Path) -> tuple[dict[str, Any], Experiment]:
-    """What ``metrics.json`` says of a run, and what was trained.
-
-    Raises:
-        LraError: the folder is no finished run, or the run ended without a result.
-    """
-    path = folder / "metrics.json"
-    metrics = read_metrics(path, NEEDED)
-    if metrics["status"] != "ok":
-        raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
-    return metrics, from_mapping(Experiment, metrics["settings"], f"{path}: settings")
-
-
-def load_weights(model: Model, folder: Path) -> None:
-    """Give a model the best weights of a run.
-
-    Raises:
-        LraError: the file is missing or damaged.
-    """
-    path = folder / "model.safetensors"
-    try:
-        model.load_state_dict(safetensors.torch.load(path.read_bytes()))
-    except (OSError, RuntimeError, safetensors.SafetensorError) as problem:
-        sentence = " ".join(str(problem).split())[:300]
-        raise LraError(f"{path} cannot be read ({sentence}); train this run again.") from problem

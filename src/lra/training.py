@@ -32,7 +32,6 @@ from lra.tasks.contract import Split
 CPU_TOKENS = 1 << 16
 """Tokens that pass through the model at once on a CPU, where running out of memory cannot be caught."""
 
-
 BUCKET_BATCHES = 32
 """Batches that share their rows out by length where ``pad`` is ``bucket``."""
 

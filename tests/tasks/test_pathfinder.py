@@ -182,7 +182,7 @@ def test_nothing_but_black_images(tmp_path: Path) -> None:
         read(Settings("lra_release"), tmp_path)
 
 
-def test_a_contact_sheet_by_hand(tmp_path: Path) -> None:
+def test_a_contact_sheet_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the first rows of the training split, as they are stored."""
     shards = prepare("pathfinder", as_mapping(GENERATE), None, tmp_path / "data", workers=1)
     out = tmp_path / "new" / "sheet.png"
@@ -191,6 +191,9 @@ def test_a_contact_sheet_by_hand(tmp_path: Path) -> None:
     pixels = np.array(stored["tokens"], np.uint8).reshape(9, 11, 11)
     contact_sheet(pixels, np.array(stored["label"]), tmp_path / "expected.png")
     assert out.read_bytes() == (tmp_path / "expected.png").read_bytes()
+    assert main(["contact-sheet", str(shards.folder), "--out", str(shards.folder)]) == 1
+    assert capsys.readouterr().err == f"Error: {shards.folder} cannot be written: it is a folder.\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "expected.png", "new"]
 
 
 def test_missing_and_unknown_sources(tmp_path: Path, release: Path) -> None:

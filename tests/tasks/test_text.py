@@ -192,7 +192,12 @@ def test_imdb_prepared_by_tfds(tmp_path: Path) -> None:
         data_dir=str(folder), features=features, supervised_keys=("text", "label"), check_data=False
     )
     settings = Settings("imdb", max_length=14)
-    assert read(settings, tmp_path) == read(settings, write_imdb(tmp_path / "aclImdb_v1.tar.gz"))
+    expected = read(settings, write_imdb(tmp_path / "aclImdb_v1.tar.gz"))
+    assert read(settings, tmp_path) == read(settings, folder) == expected
+    damaged = folder / "imdb_reviews-test.tfrecord-00000-of-00001"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with refuses(f"{folder} cannot be read by tensorflow_datasets:"):
+        read(settings, tmp_path)
 
 
 def test_imdb_folder_of_another_kind(tmp_path: Path) -> None:
@@ -205,7 +210,7 @@ def test_imdb_prepared_by_tfds_which_is_not_installed(tmp_path: Path, monkeypatc
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with refuses(f"Reading {tmp_path} needs tensorflow_datasets (import of tensorflow_datasets halted"):
+    with refuses(f"Reading {folder} needs tensorflow_datasets (import of tensorflow_datasets halted"):
         read(Settings("imdb"), tmp_path)
 
 

@@ -124,9 +124,14 @@ def get_settings(attention, task, **changes):
     return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0, **changes), leave_out="seed"))
 
 
+def get_module(attention):
+    """The module or the file that an attention's class is in."""
+    return ARENA.attentions[attention].module.partition(":")[0]
+
+
 def get_code(attention):
     """Fingerprint of the code that can change the numbers of an attention's runs."""
-    return fingerprint("lra.runs", ARENA.attentions[attention].module.partition(":")[0])
+    return fingerprint("lra.runs", get_module(attention))
 
 
 def get_checksums(folder):

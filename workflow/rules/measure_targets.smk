@@ -6,11 +6,6 @@ from lra.costs import EXACT, TEXTS, approximate_settings, measure_settings
 APPROXIMATION = f"results/approximation/{ARENA.scale}"
 
 
-def get_module(attention):
-    """The module or the file that an attention's class is in."""
-    return ARENA.attentions[attention].module.partition(":")[0]
-
-
 def get_measure(attention, task):
     """The file that holds what training an attention on a task costs; the same at every scale."""
     return f"results/measures/{task}/{attention}/measure.json"

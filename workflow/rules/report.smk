@@ -121,7 +121,7 @@ for against in ("seconds", "steps"):
             code=fingerprint("lra.results.plots.loss"),
             published=get_checksums("published"),
         shell:
-            "python -m lra plots {params.figure} --metrics {input.metrics} " "--out results/plots 2> {log}"
+            "python -m lra plots {params.figure} --metrics {input.metrics} --out results/plots 2> {log}"
 
 
 rule report:

@@ -1,8 +1,9 @@
 # What is made from finished runs: functions of report.smk.
 
+from lra.results.captions import FIGURES
+
 TABLES = {kind: f"results/tables/{kind}" for kind in ("accuracy", "time", "memory", "flops")}
 FORMATS = ("csv", "md", "tex", "html")
-FIGURES = ("accuracy_time", "loss_seconds", "loss_steps")
 
 
 def get_tables():

@@ -122,6 +122,10 @@ def build(name: str, *, heads: int, head_dim: int, max_length: int, features: in
         max_length: longest sequence that will be seen.
         features: the method's budget d.
         options: the method's own settings, and ``released=True`` for the released code's formula.
+
+    Raises:
+        ValueError: there is no such method, its module cannot be imported, or a size or an option makes no sense.
+        TypeError: the method has no such option.
     """
     method = resolve(name)
     return load(method.path)(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +35,19 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; asynchronous from pinned memory."""
-        move = [tensor.to(device, non_blocking=True) for tensor in (*self.tokens, *self.mask, self.label)]
-        towers = len(self.tokens)
-        return Batch(tuple(move[:towers]), tuple(move[towers : 2 * towers]), move[-1])
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
         """The same batch in page-locked memory, from which a GPU reads while the host goes on."""
-        pin = [tensor.pin_memory() for tensor in (*self.tokens, *self.mask, self.label)]
-        towers = len(self.tokens)
-        return Batch(tuple(pin[:towers]), tuple(pin[towers : 2 * towers]), pin[-1])
+        return self._each(Tensor.pin_memory)
 
     def split(self, size: int) -> Iterator[Batch]:
         """Consecutive pieces of at most ``size`` rows."""
         for start in range(0, len(self), size):
-            piece = slice(start, start + size)
-            yield Batch(tuple(t[piece] for t in self.tokens), tuple(m[piece] for m in self.mask), self.label[piece])
+            yield self._each(itemgetter(slice(start, start + size)))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(tuple(map(change, self.tokens)), tuple(map(change, self.mask)), change(self.label))
 
 
 class Batches:

@@ -1,6 +1,6 @@
 """Raw data on the disk, verified: an artefact is fetched from the first of its sources that works.
 
-``fetch("lra_release", sources, Path("data/sources/lra_release.gz"), Path("data/sources/lock.json"))``
+``fetch("lra_release", sources, Path("data/sources/lra_release"), Path("data/sources/lock.json"))``
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Source:
     Args:
         url: an http or https address; with a list of names in braces, such as ``https://host/{train,test}.tsv``, the
             artefact is a folder with each of these files.
-        path: a file or folder of one's own; ``~`` and paths relative to the folder of config.yaml are understood.
+        path: a file or folder of one's own; ``~`` and paths relative to the current folder are understood.
         package: a Python package whose source distribution is the artefact, e.g. ``vaderSentiment==3.3.2``.
         size: bytes of the file.
         sha256: its SHA-256 in hexadecimal.

@@ -29,7 +29,6 @@ ROWS_PER_GROUP = 256
 
 assert SHARD_ROWS % ROWS_PER_GROUP == 0
 
-
 MANIFEST = "manifest.json"
 
 
@@ -71,9 +70,7 @@ def read_shards(folder: Path) -> Shards:
             _check_split(split, stored["splits"][split])
         dict(stored["provenance"])
     except (KeyError, TypeError, ValueError) as problem:
-        raise LraError(
-            f"{folder / 'manifest.json'} is not a manifest ({problem}); delete it and prepare again."
-        ) from problem
+        raise LraError(f"{folder / MANIFEST} is not a manifest ({problem}); delete it and prepare again.") from problem
     for path, size in sizes.items():
         if not path.is_file() or path.stat().st_size != size:
             state = "truncated or changed" if path.is_file() else "missing"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.errors import LraError
-from lra.files import whole
+from lra.files import write_csv
 
 BASELINE = "softmax"
 """The attention that all others are compared with."""
@@ -95,10 +95,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:
     """Write the table as CSV."""
-    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([_text(getattr(row, name)) for name in COLUMNS] for row in rows)
+    write_csv(path, COLUMNS, ([_rounded(getattr(row, name)) for name in COLUMNS] for row in rows))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -123,10 +120,8 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+def _rounded(value: object) -> object:
+    return f"{value:.10g}" if isinstance(value, float) else value
 
 
 def _value(hint: Any, text: str | None) -> Any:

@@ -62,8 +62,8 @@ def compare(correct: Correct, baseline: Correct) -> Comparison:
     multi-reader studies (Hillis, "A comparison of denominator degrees of freedom methods for multiple observer ROC
     analysis", 2007). The variance of the difference is that over seeds, plus that over examples of the seed-averaged
     difference, minus the seed-by-example remainder that both contain; the t-test's degrees of freedom are
-    Satterthwaite's. Of a single seed it is unknown how seeds vary, so
-    that the p-value is one over examples, and with a single seed on both sides that of the exact McNemar test.
+    Satterthwaite's. Of a single seed it is unknown how seeds vary, so that the p-value is one over examples, and with a
+    single seed on both sides that of the exact McNemar test.
 
     Args:
         correct: whether each run answered each example correctly, (seeds, examples).

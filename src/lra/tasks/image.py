@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -31,10 +29,9 @@ from lra.tasks.pictures import (
     encode_pixels,
     in_order,
     pixel_batch,
-    prepared_folder,
-    read_prepared,
 )
-from lra.tasks.sources import check_source, required_rows
+from lra.tasks.prepared import prepared_folder, read_prepared
+from lra.tasks.sources import archive_files, check_source, required_rows
 
 DIGITS = "sklearn_digits"
 SOURCES = (DIGITS, "cifar10")
@@ -161,7 +158,7 @@ def _prepared(source: Path, workers: int) -> dict[Split, Chunks]:
 
     def chunks(part: str) -> Iterator[tuple[Bytes, Bytes]]:
         decode = partial(_decode, f"{folder}: an image of {part}")
-        return in_order(decode, chunked(read_prepared(folder, part)), workers)
+        return in_order(decode, chunked(read_prepared(folder, part, "image")), workers)
 
     return {split: partial(chunks, SLICES[split]) for split in SPLITS}
 
@@ -196,17 +193,8 @@ class _Archive:
     def _batches(self) -> dict[str, tuple[Bytes, Bytes]]:
         """Grey pixels and labels by the name of the archive's file."""
         wanted = [name for names in FILES.values() for name in names]
-        batches = {}
-        try:
-            with tarfile.open(self.path, "r|gz") as tar:
-                for member in tar:
-                    name = Path(member.name).name
-                    if name in wanted and (file := tar.extractfile(member)):
-                        batches[name] = _batch(f"{self.path}: {member.name}", file.read())
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as problem:
-            raise LraError(
-                f"{self.path} cannot be read as a .tar.gz archive ({problem}); delete it to download it again."
-            ) from problem
+        files = archive_files(self.path, lambda name: Path(name).name in wanted)
+        batches = {Path(name).name: _batch(f"{self.path}: {name}", data) for name, data in files}
         if lacking := [name for name in wanted if name not in batches]:
             raise LraError(
                 f"{self.path} lacks {', '.join(lacking)}; it must be cifar-10-python.tar.gz, or a folder prepared by "

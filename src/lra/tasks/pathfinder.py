@@ -35,10 +35,9 @@ from lra.tasks.pictures import (
     encode_pixels,
     in_order,
     pixel_batch,
-    prepared_folder,
     read_bytes,
-    read_prepared,
 )
+from lra.tasks.prepared import prepared_folder, read_prepared
 from lra.tasks.sources import check_source, required_rows
 
 SOURCES = ("generate", "lra_release", "pathfinder_tfds")
@@ -234,7 +233,7 @@ class _Share(Iterable[pa.RecordBatch]):
 
 def _prepared(folder: Path, part: str) -> Iterator[_Picture]:
     """Images that tensorflow_datasets prepared."""
-    for i, (png, label) in enumerate(read_prepared(folder, part)):
+    for i, (png, label) in enumerate(read_prepared(folder, part, "image")):
         yield _Picture(f"{folder}: image {i} of {part}", png, label)
 
 

@@ -1,4 +1,4 @@
-"""What the image tasks share: PNG decoding, data sets that tensorflow_datasets prepared, work on several processes."""
+"""What the image tasks share: PNG decoding, tokens and chunks of pixels, work on several processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import itertools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -94,44 +93,3 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(function, items)
-
-
-def prepared_folder(source: Path, name: str) -> Path:
-    """Where tensorflow_datasets prepared the newest version of the data set ``name``: ``source``, or a folder in it.
-
-    Raises:
-        LraError: it is not there.
-    """
-    for pattern in ("dataset_info.json", "*/dataset_info.json", f"{name}/*/dataset_info.json"):
-        if found := sorted(source.glob(pattern)):
-            return found[-1].parent
-    raise LraError(f"{source} holds no {name}/<version>/dataset_info.json, which tensorflow_datasets writes.")
-
-
-def read_prepared(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
-    """Undecoded image and label of each example of a split, in the order in which they are stored.
-
-    Args:
-        folder: as :func:`prepared_folder` finds it.
-        split: a split or a slice of one, such as ``hard[:80%]``.
-
-    Raises:
-        LraError: tensorflow_datasets is missing, or cannot read the folder.
-    """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as problem:
-        raise LraError(f"Reading {folder} needs tensorflow_datasets ({problem}); install it.") from problem
-    try:
-        builder = tfds.builder_from_directory(folder)
-        dataset = builder.as_dataset(
-            split=split,
-            batch_size=CHUNK,
-            decoders={"image": tfds.decode.SkipDecoding()},
-            read_config=tfds.ReadConfig(interleave_cycle_length=1),
-        )
-        for batch in tfds.as_numpy(dataset):
-            yield from zip(batch["image"].tolist(), batch["label"].tolist(), strict=True)
-    except Exception as problem:  # whatever tensorflow raises for a damaged file
-        sentence = str(problem).strip().partition("\n")[0]
-        raise LraError(f"{folder} cannot be read by tensorflow_datasets: {sentence}") from problem

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lra.errors import LraError, nearest
@@ -56,3 +58,20 @@ def line_blocks(path: Path) -> Iterator[bytes]:
         raise LraError(f"{path} cannot be read: {problem.strerror}.") from problem
     if rest:
         yield rest + b"\n"
+
+
+def archive_files(archive: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the files in a .tar.gz archive whose name is ``wanted``, in the archive's order.
+
+    Raises:
+        LraError: it is no such archive, or damaged.
+    """
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            for member in tar:
+                if wanted(member.name) and (file := tar.extractfile(member)):
+                    yield member.name, file.read()
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as problem:
+        raise LraError(
+            f"{archive} cannot be read as a .tar.gz archive ({problem}); delete it to download it again."
+        ) from problem

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +21,16 @@ from lra.errors import LraError
 from lra.experiment import Rows
 from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
 from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
+from lra.tasks.prepared import prepared_folder, read_prepared
 from lra.tasks.snippets import KINDS, read_snippets
-from lra.tasks.sources import check_source, required_rows
+from lra.tasks.sources import archive_files, check_source, required_rows
 
 SOURCES = ("vader", "imdb")
 BATCH = 1024
 DEV_SHARE = 10
 """With ``dev: train``, one in so many reviews of the training set is held out."""
+REVIEW = re.compile(r"(?:^|/)(?:train|test)/(?:neg|pos)/[^/]+\.txt$")
+"""Names of the labelled reviews in aclImdb_v1.tar.gz."""
 
 Labelled = tuple[bytes, int]
 
@@ -138,40 +139,18 @@ def _reviews(settings: Settings, source: Path) -> dict[Split, list[Labelled]]:
 
 
 def _read_archive(archive: Path) -> Iterator[tuple[str, bytes, int]]:
-    """Part (train or test), text and label of each review in aclImdb_v1.tar.gz; the unlabelled ones are left out.
+    """Part (train or test), text and label of each labelled review in aclImdb_v1.tar.gz.
 
     White space around a review is removed, as tensorflow_datasets does.
     """
-    name = re.compile(r"(?:^|/)(train|test)/(neg|pos)/[^/]+\.txt$")
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                match = name.search(member.name)
-                file = tar.extractfile(member) if match else None
-                if match and file:
-                    yield match[1], file.read().strip(), int(match[2] == "pos")
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as problem:
-        raise LraError(
-            f"{archive} cannot be read as a .tar.gz archive ({problem}); delete it to download it again."
-        ) from problem
+    for name, review in archive_files(archive, REVIEW.search):
+        part, kind = name.split("/")[-3:-1]
+        yield part, review.strip(), int(kind == "pos")
 
 
-def _read_prepared(folder: Path) -> Iterator[tuple[str, bytes, int]]:
-    """Part, text and label of each review that tensorflow_datasets prepared below a folder, in the newest version."""
-    prepared = sorted(folder.glob("imdb_reviews/plain_text/*/dataset_info.json"))
-    if not prepared:
-        raise LraError(
-            f"{folder} holds no imdb_reviews/plain_text/<version>/dataset_info.json, which tensorflow_datasets writes."
-        )
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as problem:
-        raise LraError(
-            f"Reading {folder} needs tensorflow_datasets ({problem}); install it, or give the archive "
-            "aclImdb_v1.tar.gz instead."
-        ) from problem
-    builder = tfds.builder_from_directory(prepared[-1].parent)
+def _read_prepared(source: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Part, text and label of each review that tensorflow_datasets prepared."""
+    folder = prepared_folder(source, "imdb_reviews/plain_text")
     for part in ("train", "test"):
-        dataset = builder.as_dataset(split=part, batch_size=BATCH, as_supervised=True)
-        for texts, labels in tfds.as_numpy(dataset):
-            yield from zip([part] * len(texts), texts, labels.tolist(), strict=True)
+        for review, label in read_prepared(folder, part, "text"):
+            yield part, review, label
