@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,22 @@ def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
     with building(tmp_path / "folder", NAMES) as part:
         (part / "new").touch()
     assert names(tmp_path / "folder") == ["new"]
+
+
+def test_of_two_that_build_the_same_folder_one_waits(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+
+    def build() -> None:
+        with building(target, ["a", "b"]) as part:
+            (part / "a").write_text("1")
+            time.sleep(0.1)
+            (part / "b").write_text("2")
+
+    with ThreadPoolExecutor(3) as pool:
+        for built in [pool.submit(build) for _ in range(3)]:
+            built.result()
+    assert sorted(path.name for path in target.iterdir()) == ["a", "b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:

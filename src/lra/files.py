@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lra.errors import LraError
 
@@ -53,8 +54,35 @@ def check_loss(folder: Path, names: Collection[str]) -> None:
 
 
 @contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside ``alone(path)``. A process that dies lets the next one in."""
+    guard = path.with_name(f".{path.name}.guard")
+    guard.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with guard.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The process before this one removes the guard when it leaves; a lock on a removed file guards nothing.
+            if _is(file, guard):
+                try:
+                    yield
+                finally:
+                    guard.unlink()
+                return
+
+
+def _is(file: IO[str], path: Path) -> bool:
+    """Whether the open file is the one that ``path`` names now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
 def building(target: Path, names: Collection[str]) -> Iterator[Path]:
     """A folder ``<target>.part`` to fill; it replaces ``target`` on success and is removed on failure.
+
+    Of several processes that build the same folder, one waits for the other.
 
     Args:
         target: the folder.
@@ -69,16 +97,16 @@ def building(target: Path, names: Collection[str]) -> Iterator[Path]:
     target = target.resolve()  # a link to a folder stays one
     part = target.with_name(f"{target.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        if target.exists():
-            shutil.rmtree(target)
-        part.rename(target)
+        with alone(target), contextlib.ExitStack() as stack:
+            shutil.rmtree(part, ignore_errors=True)
+            stack.callback(shutil.rmtree, part, ignore_errors=True)
+            part.mkdir(parents=True)
+            yield part
+            if target.exists():
+                shutil.rmtree(target)
+            part.rename(target)
     except OSError as problem:
         raise LraError(f"{target} could not be made: {problem}.") from problem
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

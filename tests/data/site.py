@@ -6,7 +6,7 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -29,6 +29,7 @@ class Answer:
         chunked: send the body in chunks, without Content-Length.
         shift: begin a partial answer so many bytes too late.
         most: bytes that a partial answer has at most.
+        headers: further ones.
     """
 
     status: int = 200
@@ -45,6 +46,7 @@ class Answer:
     chunked: bool = False
     shift: int = 0
     most: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -128,6 +130,8 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site, answer: Answer) -> None
         handler.send_header("Transfer-Encoding", "chunked")
     elif answer.sized:
         handler.send_header("Content-Length", str(len(body)))
+    for name, value in answer.headers.items():
+        handler.send_header(name, value)
     handler.end_headers()
     pieces = [body[: answer.cut], b"" if answer.cut is None else body[answer.cut :]]
     _send(handler, site, pieces[0], answer.chunked)

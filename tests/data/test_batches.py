@@ -159,9 +159,32 @@ def test_memory_is_bounded_by_the_pool(numbered: Shards, monkeypatch: pytest.Mon
     assert read == [1]  # one row group of 256 rows, not the whole split
 
 
+def test_long_sequences_make_small_pools(uneven: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POOL_TOKENS", 256 * 2 * 300)  # two towers
+    source = Batches(uneven, "train", 20, 512)
+    read: list[int] = []
+    original = source._read
+    monkeypatch.setattr(source, "_read", lambda pool: read.append(len(pool)) or original(pool))
+    assert sum(map(len, source.in_order())) == 1000
+    assert read == [1, 1, 1, 1]
+
+
 def test_shuffling_mixes_far_rows(numbered: Shards) -> None:
     first = numbers(next(Batches(numbered, "train", 100, 2).shuffled(0)))
     assert min(first) < 100 and max(first) > 900
+
+
+def test_no_pool_is_so_small_that_it_holds_one_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows sorted by label, one row group more than a pool has."""
+    monkeypatch.setattr(module, "POOL_ROWS", 4096)
+    rows = 4096 + 256
+    batch = record_batch(np.arange(rows) * 2 // rows, list_array(np.ones(rows, np.uint8), np.ones(rows, np.int64)))
+    examples = {"train": [batch], "dev": [batch.slice(0, 10)], "test": [batch.slice(0, 10)]}
+    task = Task("sorted", classes=2, vocabulary=2, max_length=1)
+    shards = write_shards(tmp_path, task, examples, expected=None, provenance={})  # type: ignore[arg-type]
+    for seed in range(5):
+        epoch = itertools.islice(Batches(shards, "train", 64, 1).shuffled(seed), rows // 64)
+        assert all(0 < batch.label.sum() < 64 for batch in epoch)
 
 
 def test_seeds_differ_and_repeat(numbered: Shards) -> None:

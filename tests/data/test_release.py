@@ -203,7 +203,7 @@ release.save = dying_save
 release.extract_lra_release(Path({str(archive)!r}), Path({str(tmp_path / "out")!r}), {TASKS!r})
 """
     assert subprocess.run([sys.executable, "-c", script], env=environment()).returncode == -signal.SIGKILL
-    assert names(tmp_path) == ["lra_release.gz", "out.part"]
+    assert names(tmp_path) == [".out.guard", "lra_release.gz", "out.part"]
     assert len(contents(tmp_path / "out.part")) >= 2
     extract_lra_release(archive, tmp_path / "out", ["listops"])
     assert names(tmp_path) == ["lra_release.gz", "out"]

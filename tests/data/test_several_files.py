@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_all_or_nothing_and_what_came_is_kept_to_go_on(site: Site, folder: Folde
     assert get(folder, source(site)) == FILES
     assert len(site.ranges) == 4
     assert folder.files() == ["archive", "lock.json"]
+
+
+def test_a_page_that_begins_slowly_is_no_file(site: Site, folder: Folder) -> None:
+    site.first = [TRAIN, Answer(body=PAGE, kind="text/plain", cut=1, stall=True), TEST]
+    threading.Timer(0.3, site.go_on.set).start()
+    assert "is a web page, not the file" in refuse(folder, source(site))
+    assert folder.files() == []
 
 
 def test_each_file_is_resumed(site: Site, folder: Folder) -> None:

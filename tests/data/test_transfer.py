@@ -188,6 +188,41 @@ def test_pauses_are_made(site: Site, folder: Folder, monkeypatch: pytest.MonkeyP
     assert pauses == [2, 4, 8, 10]
 
 
+def test_a_server_may_say_how_long_to_wait(site: Site, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(transfer.time, "sleep", pauses.append)
+    said = ["7", "3600", "Fri, 31 Dec 1999 23:59:59 GMT"]
+    site.first = [Answer(status=429, headers={"Retry-After": value}) for value in said]
+    assert folder.fetch(site, retry=Retry(tries=5, first=2, longest=10)) == BODY
+    assert pauses == [7, 10, 8]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://host..example/file.gz", "http://127.0.0.1/f\u00fcr.gz", f"http://{'a' * 70}/f"]
+)
+def test_an_address_that_cannot_be_asked(address: str, folder: Folder) -> None:
+    assert "is no address that can be asked" in folder.refuse(Source(url=address))
+
+
+def test_a_redirection_to_no_address(site: Site, folder: Folder) -> None:
+    site.usually(status=302, headers={"Location": "http://[::1/file.gz"})
+    assert "is no address that can be asked (Invalid IPv6 URL)" in folder.refuse(site)
+
+
+def test_a_body_that_is_packed_on_the_way(site: Site, folder: Folder) -> None:
+    site.usually(headers={"Content-Encoding": "gzip"})
+    assert "is sent packed (gzip)" in folder.refuse(Source(url=f"{site.address}/pairs.tsv"))
+    assert not folder.lock.exists()
+    assert folder.fetch(site) == BODY  # of file.gz that is how some servers call the file's own packing
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_nothing_is_not_taken_for_a_file(site: Site, folder: Folder, sized: bool) -> None:
+    site.usually(body=b"", sized=sized)
+    assert "sent nothing (tried 3 times)" in folder.refuse(Source(url=f"{site.address}/pairs.tsv"))
+    assert folder.files() == []
+
+
 def test_a_silent_server_times_out(site: Site, folder: Folder) -> None:
     site.usually(cut=0, stall=True)
     assert "broke off after 0" in folder.refuse(site, retry=Retry(tries=2, first=0, timeout=0.2))

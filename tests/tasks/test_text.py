@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tarfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lra.errors import LraError
 from lra.experiment import Rows
 from lra.tasks import text
 from lra.tasks.byte_tokens import byte_tokens
@@ -107,6 +109,15 @@ def test_damaged_archive(tmp_path: Path, length: int) -> None:
     archive.write_bytes(archive.read_bytes()[:length])
     with refuses(f"{archive} is not the source distribution of vaderSentiment"):
         read(make(), archive)
+
+
+def test_a_flipped_bit_is_no_traceback(tmp_path: Path) -> None:
+    archive = write_snippets(tmp_path / "vader.tar.gz")
+    content = archive.read_bytes()
+    for place in range(200, len(content), 23):
+        archive.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with contextlib.suppress(LraError):
+            read(make(), archive)
 
 
 def test_the_true_archive() -> None:

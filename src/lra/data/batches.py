@@ -19,7 +19,9 @@ from lra.data.shards import Shards
 from lra.tasks.contract import Split
 
 POOL_ROWS = 16384
-"""Rows held in memory, unpadded, to be shuffled together; a smaller split is shuffled as a whole."""
+"""Rows held in memory, unpadded, to be shuffled together, at most; a smaller split is shuffled as a whole."""
+POOL_TOKENS = 2**27
+"""Tokens that the rows of a pool may have, so that long sequences make smaller pools; Arrow takes 2**31 at most."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Batches:
     ) -> None:
         self.towers = ("tokens", "tokens_2")[: shards.task.towers]
         self.rows = shards.rows(split)
+        self.pool_rows = max(1, min(POOL_ROWS, POOL_TOKENS // (shards.task.towers * shards.task.max_length)))
         self.batch = batch
         self.length = length
         self.trim = trim
@@ -118,17 +121,9 @@ class Batches:
             skip = 0
 
     def _pools(self, order: npt.NDArray[np.integer]) -> Iterator[list[int]]:
-        """Row groups in the given order, gathered into pools of about POOL_ROWS rows."""
-        pool: list[int] = []
-        rows = 0
-        for index in order:
-            pool.append(int(index))
-            rows += self.groups[index][2]
-            if rows >= POOL_ROWS:
-                yield pool
-                pool, rows = [], 0
-        if pool:
-            yield pool
+        """Row groups in the given order, shared out evenly: a small last pool might hold nothing but one label."""
+        pools = min(len(order), -(-self.rows // self.pool_rows))
+        return (pool.tolist() for pool in np.array_split(order, pools))
 
     def _read(self, pool: list[int]) -> pa.Table:
         by_file: dict[Path, list[tuple[int, int]]] = {}

@@ -20,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra.data.lockfile import Content, Entry, alone, content_of, record, recorded
+from lra.data.lockfile import Content, Entry, content_of, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
 from lra.errors import LraError
-from lra.files import check_loss
+from lra.files import alone, check_loss
 
 __all__ = ["Retry", "Source", "fetch"]
 
@@ -68,6 +68,12 @@ class Source:
             value = getattr(self, key)
             if value is not None and not re.fullmatch(pattern, value):
                 raise LraError(f"sources in config.yaml: {key} {value!r} of {self} should be like: {example}.")
+        try:
+            names = _names(self.urls)
+        except ValueError as problem:
+            raise LraError(f"sources in config.yaml: url {self.url!r} is no address ({problem}).") from None
+        if len(set(names)) < len(names):
+            raise LraError(f"sources in config.yaml: the files of {self} must have different names, not {names[0]!r}.")
         if len(self.urls) > 1 and (self.size or self.sha256 or self.md5):
             raise LraError(f"sources in config.yaml: {self} is several files; size, sha256 and md5 are for one.")
 
@@ -227,6 +233,8 @@ def _from_package(package: str, sha256: str | None, folder: Path) -> Path:
 def _check(source: Source, path: Path, *, known: bool) -> Content:
     """Compare with what config.yaml says of the source; ``known`` where the lock file has the artefact's checksum."""
     if source.url and path.is_dir():
+        for file in path.iterdir():
+            _check_start(file, file.name)
         return content_of(path, downloaded=True)
     if path.is_dir():
         if source.size or source.sha256 or source.md5:

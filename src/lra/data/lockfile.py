@@ -7,17 +7,15 @@ is that of the names and sizes in it; contents are not read.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from lra.errors import LraError
-from lra.files import read_json, sha256, write_json
+from lra.files import alone, read_json, sha256, write_json
 
 LOCK = Path("data/sources/lock.json")
 """Where the workflow keeps it."""
@@ -95,28 +93,3 @@ def record(lock: Path, artefact: str, content: Content, source: str) -> Entry:
             entry = Entry(content.kind, content.sha256, content.size, source)
             write_json(lock, dict(sorted({**_read(lock), artefact: asdict(entry)}.items())))
         return entry
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside ``alone(path)``. A process that dies lets the next one in."""
-    guard = path.with_name(f".{path.name}.guard")
-    guard.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with guard.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # The process before this one removes the guard when it leaves; a lock on a removed file guards nothing.
-            if _is(file, guard):
-                try:
-                    yield
-                finally:
-                    guard.unlink()
-                return
-
-
-def _is(file: IO[str], path: Path) -> bool:
-    """Whether the open file is the one that ``path`` names now."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

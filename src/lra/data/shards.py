@@ -146,7 +146,7 @@ def _check_rows(task: Task, split: Split, rows: int, expected: int | None) -> No
     if expected is not None and rows != expected:
         raise LraError(
             f"{task.name} {split} has {rows} rows, not the expected {expected}; if this is an archive of your own, set "
-            f"`expected_rows: null` in the data settings of {task.name} in config.yaml."
+            f"`expected_rows: null`, and no `rows`, in the data settings of {task.name} in config.yaml."
         )
 
 

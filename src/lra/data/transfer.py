@@ -10,6 +10,7 @@ import shutil
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import asdict, dataclass
 from email.message import Message
@@ -32,7 +33,11 @@ class UnavailableError(Exception):
 
 
 class _BrokenOffError(Exception):
-    """A failure that another try may get past."""
+    """A failure that another try may get past, ``wait`` seconds later where the server says so."""
+
+    def __init__(self, reason: str, wait: int = 0) -> None:
+        super().__init__(reason)
+        self.wait = wait
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def download(url: str, part: Path, *, size: int | None = None, spare: int = 0, r
             failures += 1
             if failures >= retry.tries:
                 raise UnavailableError(f"{problem} (tried {failures} times)") from problem
-            pause = retry.pause(failures)
+            pause = min(retry.longest, max(retry.pause(failures), problem.wait))
             log.warning("%s: %s; trying again in %.0f s", url, problem, pause)
             time.sleep(pause)
 
@@ -119,6 +124,9 @@ def _try(url: str, part: Path, size: int | None, spare: int, timeout: float) -> 
     with _open(request, part, timeout) as response:
         if response.headers.get_content_type() == "text/html":
             raise UnavailableError("answered with a web page instead of the file")
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity" and not urllib.parse.urlsplit(url).path.endswith((".gz", ".tgz")):
+            raise UnavailableError(f"is sent packed ({encoding}), though it was asked for as it is")
         validator = _validator(response.headers)
         if response.status == 206:
             if _range(response.headers)[0] != offset or validator not in (None, begun and begun.validator):
@@ -134,8 +142,8 @@ def _try(url: str, part: Path, size: int | None, spare: int, timeout: float) -> 
         total = size if total is None else total
         _check_disk(part, 0 if total is None else total - offset, spare, freed=0 if offset else _size(part))
         first = _read(response, offset, total)
-        if total and not first:
-            raise _BrokenOffError(_broke_off(offset, total))
+        if not first:
+            raise _BrokenOffError(_broke_off(offset, total) if total else "sent nothing")
         if not offset:
             # Looked at before an earlier part is overwritten: a login page must not cost gigabytes.
             if looks_like_a_page(first):
@@ -168,7 +176,8 @@ def _open(request: urllib.request.Request, part: Path, timeout: float) -> HTTPRe
         if answer.code == 416:
             discard(part)
         if answer.code in TRANSIENT | {416}:
-            raise _BrokenOffError(reason) from None
+            after = answer.headers.get("Retry-After", "")
+            raise _BrokenOffError(reason, int(after) if re.fullmatch("[0-9]{1,9}", after) else 0) from None
         raise UnavailableError(reason) from None
     except (OSError, HTTPException) as problem:
         cause = getattr(problem, "reason", problem)
@@ -176,6 +185,8 @@ def _open(request: urllib.request.Request, part: Path, timeout: float) -> HTTPRe
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise UnavailableError(reason) from None
         raise _BrokenOffError(reason) from None
+    except ValueError as problem:  # such as letters that no address has, here or where a redirection leads
+        raise UnavailableError(f"is no address that can be asked ({problem})") from None
 
 
 def _read(response: HTTPResponse, offset: int, total: int | None) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _files(archive: Path, kinds: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             for kind in kinds:
                 name = f"{kind}_GroundTruth.txt"
                 yield name, _member(tar, name)
-    except (OSError, EOFError, tarfile.TarError) as problem:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as problem:
         raise LraError(
             f"{archive} is not the source distribution of vaderSentiment ({problem}); delete it to download it again."
         ) from problem
