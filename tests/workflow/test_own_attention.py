@@ -91,6 +91,8 @@ def test_its_core_is_timed_beside_the_others(copied: Checkout) -> None:
     assert [(row["attention"], row["length"]) for row in rows] == cells
     assert not any(row["reason"] for row in rows)
     assert "mine" in (copied.folder / "results/plots/bench.svg").read_text()
+    copied.edit("src/lra/results/published/accuracy.csv", "V-Mean", "Mean of V")
+    assert "rule plot_bench:" in copied.snakemake("--dry-run", "plot_bench")
     copied.edit("methods/mine.py", "self.sizes.factor + ", "self.sizes.factor - ")
     planned = copied.snakemake("--dry-run", table)
     assert "rule bench_mine:" in planned and "rule bench_vmean:" not in planned

@@ -98,6 +98,15 @@ def test_a_second_run_does_nothing(built: Checkout, site: Site) -> None:
     assert len(site.ranges) == asked
 
 
+def test_an_edit_of_what_extracts_prepares_anew_what_was_extracted(built: Checkout, tmp_path: Path) -> None:
+    checkout = built.copy(tmp_path / "lra")
+    release = checkout.folder / "src/lra/data/release.py"
+    release.write_text(release.read_text() + "\n\nMORE = 1\n")
+    planned = checkout.snakemake("--dry-run", *TARGETS)
+    assert "rule extract_lra_release:" in planned
+    assert checkout.planned(*TARGETS) == {f"prepare_{task}" for task in ("listops", "retrieval", "pathfinder")}
+
+
 def test_other_forms_of_the_sources_give_the_same_rows(
     built: Checkout, sources: Sources, checkout: Checkout, tmp_path: Path
 ) -> None:

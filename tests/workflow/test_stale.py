@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +142,28 @@ def test_one_cell_by_its_name(checkout: Checkout) -> None:
     output = checkout.snakemake("--dry-run", "train_vmean_listops")
     assert "wildcards: seed=2" in output
     assert "softmax" not in output
+
+
+def test_another_order_is_another_order_of_the_table(checkout: Checkout) -> None:
+    """Snakemake sorts the inputs that it compares."""
+    checkout.configure(configuration(attentions={"vmean": None, "softmax": None}))
+    assert checkout.ran(*TARGETS) == set()
+    assert [line.split(",")[2] for line in checkout.table().splitlines()[1:]] == ["vmean", "softmax"]
+
+
+def test_what_is_deleted_of_a_run_is_made_again(checkout: Checkout) -> None:
+    """The weights too, which no other rule reads."""
+    assert checkout.planned("all") == set()
+    (checkout.folder / "results/runs/mini/listops/vmean/seed-1/model.safetensors").unlink()
+    assert checkout.planned("all") == {VMEAN}
+
+
+def test_a_folder_may_have_spaces_and_quotes_in_its_name(tmp_path: Path) -> None:
+    checkout = Checkout.create(tmp_path / "it's mine" / "lra", configuration())
+    assert checkout.ran("prepare_listops") == {"prepare_listops"}
+
+
+def test_without_the_block_nothing_is_timed(finished: Checkout) -> None:
+    """Joining the tables of no attention would wait for the keyboard."""
+    assert "bench" in finished.snakemake("--dry-run", "bench", code=1)
+    assert "rule bench:" not in finished.snakemake("--dry-run", "all")

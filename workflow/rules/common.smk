@@ -50,11 +50,12 @@ def get_package_path():
 
 # Jobs run the package in the rule's conda environment, or else with the Python that runs Snakemake.
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-PYTHON = "" if USES_CONDA else f"export PATH='{Path(sys.executable).parent}':$PATH; "
-shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH='{get_package_path()}'; ")
+PYTHON = "" if USES_CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
 
 DATA = f"data/{ARENA.scale}"
 RUNS = f"results/runs/{ARENA.scale}"
+RUN_FILES = ("metrics.json", "history.csv", "predictions.parquet", "model.safetensors")
 
 # Training and measuring ask for a GPU where Snakemake was told how many there are, as the profile for Slurm does.
 LIMITS = workflow.global_resources
@@ -77,7 +78,8 @@ def get_source_ready(task):
     if artefact is None:
         return []
     source = ARENA.source(task).as_posix()
-    return [source if artefact in EXTRACTED else f"{source}.ready"]
+    # A download's checksum is locked at the first one, so that its age says nothing; what is extracted follows code too.
+    return [source if artefact in EXTRACTED else ancient(f"{source}.ready")]
 
 
 def get_own_files(task):
@@ -121,7 +123,10 @@ def get_manifest(task):
 
 def get_settings(attention, task, **changes):
     """What decides a run besides code and data, without its seed."""
-    return json.dumps(as_mapping(ARENA.experiment(attention, task, seed=0, **changes), leave_out="seed"))
+    return json.dumps(
+        as_mapping(ARENA.experiment(attention, task, seed=0, **changes), leave_out="seed"),
+        sort_keys=True,
+    )
 
 
 def get_module(attention):
@@ -153,6 +158,14 @@ def get_all_runs(name):
         for attention in ARENA.attentions
         for seed in ARENA.seeds
     ]
+
+
+def get_order():
+    """Tasks and attentions in the order of config.yaml, which tables and figures keep.
+
+    A parameter, because Snakemake sorts the inputs that it compares.
+    """
+    return [list(ARENA.tasks), list(ARENA.attentions)]
 
 
 def hold_lock():

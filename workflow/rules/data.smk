@@ -54,6 +54,7 @@ for artefact in get_artefacts() & EXTRACTED:
         params:
             artefact=artefact,
             tasks=sorted(task for task in ARENA.tasks if ARENA.artefact(task) == artefact),
+            code=fingerprint("lra.data.release"),
         shell:
             "python -m lra extract {params.artefact} data/sources/{params.artefact} --verified --tasks {params.tasks} "
             "--out {output} 2> {log}"
@@ -72,8 +73,7 @@ for task in ARENA.tasks:
         name:
             f"prepare_{task}"
         input:
-            # Its checksum is locked at the first download, so that its age says nothing.
-            ancient(get_source_ready(task)),
+            get_source_ready(task),
             get_own_files(task),
         output:
             manifest=get_shard_files(task)[0],

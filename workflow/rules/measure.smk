@@ -28,7 +28,7 @@ for attention in ARENA.attentions:
             params:
                 attention=attention,
                 task=task,
-                settings=json.dumps(measure_settings(ARENA, attention, task)),
+                settings=json.dumps(measure_settings(ARENA, attention, task), sort_keys=True),
                 code=fingerprint("lra.measuring", get_module(attention)),
             shell:
                 "python -m lra measure --attention {params.attention} --task {params.task} --settings {params.settings:q} "
@@ -66,7 +66,7 @@ for attention in get_approximating():
         params:
             attention=attention,
             run=lambda wildcards, input: (f"--run {Path(input.run[0]).parent}" if input.run else ""),
-            settings=json.dumps(approximate_settings(ARENA, attention)),
+            settings=json.dumps(approximate_settings(ARENA, attention), sort_keys=True),
             code=fingerprint(
                 "lra.approximating",
                 get_module(attention),
@@ -101,7 +101,9 @@ if get_approximating():
             mem_mb=500,
             runtime=10,
         params:
+            order=get_approximating(),
             code=fingerprint("lra.results.plots.approximation"),
+            published=get_checksums("published"),
         shell:
             "python -m lra plot-approximation {input} --out results/plots/approximation 2> {log}"
 
@@ -126,7 +128,10 @@ for attention in get_benched():
             gpu=GPUS,
             slurm_extra="'--exclusive'",
         params:
-            settings=json.dumps([measure_settings(ARENA, attention)["attention"]]),
+            settings=json.dumps(
+                [measure_settings(ARENA, attention)["attention"]],
+                sort_keys=True,
+            ),
             lengths=ARENA.bench["lengths"],
             repeats=ARENA.bench["repeats"],
             code=fingerprint("lra.benchmarking", get_module(attention)),
@@ -135,37 +140,41 @@ for attention in get_benched():
             "--out {output} --threads {threads} > {log} 2>&1"
 
 
-rule bench:
-    input:
-        [get_bench(attention) for attention in get_benched()],
-    output:
-        "results/benchmarks/attention.csv",
-    log:
-        "logs/bench.log",
-    localrule: True
-    conda:
-        "../../envs/report.yaml"
-    shell:
-        # One header, then the rows of all.
-        "awk 'FNR > 1 || NR == 1' {input} > {output} 2> {log}"
+if ARENA.bench:
 
+    rule bench:
+        input:
+            [get_bench(attention) for attention in get_benched()],
+        output:
+            "results/benchmarks/attention.csv",
+        log:
+            "logs/bench.log",
+        localrule: True
+        conda:
+            "../../envs/report.yaml"
+        params:
+            order=get_benched(),
+        shell:
+            # One header, then the rows of all.
+            "awk 'FNR > 1 || NR == 1' {input} > {output} 2> {log}"
 
-rule plot_bench:
-    input:
-        "results/benchmarks/attention.csv",
-    output:
-        expand("results/plots/bench.{kind}", kind=["png", "svg"]),
-    log:
-        "logs/plot_bench.log",
-    benchmark:
-        "logs/benchmarks/plot_bench.tsv"
-    conda:
-        "../../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=10,
-    params:
-        code=fingerprint("lra.results.plots.scaling"),
-    shell:
-        "python -m lra plot-bench {input} --out results/plots/bench 2> {log}"
+    rule plot_bench:
+        input:
+            "results/benchmarks/attention.csv",
+        output:
+            expand("results/plots/bench.{kind}", kind=["png", "svg"]),
+        log:
+            "logs/plot_bench.log",
+        benchmark:
+            "logs/benchmarks/plot_bench.tsv"
+        conda:
+            "../../envs/report.yaml"
+        threads: 1
+        resources:
+            mem_mb=500,
+            runtime=10,
+        params:
+            code=fingerprint("lra.results.plots.scaling"),
+            published=get_checksums("published"),
+        shell:
+            "python -m lra plot-bench {input} --out results/plots/bench 2> {log}"

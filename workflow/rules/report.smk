@@ -23,6 +23,7 @@ rule collect:
         runtime=10,
     params:
         scale=ARENA.scale,
+        order=get_order(),
         code=fingerprint("lra.results.table"),
         published=get_checksums("published"),
     shell:
@@ -118,6 +119,7 @@ for against in ("seconds", "steps"):
             runtime=10,
         params:
             figure=f"loss_{against}",
+            order=get_order(),
             code=fingerprint("lra.results.plots.loss"),
             published=get_checksums("published"),
         shell:

@@ -40,7 +40,7 @@ if SWEEP:
 
     rule plot_sweep:
         input:
-            get_swept(),
+            get_swept("metrics.json"),
         output:
             svg=report(
                 "results/plots/sweep.svg",

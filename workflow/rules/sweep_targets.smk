@@ -4,10 +4,10 @@ SWEEP = ARENA.sweep
 SWEPT = f"results/sweep/{ARENA.scale}/batch-{{batch}}_rate-{{learning_rate}}/seed-{{seed}}"
 
 
-def get_swept():
-    """Metrics of every run of the sweep, if there is one."""
+def get_swept(name):
+    """The file called `name` of every run of the sweep, if there is one."""
     return [
-        f"results/sweep/{ARENA.scale}/{cell}/seed-{seed}/metrics.json"
+        f"results/sweep/{ARENA.scale}/{cell}/seed-{seed}/{name}"
         for cell in (SWEEP.cells() if SWEEP else [])
         for seed in ARENA.seeds
     ]
