@@ -81,6 +81,8 @@ def test_two_towers_of_different_lengths() -> None:
     padded = [torch.nn.functional.pad(tensor, (0, 8)) for tensor in (short, short_mask)]
     wanted = built([tokens, padded[0]], [mask, padded[1]])
     torch.testing.assert_close(built([tokens, short], [mask, short_mask]), wanted)
+    wanted = built([padded[0], tokens], [padded[1], mask])
+    torch.testing.assert_close(built([short, tokens], [short_mask, mask]), wanted)
 
 
 def test_a_method_whose_queries_are_keys_has_no_key_projection() -> None:
