@@ -11,13 +11,13 @@ import pyarrow as pa
 import torch
 
 from lra.attention import resolve
-from lra.checkpoint import Checkpoints
+from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.cost.training_step import PAPER_BATCH, TASKS
 from lra.data.shards import Shards, write_shards
-from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
-from lra.measuring import PAPER_BATCH, TASKS
 from lra.tasks.contract import list_array, record_batch
 from lra.tasks.listops_trees import Generator, generate
-from lra.training import Trainer
+from lra.training.checkpoint import Checkpoints
+from lra.training.trainer import Trainer
 
 
 def review_lengths(rows: int, random: np.random.Generator) -> np.ndarray:

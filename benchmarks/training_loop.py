@@ -30,9 +30,9 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset
 
 from lra.attention import build
+from lra.config.settings import ModelSettings
 from lra.data.batches import Batch, Batches
 from lra.data.shards import Shards
-from lra.experiment import ModelSettings
 from lra.model import Model
 
 LENGTH, FEATURES = 4096, 256

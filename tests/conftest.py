@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.data.shards import Shards, write_shards
-from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.tasks.contract import Examples, Task, list_array, record_batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import threading
@@ -13,7 +14,10 @@ import pytest
 import torch
 
 from lra import devices
+from lra.devices import machine, make_deterministic, peak_memory
 from lra.errors import LraError
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -91,3 +95,36 @@ def test_gpus_are_told_apart_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(uuid=UUID(int=7 - i)))
     assert devices.gpu_names() == [str(UUID(int=7)), str(UUID(int=6))]
+
+
+def test_resident_memory_is_plausible() -> None:
+    assert 50 * 2**20 < peak_memory(CPU) < 2**40
+
+
+@pytest.mark.parametrize("content", [None, "processor: 0\n"])
+def test_a_processor_that_linux_does_not_name(content: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no /proc/cpuinfo, and on some processors it gives no name."""
+
+    def read_text(path: Path) -> str:
+        assert path == Path("/proc/cpuinfo")
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr("lra.devices.version", lambda package: "1.0")  # reads files too
+    for name, expected in (("arm", "arm"), ("", platform.machine())):
+        monkeypatch.setattr(platform, "processor", lambda name=name: name)
+        assert machine(CPU, 2)["device"] == expected
+
+
+def test_determinism_does_not_fill_new_tensors() -> None:
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        torch.utils.deterministic.fill_uninitialized_memory = True  # torch's default
+        make_deterministic()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]

@@ -18,8 +18,8 @@ import yaml
 
 import lra.attention
 import lra.tasks
-from lra import cli
 from lra.attention.registry import METHODS
+from lra.cli import main as cli
 from lra.errors import LraError
 from lra.fingerprint import source_of
 
@@ -33,7 +33,7 @@ LOADED_BY_NAME = {
     "lra.data.prepare": [f"lra.tasks.{module.name}" for module in pkgutil.iter_modules(lra.tasks.__path__)],
     "lra.attention.registry": sorted({method.path.partition(":")[0] for method in METHODS.values()}),
 }
-TRAINS = {"lra.runs", "lra.measuring", "lra.approximating", "lra.benchmarking"}
+TRAINS = {"lra.training.run", "lra.cost.training_step", "lra.cost.approximation_error", "lra.cost.attention_core"}
 """Only with these does the registry load an attention."""
 
 
@@ -66,7 +66,7 @@ def commands_of(env: str) -> set[str]:
 
 SUBPARSERS = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
 HANDLERS: dict[str, FunctionType] = {command: parser.get_default("run") for command, parser in SUBPARSERS.items()}
-TOP_ONLY = {"lra.cli", "lra.attention.registry", *(handler.__module__ for handler in HANDLERS.values())}
+TOP_ONLY = {"lra.cli.main", "lra.attention.registry", *(handler.__module__ for handler in HANDLERS.values())}
 """Modules of which a rule uses one function and not the others: only what that function reaches counts."""
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
 from lra.attention.vmean import VMean
-from lra.experiment import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.model import Model, build_model, padded_length, trims
 from lra.tasks.contract import Task
 

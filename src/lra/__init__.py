@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lra.loading import load_run
+    from lra.training.predictor import load_run
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_run"]
@@ -17,5 +17,5 @@ __all__ = ["__version__", "load_run"]
 def __getattr__(name: str) -> Any:
     # By name and only when it is asked for: the data rules run without torch, and depend on this file.
     if name == "load_run":
-        return importlib.import_module("lra.loading").load_run
+        return importlib.import_module("lra.training.predictor").load_run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

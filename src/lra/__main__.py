@@ -1,5 +1,5 @@
 """``python -m lra``"""
 
-from lra.cli import main
+from lra.cli.main import main
 
 raise SystemExit(main())

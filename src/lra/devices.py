@@ -1,16 +1,24 @@
-"""A GPU of its own for every run: jobs of one machine agree through locks on files, which end with their process."""
+"""The device of a job: which one, a GPU of its own for every run, determinism, and what it is called in results.
+
+Jobs of one machine agree on GPUs through locks on files, which end with their process.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import platform
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import torch
 
 from lra.errors import LraError
 
@@ -33,8 +41,6 @@ def own_gpu(folder: Path | None = None, poll_seconds: float = 1) -> Iterator[Non
     if not names:
         yield
         return
-    import torch
-
     folder = folder or Path(tempfile.gettempdir(), f"lra-gpus-{os.getuid()}")
     folder.mkdir(parents=True, exist_ok=True)
     # The least loaded first: every GPU's first place, then every GPU's second.
@@ -55,8 +61,6 @@ def gpu_names() -> list[str]:
 
     Not its number: a cluster shows each job its own GPU under the number 0.
     """
-    import torch
-
     if not torch.cuda.is_available():
         return []
     return [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
@@ -80,3 +84,42 @@ def _take_first(places: Sequence[tuple[int, Path]]) -> tuple[int, IO[str]] | Non
         else:
             return index, lock
     return None
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_deterministic() -> None:
+    """Have torch take only operations that repeat to the bit, where it has one that does."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Else torch fills every new tensor with NaN, against code that reads before it writes.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def machine(device: torch.device, threads: int) -> dict[str, Any]:
+    """What the numbers of a run depend on besides code, data and settings."""
+    packages = ("torch", "numpy", "pyarrow")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        **{name: version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at most since the process began: of CUDA's allocator, or of the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from lra.attention import build
 from lra.attention.contract import Attention
 from lra.attention.dropout import Dropout
-from lra.experiment import Experiment, ModelSettings, TrainSettings
+from lra.config.settings import Experiment, ModelSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lra.tasks.contract import Task

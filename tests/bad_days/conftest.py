@@ -9,7 +9,7 @@ import pytest
 from tests.bad_days.mishaps import RUN, TRAIN, write_config
 from tests.workflow.arena import configuration
 
-from lra.cli import main
+from lra.cli.main import main
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lra.cli import main
+from lra.cli.main import main
 
 DATA = Path("data/mini/listops")
 RUN = Path("results/runs/mini/listops/vmean/seed-1")

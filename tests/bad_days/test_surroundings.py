@@ -28,8 +28,8 @@ from tests.bad_days.mishaps import (
 )
 from tests.workflow.arena import ROOT, Checkout, configuration
 
-from lra.checkpoint import Checkpoints
-from lra.cli import main
+from lra.cli.main import main
+from lra.training.checkpoint import Checkpoints
 
 INNER = "lra_release/lra_release/listops-1000"
 PATHFINDER = {"source": "pathfinder_tfds", "seed": 0, "split": "seeded"}

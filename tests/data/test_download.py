@@ -14,11 +14,11 @@ import pytest
 from tests.data.fetching import BODY, HALF, MD5, OTHER, PAGE, SHA256, Folder, resume, url
 from tests.data.site import Answer, Site, serve
 
+from lra.config.mapping import from_mapping
 from lra.data import download
 from lra.data.download import Source, fetch
 from lra.data.lockfile import recorded
 from lra.errors import LraError
-from lra.mapping import from_mapping
 
 
 def test_a_source_is_read_from_a_mapping() -> None:

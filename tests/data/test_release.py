@@ -13,7 +13,7 @@ import pytest
 from tests.data import archives_builder as builder
 from tests.data.fetching import contents, environment, names
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.data import release
 from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 from lra.errors import LraError

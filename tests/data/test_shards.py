@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import toy_examples
+from lra.config.settings import SHARD_ROWS
 from lra.data.shards import MANIFEST, Shards, read_shards, verify, write_shards
 from lra.errors import LraError
-from lra.experiment import SHARD_ROWS, Rows
-from lra.tasks.contract import Task, list_array, record_batch
+from lra.tasks.contract import Rows, Task, list_array, record_batch
 
 TASK = Task("toy", classes=2, vocabulary=9, max_length=24)
 

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 import yaml
 
-from lra.config import arena
-from lra.mapping import from_mapping
+from lra.config.arena import arena
+from lra.config.mapping import from_mapping
 from lra.tasks.checking import violations
 from lra.tasks.contract import Task
 from lra.tasks.own import Settings, describe

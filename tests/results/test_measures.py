@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from lra.config.settings import AttentionSettings, ModelSettings
+from lra.cost.training_step import Settings, measure
 from lra.errors import LraError
-from lra.experiment import AttentionSettings, ModelSettings
-from lra.measuring import Settings, measure
 from lra.results.measures import read_measures
 from results.builder import write_measure
 

@@ -15,7 +15,7 @@ from lra.results.reading import read_runs
 from lra.results.rows import read_rows
 from lra.results.statistics import compare, mcnemar
 from lra.results.table import collect
-from lra.runs import execute
+from lra.training.run import execute
 from results.builder import labels, write_run
 
 

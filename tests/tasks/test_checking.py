@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lra.cli import main
+from lra.cli.main import main
 
 TASK = """
 from random import Random

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from lra.experiment import Rows
 from lra.tasks import image
-from lra.tasks.contract import SPLITS, Task
+from lra.tasks.contract import SPLITS, Rows, Task
 from lra.tasks.image import Settings, grey
 from tasks.image_files import add, prepare_cifar10, python2_pickle, write_cifar10
 from tasks.reading import refuses, rows

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lra.experiment import Rows
 from lra.tasks import listops, sources
-from lra.tasks.contract import SPLITS, Task
+from lra.tasks.contract import SPLITS, Rows, Task
 from lra.tasks.listops import Settings
 from lra.tasks.listops_trees import TOKENS, Generator, generate
 from tasks.reading import refuses, rows

@@ -14,15 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import lra
-from lra.cli import main
+from lra.cli.main import main
 from lra.data.prepare import prepare
 from lra.data.shards import read_shards
+from lra.data.synthetic import describe, random_shards
 from lra.errors import LraError
-from lra.experiment import Rows
-from lra.rehearsing import describe, random_shards
-from lra.runs import execute
 from lra.tasks import module_of, own
-from lra.tasks.contract import Task
+from lra.tasks.contract import Rows, Task
+from lra.training.run import execute
 
 TASK = '''
 """Is the number of twos odd?"""

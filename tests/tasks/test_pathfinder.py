@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lra.cli import main
+from lra.cli.main import main
+from lra.config.mapping import as_mapping, from_mapping
 from lra.data.prepare import prepare
-from lra.experiment import Rows
-from lra.mapping import as_mapping, from_mapping
 from lra.tasks import pathfinder
-from lra.tasks.contract import SPLITS, Task
+from lra.tasks.contract import SPLITS, Rows, Task
 from lra.tasks.pathfinder import Settings
 from lra.tasks.pathfinder_drawing import Parameters, contact_sheet
 from tasks.image_files import png, prepare_pathfinder, write_release

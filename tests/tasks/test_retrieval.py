@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lra.experiment import Rows
 from lra.tasks import retrieval, sources
-from lra.tasks.contract import SPLITS, Task
+from lra.tasks.contract import SPLITS, Rows, Task
 from lra.tasks.retrieval import Settings
 from tasks.reading import refuses, rows
 from tasks.snippet_archive import TEXTS, write_snippets

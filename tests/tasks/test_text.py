@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from lra.errors import LraError
-from lra.experiment import Rows
 from lra.tasks import text
 from lra.tasks.byte_tokens import byte_tokens
-from lra.tasks.contract import SPLITS, Task
+from lra.tasks.contract import SPLITS, Rows, Task
 from lra.tasks.snippets import KINDS, read_snippets
 from lra.tasks.text import Settings
 from tasks.reading import refuses, rows

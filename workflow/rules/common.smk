@@ -18,12 +18,12 @@ try:
 except ModuleNotFoundError:
     sys.exit("Error: these rules run the Python package lra; install it with pip, of the same tag as the rules.")
 
-from lra.config import EXTRACTED, arena
+from lra.config.arena import EXTRACTED, arena
 from lra.errors import LraError
 from lra.files import sha256
 from lra.fingerprint import fingerprint
-from lra.mapping import as_mapping
-from lra.schema import read_yaml
+from lra.config.mapping import as_mapping
+from lra.config.schema import read_yaml
 
 try:
     for file in filter(Path.is_file, map(Path, workflow.configfiles)):
@@ -136,7 +136,7 @@ def get_module(attention):
 
 def get_code(attention):
     """Fingerprint of the code that can change the numbers of an attention's runs."""
-    return fingerprint("lra.runs", get_module(attention))
+    return fingerprint("lra.training.run", get_module(attention))
 
 
 def get_checksums(folder):

@@ -29,7 +29,7 @@ for attention in ARENA.attentions:
                 attention=attention,
                 task=task,
                 settings=json.dumps(measure_settings(ARENA, attention, task), sort_keys=True),
-                code=fingerprint("lra.measuring", get_module(attention)),
+                code=fingerprint("lra.cost.training_step", get_module(attention)),
             shell:
                 "python -m lra measure --attention {params.attention} --task {params.task} --settings {params.settings:q} "
                 "--code {params.code} --out {output} --threads {threads} > {log} 2>&1"
@@ -68,7 +68,7 @@ for attention in get_approximating():
             run=lambda wildcards, input: (f"--run {Path(input.run[0]).parent}" if input.run else ""),
             settings=json.dumps(approximate_settings(ARENA, attention), sort_keys=True),
             code=fingerprint(
-                "lra.approximating",
+                "lra.cost.approximation_error",
                 get_module(attention),
                 resolve(EXACT).path.partition(":")[0],
             ),
@@ -134,7 +134,7 @@ for attention in get_benched():
             ),
             lengths=ARENA.bench["lengths"],
             repeats=ARENA.bench["repeats"],
-            code=fingerprint("lra.benchmarking", get_module(attention)),
+            code=fingerprint("lra.cost.attention_core", get_module(attention)),
         shell:
             "python -m lra bench --settings {params.settings:q} --lengths {params.lengths} --repeats {params.repeats} "
             "--out {output} --threads {threads} > {log} 2>&1"

@@ -1,7 +1,7 @@
 # What is measured, and where it goes: functions of measure.smk.
 
 from lra.attention.registry import resolve
-from lra.costs import EXACT, TEXTS, approximate_settings, measure_settings
+from lra.cli.cost import EXACT, TEXTS, approximate_settings, measure_settings
 
 APPROXIMATION = f"results/approximation/{ARENA.scale}"
 

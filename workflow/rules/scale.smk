@@ -42,7 +42,7 @@ for task in ARENA.tasks:
             task=task,
             rows=ARENA.settings["tasks"][task]["train"]["batch"],
             settings=json.dumps(ARENA.data(task), sort_keys=True),
-            code=fingerprint("lra.rehearsing", get_task_modules(task)[0]),
+            code=fingerprint("lra.data.synthetic", get_task_modules(task)[0]),
         shell:
             "python -m lra rehearsal-data {params.task} --settings {params.settings:q} --rows {params.rows} "
             "--out {output} > {log} 2>&1"

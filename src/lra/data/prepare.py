@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lra import __version__
+from lra.config.mapping import from_mapping
 from lra.data.lockfile import LOCK, recorded
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import sha256
-from lra.mapping import from_mapping
 from lra.tasks import module_of
 from lra.tasks.contract import SPLITS
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lra.config.settings import SHARD_ROWS
 from lra.errors import LraError
-from lra.experiment import SHARD_ROWS, Rows
 from lra.files import building, read_json, sha256, write_json
-from lra.tasks.contract import SPLITS, Examples, Split, Task
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
 
 ROWS_PER_GROUP = 256
 """Small enough that a few dozen groups from all over a split fit in memory and mix well (see lra.data.batches)."""

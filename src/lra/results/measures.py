@@ -1,4 +1,4 @@
-"""Measurements of time, memory and FLOPs, as columns of the table; ``lra.measuring`` describes ``measure.json``."""
+"""Time, memory and FLOPs as columns of the table; :mod:`lra.cost.training_step` describes ``measure.json``."""
 
 from __future__ import annotations
 

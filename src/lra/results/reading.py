@@ -62,7 +62,7 @@ class Run:
         return label, prediction
 
     def history(self) -> list[dict[str, float]]:
-        """One row an evaluation on dev; the columns are those of ``lra.runs.HISTORY``.
+        """One row an evaluation on dev; the columns are those of ``lra.training.run.HISTORY``.
 
         Raises:
             LraError: the file is missing or damaged.

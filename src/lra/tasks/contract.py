@@ -19,6 +19,15 @@ and never empty, and ``label`` as uint8. Iterables are lazy: a split need not fi
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Number of examples in each split."""
+
+    train: int
+    dev: int
+    test: int
+
+
+@dataclass(frozen=True)
 class Task:
     """What a model must know of a task.
 

@@ -19,8 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
-from lra.experiment import Rows
-from lra.tasks.contract import SPLITS, Examples, Split, Task
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
 from lra.tasks.pictures import (
     Bytes,
     chunked,

@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lra.errors import LraError
-from lra.experiment import Rows
-from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record_batch
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, list_array, record_batch
 from lra.tasks.listops_trees import CLOSE, DIGIT, OPERATOR, TOKENS, Generator, generate
 from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
 

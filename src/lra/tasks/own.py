@@ -30,8 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
-from lra.experiment import Rows
-from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record_batch
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, list_array, record_batch
 
 BATCH = 1024
 

@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lra.errors import LraError
-from lra.experiment import Rows
-from lra.tasks.contract import SPLITS, Examples, Split, Task
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
 from lra.tasks.pathfinder_drawing import Parameters
 from lra.tasks.pathfinder_generator import generate
 from lra.tasks.pictures import (

@@ -16,9 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
-from lra.experiment import Rows
 from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
-from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, record_batch
 from lra.tasks.snippets import read_snippets
 from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
 

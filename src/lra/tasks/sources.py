@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lra.errors import LraError, nearest
-from lra.experiment import Rows
+from lra.tasks.contract import Rows
 
 BLOCK = 2**19
 """Bytes read at a time: what a processor core's cache holds."""

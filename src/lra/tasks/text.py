@@ -18,9 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
-from lra.experiment import Rows
 from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
-from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
+from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, record_batch
 from lra.tasks.prepared import prepared_folder, read_prepared
 from lra.tasks.snippets import KINDS, read_snippets
 from lra.tasks.sources import archive_files, check_source, required_rows

@@ -6,7 +6,7 @@ import matplotlib.figure
 import pandas as pd
 import pytest
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.results.plots import scaling
 
 LENGTHS = [512, 1024, 4096]

@@ -1,0 +1,1 @@
+"""The command line: what a rule runs, a person can run."""

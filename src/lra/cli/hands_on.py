@@ -1,0 +1,136 @@
+"""The commands to try things by hand.
+
+``lra check`` for an attention or a task of your own, ``lra predict`` for a trained run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lra.attention.registry import ALIASES, names
+from lra.cli.console import as_json, named
+from lra.config.arena import Arena, load
+from lra.config.mapping import from_mapping
+from lra.errors import LraError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+PICTURES = ("pathfinder", "image")
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers."""
+    check = commands.add_parser("check", help="hold an attention, or a task of your own, to the contract")
+    check.add_argument(
+        "name",
+        metavar="NAME",
+        help="path/to/file.py:Class, package.module:Class, an attention, or a task of your own in config.yaml",
+    )
+    check.add_argument(
+        "--options", type=as_json(dict), default={}, metavar="JSON", help="arguments of an attention's class"
+    )
+    check.add_argument(
+        "--config", type=Path, default=Path("config.yaml"), help="where names of your own are (default: config.yaml)"
+    )
+    check.set_defaults(run=run_check)
+
+    predict = commands.add_parser("predict", help="ask a trained run about raw input")
+    predict.add_argument("run_folder", metavar="RUN", type=Path, help="folder of the run")
+    predict.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="an expression (listops), a text (text; retrieval takes two an example), or an image file or .npy array "
+        "of grey values 0..255 (pathfinder, image), or token ids such as '3 1 2' (a task of your own)",
+    )
+    predict.set_defaults(run=run_predict)
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print a line a check; returns 1 if the attention or the task fails one."""
+    failed = 0
+    for wanted, failure in _checks(options.name, options.options, options.config):
+        print(f"ok     {wanted}" if failure is None else f"FAILS  {wanted}\n       But {failure}.", flush=True)
+        failed += failure is not None
+    return int(failed > 0)
+
+
+def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[str, str | None]]:
+    """Those of an attention or of a task; what is no class and no method's name is looked up in config.yaml."""
+    if ":" in name or name in (*names(), *ALIASES):
+        return _of_attention(name, name, options)
+    if name.endswith(".py"):
+        raise LraError(f"{name} is a file; say which class of it, as {name}:CLASS.")
+    arena = load(config) if config.exists() else None
+    if arena and name in arena.settings["tasks"]:
+        return _of_task(name, arena)
+    own = {**arena.attentions, **dict.fromkeys(filter(arena.own, arena.settings["tasks"]))} if arena else {}
+    attention = named(name, {**dict.fromkeys(names()), **own}, "attention or task")
+    assert attention is not None
+    return _of_attention(name, attention.module or name, {**attention.options, **options})
+
+
+def _of_task(name: str, arena: Arena) -> Iterator[tuple[str, str | None]]:
+    from lra.tasks.checking import violations
+    from lra.tasks.own import Settings
+
+    if not arena.own(name):
+        raise LraError(f"{name} is one of the Arena's tasks; `lra check` is for those of your own, with a `module`.")
+    return violations(from_mapping(Settings, arena.data(name), f"the data settings of {name}"), arena.source(name))
+
+
+def _of_attention(name: str, path: str, options: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    from lra.attention.checking import maker, violations
+
+    make = maker(path, **options)
+    try:
+        make(64)
+    except Exception as problem:  # whatever the class does when it is made
+        told = " ".join(str(problem).split()).rstrip(".")
+        if any(f" '{size}'" in told for size in ("heads", "head_dim", "max_length", "features")):
+            told += "; its __init__ must take **common and begin with super().__init__(**common)"
+        raise LraError(f"{name} cannot be made: {told}.") from problem
+    return violations(make)
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """Print label and probabilities of each example, a line each."""
+    from lra.training.predictor import load_run
+
+    run = load_run(options.run_folder)
+    if len(options.inputs) % run.task.towers:
+        raise LraError(f"{run.task.name} compares pairs; give two inputs an example, not {len(options.inputs)} in all.")
+    raw = [read_picture(Path(one)) if run.task.name in PICTURES else one for one in options.inputs]
+    towers = run.task.towers
+    for example in zip(*(raw[tower::towers] for tower in range(towers)), strict=True):
+        prediction = run.predict(*example)
+        print(f"label {prediction.label}, probabilities", *(f"{share:.4f}" for share in prediction.probabilities))
+
+
+def read_picture(path: Path) -> npt.NDArray[np.generic]:
+    """The pixels of an image file, grey (height, width) or RGB (height, width, 3), or the array of a ``.npy`` file.
+
+    Raises:
+        LraError: it is neither, or missing.
+    """
+    import numpy as np
+
+    try:
+        if path.suffix == ".npy":
+            array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
+            return array
+        from PIL import Image
+
+        with Image.open(path) as image:
+            return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    except ImportError as problem:
+        raise LraError(f"reading {path} needs Pillow; install it, or give a .npy file.") from problem
+    except FileNotFoundError:
+        raise LraError(f"{path} is not there; correct the path.") from None
+    except (OSError, ValueError, EOFError) as problem:
+        raise LraError(f"{path} is no image that can be read ({problem}).") from problem

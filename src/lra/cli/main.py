@@ -1,0 +1,273 @@
+"""The command line: what a rule runs, a person can run.
+
+Each command imports what it needs when it runs, so that ``lra --help`` needs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lra.attention.registry import ALIASES
+from lra.cli import cost as costs
+from lra.cli import hands_on, results
+from lra.cli import preview as ahead
+from lra.cli.console import Parser, as_json, at_least, guarded, named
+from lra.config.arena import EXTRACTED, load
+from lra.config.mapping import from_mapping
+from lra.config.settings import Experiment
+from lra.errors import LraError
+from lra.files import whole
+
+EXIT_CODES = """
+exit codes:
+  0    done
+  1    a mistake or a failure, told in one sentence; `lra check`: a contract is broken
+  2    the command line is misspelt
+  75   stopped by a signal; the same command goes on from there
+  130  interrupted from the keyboard
+
+`lra COMMAND --help` tells the options of one command, README.md what to begin with.
+"""
+STOPPED = 75
+UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
+"""Bytes of disk that what is extracted needs besides the archive, at most."""
+SHEET = Path("results/plots/pathfinder_examples.png")
+CORES = os.cpu_count() or 1
+TASK = "its name in config.yaml, such as listops"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    # Torch makes objects by the hundred thousand that stay; looking for garbage every 700 is a sixth of its import.
+    gc.set_threshold(10_000)
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return guarded(lambda: options.run(options))
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = Parser(
+        prog="lra",
+        description="The Long Range Arena you can rerun, one step at a time; `snakemake` runs all of them in order.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    download = commands.add_parser("download", help="fetch one artefact from the first source that works")
+    download.add_argument("artefact", help="its name under `sources` in config.yaml")
+    download.add_argument("--sources", type=as_json(list), help="JSON list of sources instead of those in config.yaml")
+    download.add_argument("--out", type=Path, help="where to put it (default: data/sources/ARTEFACT)")
+    download.set_defaults(run=run_download)
+
+    extract = commands.add_parser("extract", help="unpack what the tasks need of an archive of the Long Range Arena")
+    extract.add_argument("artefact", metavar="ARTEFACT", choices=sorted(EXTRACTED), help=" or ".join(sorted(EXTRACTED)))
+    extract.add_argument("archive", type=Path, help="the archive, or a folder that it was unpacked to")
+    extract.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="TASK",
+        default=["listops", "retrieval", "pathfinder"],
+        help="of lra_release, what these need (default: listops retrieval pathfinder)",
+    )
+    extract.add_argument("--out", type=Path, help="folder to make (default: data/extracted/ARTEFACT)")
+    extract.add_argument(
+        "--verified", action="store_true", help="the archive's checksum was compared, so its end need not be read"
+    )
+    extract.set_defaults(run=run_extract)
+
+    prepare = commands.add_parser("prepare", help="turn a task's source into Parquet shards")
+    prepare.add_argument("task", help=TASK)
+    prepare.add_argument("--source", type=Path, help="file or folder of the artefact that the task reads")
+    prepare.add_argument("--out", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    prepare.add_argument("--workers", type=at_least(1), default=CORES, help="processes (default: all cores)")
+    prepare.set_defaults(run=run_prepare)
+
+    sheet = commands.add_parser("contact-sheet", help="draw prepared pathfinder images and their labels on one sheet")
+    sheet.add_argument("data", type=Path, help="folder of pathfinder's shards")
+    sheet.add_argument("--out", type=Path, default=SHEET, help=f"the picture (default: {SHEET})")
+    sheet.add_argument(
+        "--images", type=at_least(1), default=48, help="how many, from the start of the training split (default: 48)"
+    )
+    sheet.set_defaults(run=run_contact_sheet)
+
+    train = commands.add_parser("train", help="train and test one attention on one task")
+    train.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
+    train.add_argument("--task", help=f"{TASK}, with or without the paper's `lra-`")
+    train.add_argument("--seed", type=at_least(0, most=2**64 - 1), default=1, help="of all that is random (default: 1)")
+    train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    train.add_argument(
+        "--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)"
+    )
+    train.add_argument("--threads", type=at_least(1), default=CORES, help="CPU threads (default: all cores)")
+    train.add_argument("--max-steps", type=at_least(1), help="end after so many steps (default: those of config.yaml)")
+    train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")
+    train.add_argument(
+        "--mode", choices=("train", "eval"), default="train", help="eval: score a trained run in results/runs again"
+    )
+    train.add_argument("--code", help=argparse.SUPPRESS)
+    train.set_defaults(run=run_train)
+
+    evaluate = commands.add_parser("evaluate", help="score a trained run's best weights once more")
+    evaluate.add_argument("folder", type=Path, help="folder of the run")
+    evaluate.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    evaluate.add_argument("--split", choices=("dev", "test"), default="test", help="dev or test (default: test)")
+    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
+
+    resolved = [*costs.add_commands(commands), *ahead.add_commands(commands)]
+    hands_on.add_commands(commands)
+    results.add_commands(commands)
+
+    completion = commands.add_parser("completion", help="print what makes a shell complete commands, names and paths")
+    completion.add_argument("shell", choices=("bash", "zsh"), help='bash or zsh: `eval "$(lra completion bash)"`')
+    completion.set_defaults(run=run_completion)
+
+    for command in (download, prepare, train, *resolved):
+        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+    for command in (prepare, train, *resolved):
+        command.add_argument("--settings", type=as_json(dict), help="resolved settings as JSON instead of config.yaml")
+    for listed in commands._choices_actions:
+        told = listed.help or ""
+        commands.choices[listed.dest].description = f"{told[:1].upper()}{told[1:]}."
+    return top
+
+
+def run_download(options: argparse.Namespace) -> None:
+    from lra.data.download import Source, fetch
+    from lra.data.lockfile import LOCK
+
+    artefact = options.artefact
+    sources = options.sources
+    if sources is None:
+        sources = named(artefact, load(options.config).sources, "source")
+    where = f"sources.{artefact}"
+    fetch(
+        artefact,
+        [from_mapping(Source, source, where) for source in sources],
+        options.out or Path("data/sources") / artefact,
+        LOCK,
+        spare=UNPACKED.get(artefact, 0),
+    )
+
+
+def run_extract(options: argparse.Namespace) -> None:
+    from lra.data.release import extract_lra_release, extract_pathfinder_tfds
+
+    out = options.out or Path("data/extracted") / options.artefact
+    if options.artefact == "lra_release":
+        extract_lra_release(options.archive, out, options.tasks, verified=options.verified)
+    else:
+        extract_pathfinder_tfds(options.archive, out)
+
+
+def run_prepare(options: argparse.Namespace) -> None:
+    from lra.data.prepare import prepare
+
+    settings, out, source = options.settings, options.out, options.source
+    if settings is None or out is None:
+        arena = load(options.config)
+        named(options.task, arena.settings["tasks"], "task")
+        settings = settings or arena.data(options.task)
+        out = out or Path("data", arena.scale, options.task)
+        source = source or arena.source(options.task)
+    shards = prepare(options.task, settings, source, out, options.workers)
+    rows = ", ".join(f"{split} {content['rows']}" for split, content in shards.splits.items())
+    print(f"{out}: {rows}", file=sys.stderr)
+
+
+def run_contact_sheet(options: argparse.Namespace) -> None:
+    import math
+
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from lra.data.shards import read_shards
+    from lra.tasks.pathfinder_drawing import contact_sheet
+
+    shards = read_shards(options.data)
+    if shards.task.name != "pathfinder":
+        raise LraError(f"{options.data} holds {shards.task.name}; a contact sheet is drawn of pathfinder.")
+    rows = pq.read_table(shards.files("train")[0], columns=["tokens", "label"])[: options.images]
+    side = math.isqrt(shards.task.max_length)
+    pixels = np.array(rows["tokens"].to_pylist(), np.uint8).reshape(-1, side, side)
+    with whole(options.out) as temporary:
+        contact_sheet(pixels, rows["label"].to_numpy(), temporary)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    from lra.devices import own_gpu
+    from lra.fingerprint import fingerprint
+    from lra.training.run import execute
+    from lra.training.trainer import Interrupted
+
+    experiment, scale = _experiment(options)
+    attention, task = experiment.attention, experiment.task
+    # Of a run in results/runs Snakemake would not know by which code and settings it was made.
+    runs = "results/runs" if options.mode == "eval" else "results/tries"
+    out = options.out or Path(runs, scale, task, attention.name, f"seed-{experiment.seed}")
+    data = options.data or Path("data", scale, task)
+    if options.mode == "eval":
+        return evaluate_run(out, data, "test")
+    module = costs.attention_module(attention.name, attention.module)
+    try:
+        with own_gpu():
+            metrics = execute(
+                experiment,
+                data,
+                out,
+                code=options.code or fingerprint("lra.training.run", module),
+                threads=options.threads,
+                checkpoint_seconds=options.checkpoint_seconds,
+                max_steps=options.max_steps,
+            )
+    except Interrupted:
+        print("stopped; run the same command again to go on from here", file=sys.stderr)
+        return STOPPED
+    print(_summary(metrics))
+    return 0
+
+
+def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
+    """The experiment that the options describe, and its scale's name for default folders."""
+    if options.settings is not None:
+        return from_mapping(Experiment, options.settings | {"seed": options.seed}, "--settings"), "custom"
+    if not options.attention or not options.task:
+        raise LraError("lra train needs --attention and --task, e.g. `lra train --attention softmax --task listops`.")
+    arena = load(options.config)
+    task, attention = options.task.removeprefix("lra-"), ALIASES.get(options.attention, options.attention)
+    named(task, arena.settings["tasks"], "task")
+    named(attention, arena.attentions, "attention")
+    return arena.experiment(attention, task, options.seed), arena.scale
+
+
+def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:
+    """Score a run's best weights on a split and print it."""
+    from lra.training.run import score_run
+
+    metrics, score = score_run(folder, data, split)
+    print(f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}: {split} accuracy {score.accuracy:.4f}")
+    return 0
+
+
+def run_completion(options: argparse.Namespace) -> None:
+    from lra.cli.completion import script
+
+    print(script(parser(), options.shell))
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    cell = f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}"
+    if metrics["status"] != "ok":
+        return f"{cell}: {metrics['status']}, {metrics['reason']}"
+    return (
+        f"{cell}: test accuracy {metrics['test_accuracy']:.4f} (majority {metrics['majority_accuracy']:.4f}), "
+        f"{metrics['steps']} steps in {metrics['train_seconds']:.1f} s"
+    )

@@ -1,0 +1,142 @@
+"""The commands that turn finished runs into results; each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lra.config.arena import Arena, load
+from lra.errors import LraError, nearest
+from lra.results.captions import CAPTIONS, FIGURES
+
+TABLE = Path("results/table.csv")
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``collect``, ``tables``, ``plots`` and ``report`` to the parsers of :mod:`lra.cli.main`."""
+    collect = commands.add_parser("collect", help="gather runs and measurements into one table")
+    collect.add_argument("--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)")
+    collect.add_argument("--scale", help="name of the runs' scale (default: that of config.yaml)")
+    collect.add_argument("--out", type=Path, default=TABLE, help=f"table to write (default: {TABLE})")
+    collect.set_defaults(run=run_collect)
+
+    tables = commands.add_parser("tables", help="format the table as CSV, Markdown, LaTeX and HTML")
+    tables.add_argument("--out", type=Path, default=Path("results/tables"), help="folder (default: results/tables)")
+    tables.set_defaults(run=run_tables)
+
+    plots = commands.add_parser("plots", help="draw the figures as PNG and SVG")
+    plots.add_argument(
+        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these) and sweep"
+    )
+    plots.add_argument("--out", type=Path, default=Path("results/plots"), help="folder (default: results/plots)")
+    plots.set_defaults(run=run_plots)
+
+    report = commands.add_parser("report", help="write findings, tables and figures as one HTML page")
+    report.add_argument("--figures", type=Path, nargs="*", help="SVG files to show (default: those in results/plots)")
+    report.add_argument(
+        "--out", type=Path, default=Path("results/report.html"), help="page to write (default: results/report.html)"
+    )
+    report.set_defaults(run=run_report)
+
+    for command in (tables, plots, report):
+        command.add_argument("--table", type=Path, default=TABLE, help=f"what collect wrote (default: {TABLE})")
+    for command in (collect, plots, report):
+        command.add_argument(
+            "--metrics", type=Path, nargs="+", help="metrics.json of every run (default: all finished runs)"
+        )
+        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="says which runs there are")
+
+
+def run_collect(options: argparse.Namespace) -> None:
+    from lra.results.table import collect
+
+    scale = options.scale or load(options.config).scale
+    measures = options.measures
+    if measures is None:
+        measures = [path for path in measure_files(load(options.config)) if path.is_file()]
+    collect(_metrics(options), options.out, measures=measures, scale=scale)
+
+
+def run_tables(options: argparse.Namespace) -> None:
+    from lra.results.tables import write_tables
+
+    write_tables(options.table, options.out)
+
+
+def run_plots(options: argparse.Namespace) -> None:
+    known = (*FIGURES, "sweep")
+    for figure in options.figures:
+        if figure not in known:
+            raise LraError(f"unknown figure {figure!r}.{nearest(figure, known)} Known: {', '.join(known)}.")
+    for figure in options.figures or FIGURES:
+        prefix = options.out / figure
+        match figure:
+            case "accuracy_time":
+                from lra.results.plots import accuracy_time
+
+                accuracy_time.draw(options.table, prefix)
+            case "loss_seconds" | "loss_steps":
+                from lra.results.plots import loss
+
+                loss.draw(_metrics(options), prefix, "seconds" if figure == "loss_seconds" else "step")
+            case "sweep":
+                from lra.results.plots import sweep
+
+                sweep.draw(options.metrics or _swept(load(options.config)), prefix)
+
+
+def run_report(options: argparse.Namespace) -> None:
+    from lra.results.report import write_report
+
+    figures = options.figures
+    if figures is None:
+        figures = [path for name in CAPTIONS if (path := Path("results/plots", f"{name}.svg")).is_file()]
+    write_report(options.table, _metrics(options), figures, options.out)
+
+
+def metrics_files(arena: Arena) -> list[Path]:
+    """``metrics.json`` of every run of the arena, there or not."""
+    return [
+        Path("results/runs", arena.scale, task, attention, f"seed-{seed}", "metrics.json")
+        for task in arena.tasks
+        for attention in arena.attentions
+        for seed in arena.seeds
+    ]
+
+
+def sweep_files(arena: Arena) -> list[Path]:
+    """``metrics.json`` of every run of the sweep, there or not."""
+    return [
+        Path("results/sweep", arena.scale, cell, f"seed-{seed}", "metrics.json")
+        for cell in (arena.sweep.cells() if arena.sweep else [])
+        for seed in arena.seeds
+    ]
+
+
+def measure_files(arena: Arena) -> list[Path]:
+    """``measure.json`` of every cell of the arena, there or not."""
+    return [
+        Path("results/measures", task, attention, "measure.json")
+        for task in arena.tasks
+        for attention in arena.attentions
+    ]
+
+
+def _metrics(options: argparse.Namespace) -> list[Path]:
+    """The runs that are given, else those of config.yaml that are finished."""
+    if options.metrics:
+        return list(options.metrics)
+    arena = load(options.config)
+    found = [path for path in metrics_files(arena) if path.is_file()]
+    if not found:
+        raise LraError(f"there is no finished run in results/runs/{arena.scale}; train first, or give --metrics.")
+    return found
+
+
+def _swept(arena: Arena) -> list[Path]:
+    """The finished runs of the sweep."""
+    found = [path for path in sweep_files(arena) if path.is_file()]
+    if not found:
+        raise LraError(f"there is no finished run in results/sweep/{arena.scale}; run `snakemake sweep` first.")
+    return found

@@ -1,0 +1,285 @@
+"""config.yaml resolved: what is run, with which settings, from which sources.
+
+It needs neither torch nor pyarrow. :mod:`lra.config.schema` reads and checks the file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lra.attention.registry import ALIASES, Method, names, resolve
+from lra.config.mapping import from_mapping
+from lra.config.schema import check, read_yaml
+from lra.config.settings import SHARD_ROWS, AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.errors import LraError, nearest
+from lra.fingerprint import defined, keywords
+
+SPLITS = ("train", "dev", "test")
+GIVEN = {"heads", "head_dim", "max_length", "features"}
+"""What every attention is made with besides its options."""
+HEADINGS = {"attention", "average", "model"}
+"""What stands beside the tasks at the head of tables, and of the paper's."""
+EXTRACTED = {"lra_release", "pathfinder_tfds"}
+"""Archives of which the tasks read what one pass extracts."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One attention on one task, trained with every batch size at every learning rate (the paper's figure 3)."""
+
+    attention: str
+    task: str
+    batch: tuple[int, ...]
+    learning_rate: tuple[float, ...]
+
+    def cells(self) -> dict[str, tuple[int, float]]:
+        """Each pair of a batch size and a learning rate, by the name of its folder."""
+        return {f"batch-{batch}_rate-{rate}": (batch, rate) for batch in self.batch for rate in self.learning_rate}
+
+
+@dataclass(frozen=True)
+class Arena:
+    """All that is run at the chosen scale.
+
+    Args:
+        scale: ``mini`` or ``paper``.
+        tasks: names of the tasks, in order.
+        attentions: each row's settings by name, in order.
+        seeds: one run each.
+        sources: where each artefact comes from, tried in order.
+        measure: how cost is measured.
+        bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
+        settings: the scale's block of config.yaml, its ``options`` being for training only.
+        sweep: what is trained with other batch sizes and learning rates too, if anything.
+    """
+
+    scale: str
+    tasks: tuple[str, ...]
+    attentions: Mapping[str, AttentionSettings]
+    seeds: tuple[int, ...]
+    sources: Mapping[str, list[dict[str, Any]]]
+    measure: Mapping[str, Any]
+    bench: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    sweep: Sweep | None
+
+    def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
+        """The resolved settings of one run, with ``changes`` of its training."""
+        chosen = self.settings["tasks"][task]
+        where = f"scales.{self.scale}.tasks.{task}"
+        method = self.attentions[attention]
+        options = {**self.settings.get("options", {}).get(attention, {}), **method.options}
+        return Experiment(
+            task=task,
+            attention=replace(method, options=options),
+            seed=seed,
+            model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
+            train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
+        )
+
+    def data(self, task: str) -> dict[str, Any]:
+        """The task's data settings; those of a task of your own hold its name too."""
+        data = dict(self.settings["tasks"][task]["data"])
+        return {"name": task} | data if "module" in data else data
+
+    def own(self, task: str) -> str | None:
+        """Where the function is that yields a task of your own, ``file.py:function``; None for the Arena's tasks."""
+        return self.data(task).get("module")
+
+    def artefact(self, task: str) -> str | None:
+        """Name of the artefact in ``sources`` that the task reads; None where nothing is downloaded."""
+        source = self.data(task).get("source")
+        return source if source in self.sources and not self.own(task) else None
+
+    def source(self, task: str) -> Path | None:
+        """What the task reads: its artefact as it was downloaded or extracted, or a file or folder of your own."""
+        artefact = self.artefact(task)
+        if artefact:
+            return Path("data", "extracted" if artefact in EXTRACTED else "sources", artefact)
+        own = self.data(task).get("source") if self.own(task) else None
+        return Path(own) if own else None
+
+    def parts(self, task: str) -> dict[str, int]:
+        """Number of Parquet files of each split, as far as the rows are known beforehand."""
+        data = self.data(task)
+        rows = data.get("rows") or data.get("expected_rows")
+        return {split: -(-rows[split] // SHARD_ROWS) if rows else 1 for split in SPLITS}
+
+
+def load(path: Path) -> Arena:
+    """The arena that a config.yaml describes.
+
+    Raises:
+        LraError: the file is missing or not YAML, or a setting is wrong.
+    """
+    return arena(read_yaml(path), path.parent)
+
+
+def arena(config: Any, folder: Path = Path()) -> Arena:
+    """Check a configuration as YAML or Snakemake gives it, and resolve it.
+
+    Args:
+        config: the content of config.yaml.
+        folder: what paths of attentions and tasks of your own are relative to.
+
+    Raises:
+        LraError: one sentence that names the key, the value and what is allowed.
+    """
+    check(config)
+    scale = config["scale"]
+    settings = config["scales"][scale]
+    tasks = {name: _task(name, block, folder, f"scales.{scale}.tasks") for name, block in settings["tasks"].items()}
+    settings = settings | {"tasks": tasks}
+    for task in config["tasks"]:
+        if task not in tasks:
+            raise LraError(
+                f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.{nearest(task, tasks)} "
+                f"Known: {', '.join(tasks)}."
+            )
+    for name in config["attentions"]:
+        if name in ALIASES and ALIASES[name] in config["attentions"]:
+            raise LraError(f"config.yaml: attentions: {name!r} is {ALIASES[name]!r}, which is listed too; keep one.")
+    attentions = {
+        ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
+        for name, given in config["attentions"].items()
+    }
+    for name, options in settings.get("options", {}).items():
+        where, known = f"scales.{scale}.options", [*attentions, *names()]
+        if name not in known:
+            raise LraError(f"config.yaml: {where}: unknown attention {name!r}.{nearest(name, known)}")
+        if name in attentions:
+            _check_options(f"{where}.{name}", options, attentions[name].module)
+    chosen = Arena(
+        scale,
+        tuple(config["tasks"]),
+        attentions,
+        tuple(config["seeds"]),
+        config.get("sources") or {},
+        config.get("measure") or {},
+        config.get("bench") or {},
+        settings,
+        _sweep(settings.get("sweep"), config["tasks"], tasks, attentions, f"scales.{scale}.sweep"),
+    )
+    _check_rules(chosen)
+    for task in chosen.tasks:
+        _check_source(chosen, task)
+        train = settings["tasks"][task]["train"]
+        if train["warmup"] >= train["steps"]:
+            raise LraError(
+                f"config.yaml: scales.{scale}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, "
+                f"which is {train['steps']}."
+            )
+    return chosen
+
+
+def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path) -> AttentionSettings:
+    name = ALIASES.get(name, name)
+    module = given.get("module")
+    if module is not None:
+        where = f"attentions.{name}.module"
+        if name in names():
+            raise LraError(
+                f"config.yaml: {where}: {name!r} already names a method of the registry; call your own something else."
+            )
+        method = Method(_own_place(module, "class", folder, where))
+    else:
+        try:
+            method = resolve(name)
+        except ValueError:
+            raise LraError(
+                f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
+                f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
+            ) from None
+    _check_options(f"attentions.{name}.options", given.get("options", {}), method.path)
+    options = {**method.options, **given.get("options", {})}
+    return AttentionSettings(name, given.get("features", features), options, method.path)
+
+
+def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
+    """An option that the class does not take stops before any work, as far as its source tells."""
+    module, _, class_name = (path or "").partition(":")
+    known = keywords(module, class_name) if options else None
+    if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
+        raise LraError(
+            f"config.yaml: {where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} "
+            f"Known: {', '.join(sorted(known))}."
+        )
+
+
+def _task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapping[str, Any]:
+    """A task's settings; the paths of one of the user's own are checked, and relative to the current folder."""
+    data = dict(block["data"])
+    if "module" not in data:
+        return block
+    if name in HEADINGS:
+        raise LraError(f"config.yaml: {where}: {name!r} heads a column of the tables; call your task something else.")
+    where = f"{where}.{name}.data"
+    data["module"] = _own_place(data["module"], "function", folder, f"{where}.module")
+    if data.get("source") is not None:
+        source = folder / Path(data["source"]).expanduser()
+        if not source.exists():
+            raise LraError(f"config.yaml: {where}.source: the path {str(source)!r} is not there; correct it.")
+        data["source"] = str(source)
+    return {**block, "data": data}
+
+
+def _own_place(module: str, kind: Literal["class", "function"], folder: Path, where: str) -> str:
+    """Where a class or function of the user's own is, once it is known to be there."""
+    file, _, name = module.partition(":")
+    if file.endswith(".py"):
+        file = str(folder / Path(file).expanduser())
+    try:
+        known = defined(file, kind)
+    except LraError as problem:
+        raise LraError(f"config.yaml: {where}: {problem}") from None
+    if name not in known:
+        raise LraError(f"config.yaml: {where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
+    return f"{file}:{name}"
+
+
+def _sweep(
+    given: Mapping[str, Any] | None,
+    run: Iterable[str],
+    tasks: Iterable[str],
+    attentions: Iterable[str],
+    where: str,
+) -> Sweep | None:
+    """What is swept; None where its task is not among those that are ``run``, or its attention not."""
+    if given is None:
+        return None
+    sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
+    known = [*attentions, *names(), *ALIASES]
+    if sweep.attention not in known:
+        raise LraError(
+            f"config.yaml: {where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}"
+        )
+    if sweep.task not in tasks:
+        raise LraError(f"config.yaml: {where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
+    return sweep if sweep.task in run and sweep.attention in attentions else None
+
+
+def _check_rules(chosen: Arena) -> None:
+    """Rules are named after their attention and task, so no two cells may join to one name."""
+    rules: dict[str, str] = {}
+    for task, attention in itertools.product(chosen.tasks, chosen.attentions):
+        for rule in (f"train_{attention}_{task}", f"train_{attention}_{task}_seed"):
+            cell = f"{attention} on {task}"
+            if rule in rules:
+                raise LraError(
+                    f"config.yaml: tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
+                    "or an attention of your own another name."
+                )
+            rules[rule] = cell
+
+
+def _check_source(chosen: Arena, task: str) -> None:
+    """A local path that is not there stops before any work, unless another source may do."""
+    artefact = chosen.artefact(task)
+    sources = chosen.sources[artefact] if artefact else []
+    missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
+    if missing and len(missing) == len(sources):
+        raise LraError(f"config.yaml: sources.{artefact}: the path {missing[0]!r} is not there; correct it.")

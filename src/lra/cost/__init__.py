@@ -1,0 +1,1 @@
+"""What training costs: time, memory, multiply-adds, and the error of the approximations."""

@@ -1,0 +1,275 @@
+"""How far an attention's output is from the exact one (figure 1 of Chen et al. 2022, arXiv 2112.05359).
+
+    lra approximate --attention skeinformer
+
+The error of one head is the spectral norm of (approximation - exact output) as a share of the exact output's. Q, K and
+V are those of every layer and head of the arena's model on real text: of a model with random weights, new in each
+trial, and of a trained one where there is a run with exact attention. A trial is one sequence with random choices of
+its own, and its value the mean error over layers and heads. Where a method takes queries for keys (Reformer), so does
+the exact attention that it is compared with.
+
+Texts of the task's test split are joined, in random order, to sequences of full length without padding; so they are
+longer than what a model of the small scale was trained on, whose position embeddings are then stretched by linear
+interpolation to the length. What a method would learn (Linformer's projection) is as initialised. BigBird and
+Reformer have budgets of their own, and V-Mean has none: their error does not depend on d, but for random choices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, scaled_dot_product_attention
+
+from lra.attention import build, load, resolve
+from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.data.shards import MANIFEST, Shards, read_shards
+from lra.devices import default_device
+from lra.errors import LraError, reason_of
+from lra.files import read_metrics, sha256, write_csv
+from lra.model import Layer, Model, build_model
+from lra.training.run_folder import NEEDED, read_run, read_weights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is compared: the ``approximate`` block of a scale in config.yaml, an attention, and the model's sizes.
+
+    Args:
+        attention: the method; its own ``features`` are ignored.
+        model: sizes of the model with random weights.
+        trials: sequences.
+        lengths: their lengths n.
+        features: the method's budgets d.
+        seed: of the choice of texts, random weights and the method's random choices.
+    """
+
+    attention: AttentionSettings
+    model: ModelSettings = field(default_factory=ModelSettings)
+    trials: int = 768
+    lengths: tuple[int, ...] = (1024, 4096)
+    features: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """Mean error, and its standard error, of one attention with ``weights`` trained or random.
+
+    Numbers are missing where a trial failed, for the ``reason`` given; a single trial has no standard error.
+    """
+
+    attention: str
+    weights: str
+    length: int
+    features: int
+    trials: int
+    mean: float | None
+    standard_error: float | None
+    reason: str
+
+
+def approximate(settings: Settings, data: Path, run: Path | None, out: Path, *, threads: int) -> list[Row]:
+    """Compare one attention with exact attention and write the rows as CSV.
+
+    Args:
+        settings: what is compared.
+        data: folder of the prepared task with the texts.
+        run: folder of a finished run with exact attention on that task; None leaves trained weights out.
+        out: the file to write.
+        threads: CPU threads.
+
+    Raises:
+        LraError: the task has two towers, or the run is none, was trained on other data or has another attention.
+    """
+    torch.set_num_threads(threads)
+    shards = read_shards(data)
+    rows = [
+        row
+        for weights in ("trained", "random")
+        if run or weights == "random"
+        for length in settings.lengths
+        for row in _compare(settings, shards, run if weights == "trained" else None, length)
+    ]
+    write_csv(out, [field.name for field in dataclasses.fields(Row)], map(dataclasses.astuple, rows))
+    return rows
+
+
+def _compare(settings: Settings, shards: Shards, run: Path | None, length: int) -> list[Row]:
+    """The rows of one kind of weights and one length."""
+    device, texts = default_device(), Texts(shards)
+    failed = "" if run is None else failure(run)
+    try:
+        uses_key = load(resolve(settings.attention.module or settings.attention.name).path).uses_key
+    except ValueError as problem:  # a method that cannot be imported is a row too
+        uses_key, failed = True, str(problem)
+    model = None if run is None or failed else trained_model(run, shards, length).to(device)
+    errors: dict[int, list[float]] = {features: [] for features in settings.features}
+    reasons = dict.fromkeys(settings.features, failed)
+    for trial in range(0 if failed else settings.trials):
+        # Apart, or a method's initial weights would be the very numbers that made the model's.
+        model_seed, seed = map(int, np.random.SeedSequence([settings.seed, trial]).generate_state(2))
+        tokens = torch.from_numpy(texts.joined(length, [settings.seed, trial]).astype(np.int64)).to(device)
+        torch.manual_seed(model_seed)
+        used = model or random_model(settings.model, shards, length).to(device)
+        inputs = Inputs(*projections(used, tokens), uses_key=uses_key)
+        for features in settings.features:
+            attention = dataclasses.replace(settings.attention, features=features)
+            try:
+                errors[features].append(float(relative_error(attention, inputs, seed).mean()))
+            except Exception as problem:  # a method that crashes is a row
+                traceback.print_exc()
+                reasons[features] = reason_of(problem)
+    return [
+        Row(
+            settings.attention.name,
+            "random" if run is None else "trained",
+            length,
+            features,
+            settings.trials,
+            None if reasons[features] else statistics.fmean(values),
+            None if reasons[features] else standard_error(values),
+            reasons[features],
+        )
+        for features, values in errors.items()
+    ]
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Standard error of the mean; a single value has none."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+class Inputs:
+    """Q, K, V (batch, heads, length, head_dim) of sequences without padding, and what exact attention makes of them."""
+
+    @torch.no_grad()
+    def __init__(self, query: Tensor, key: Tensor, value: Tensor, *, uses_key: bool = True) -> None:
+        self.query, self.key, self.value = query, key if uses_key else query, value
+        self.mask = torch.ones(len(query), query.shape[2], dtype=torch.bool, device=query.device)
+        self.exact = scaled_dot_product_attention(self.query, self.key, self.value)
+        self.norm = spectral_norm(self.exact)  # (batch, heads)
+
+
+@torch.no_grad()
+def relative_error(attention: AttentionSettings, inputs: Inputs, seed: int) -> Tensor:
+    """||approximation - exact|| / ||exact|| in the spectral norm, (batch, heads).
+
+    Args:
+        attention: the method, made anew with random choices and initial weights by ``seed``.
+        inputs: what it attends to.
+        seed: decides what is random.
+    """
+    _, heads, length, head_dim = inputs.query.shape
+    torch.manual_seed(seed)
+    method = build(
+        attention.module or attention.name,
+        heads=heads,
+        head_dim=head_dim,
+        max_length=length,
+        features=attention.features,
+        **attention.options,
+    )
+    method = method.to(inputs.query.device).eval()
+    tensors = (inputs.query, inputs.key, inputs.value, inputs.mask)
+    draws = method.draw(*tensors, torch.Generator(inputs.query.device).manual_seed(seed))
+    return spectral_norm(method(*tensors, draws) - inputs.exact) / inputs.norm
+
+
+def spectral_norm(matrix: Tensor) -> Tensor:
+    """Largest singular value of each (length, head_dim) matrix, float64, through its small Gram matrix."""
+    wide = matrix.double()
+    return torch.linalg.eigvalsh(wide.mT @ wide)[..., -1].clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def projections(model: Model, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, K and V of every layer, each (layers, heads, length, head_dim), of one sequence of (length,) token ids."""
+    model.eval()
+    mask = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
+    x = model.tokens(tokens[None]) + model.positions.weight[: len(tokens)]
+    found = []
+    for number, layer in enumerate(layers_of(model)):
+        if number:
+            x = layers_of(model)[number - 1](x, mask)
+        attention, normed = layer.attention, layer.attention_norm(x)
+        assert attention.key is not None
+        found.append([attention.split(part(normed)) for part in (attention.query, attention.key, attention.value)])
+    query, key, value = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return query, key, value
+
+
+def layers_of(model: Model) -> list[Layer]:
+    """The model's layers, by their type."""
+    return cast("list[Layer]", list(model.layers))
+
+
+def random_model(sizes: ModelSettings, shards: Shards, length: int) -> Model:
+    """The arena's model with exact attention and fresh weights from torch's global random state."""
+    unused = TrainSettings(batch=1, learning_rate=1.0, warmup=1, steps=1, evaluate_every=1)
+    exact = AttentionSettings("softmax", options={"dropout": 0.0})
+    experiment = Experiment(shards.task.name, exact, 0, sizes, unused)
+    return build_model(experiment, dataclasses.replace(shards.task, max_length=length))
+
+
+def failure(run: Path) -> str:
+    """Why a run has no weights, or an empty string."""
+    metrics = read_metrics(run / "metrics.json", NEEDED)
+    return "" if metrics["status"] == "ok" else f"{run} ended as {metrics['status']}: {metrics['reason']}"
+
+
+def trained_model(run: Path, shards: Shards, length: int) -> Model:
+    """The best weights of a finished run, positions stretched to ``length`` where the run's are fewer.
+
+    Raises:
+        LraError: it is no finished run or its weights are damaged, it was trained on other data, or its attention is
+            not exact.
+    """
+    metrics, experiment = read_run(run)
+    if sha256(shards.folder / MANIFEST) != metrics["data"]:
+        raise LraError(f"{run} was trained on other data than {shards.folder}; train it again or give another --run.")
+    model = build_model(experiment, dataclasses.replace(shards.task, max_length=length))
+    if not all(layer.attention.attention.exact for layer in layers_of(model)):
+        raise LraError(f"{run} was trained with {metrics['attention']}; give a --run with exact attention.")
+    weights = read_weights(run)
+    weights["positions.weight"] = stretch(weights["positions.weight"], len(model.positions.weight))
+    model.load_state_dict(weights)
+    return model
+
+
+def stretch(table: Tensor, length: int) -> Tensor:
+    """The first ``length`` rows of a (positions, embedding) table, or, if it has fewer, a linear interpolation."""
+    if length <= len(table):
+        return table[:length]
+    return interpolate(table.T[None], size=length, mode="linear", align_corners=True)[0].T
+
+
+class Texts:
+    """The test split of a task with one tower."""
+
+    def __init__(self, shards: Shards) -> None:
+        if shards.task.towers != 1:
+            raise LraError(f"{shards.folder} has pairs of sequences; give a task with single ones, such as text.")
+        tables = [pq.read_table(path, columns=["tokens"]) for path in shards.files("test")]
+        rows: pa.ListArray = pa.concat_tables(tables).column("tokens").combine_chunks()
+        self.tokens = rows.flatten().to_numpy()
+        self.ends = np.cumsum(rows.value_lengths().to_numpy())
+
+    def joined(self, length: int, seed: list[int]) -> npt.NDArray[np.unsignedinteger]:
+        """(length,) token ids of texts in a random order, repeated only where all of them are shorter."""
+        order = np.random.default_rng(seed).permutation(len(self.ends))
+        starts = self.ends - np.diff(self.ends, prepend=0)
+        enough = np.searchsorted(np.cumsum(self.ends[order] - starts[order]), length) + 1
+        return np.resize(np.concatenate([self.tokens[starts[row] : self.ends[row]] for row in order[:enough]]), length)

@@ -1,0 +1,247 @@
+"""What the arena will take, before it is run: runs, steps, FLOPs, hours, memory and disk, and what is done already.
+
+    lra plan
+
+Hours are those of a run that has the machine to itself and is not stopped early. They come from what ``lra measure``
+found for the cell where it was measured at the length it is trained at; else from the FLOPs of its formula and the rate
+at which this attention was measured to do them, or all attentions, or else one step of exact attention that is timed
+here.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lra.attention.contract import Attention
+from lra.config.arena import Arena
+from lra.config.settings import AttentionSettings, Experiment
+from lra.cost.flops import leading_flops
+from lra.cost.training_step import TASKS, Measurement, Settings
+from lra.data.synthetic import describe
+from lra.devices import default_device
+from lra.errors import LraError
+from lra.files import read_json
+from lra.model import Model, build_model, padded_length
+from lra.tasks.contract import Rows, Task
+
+TRAINING = 3
+"""A training step takes a forward pass and a backward pass of twice its FLOPs."""
+COPIES = 8
+"""Copies of the weights in a run's two checkpoints: the last, the best, and the optimiser's two moments."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attention on one task; of a sweep, with one batch size and learning rate.
+
+    Args:
+        changes: how a sweep's training differs, in words; empty for a cell of the table.
+        runs: seeds.
+        done: of these, runs that are finished.
+        steps: optimiser steps of a run at most.
+        flops: of one run, evaluations included.
+        seconds: of one run.
+        measured: whether the seconds are measured at this length rather than derived from FLOPs.
+        parameters: of the model.
+        micro_batch: examples that fit in memory at once; None where their memory was not measured.
+    """
+
+    task: str
+    attention: str
+    changes: str
+    runs: int
+    done: int
+    steps: int
+    flops: float
+    seconds: float
+    measured: bool
+    parameters: int
+    micro_batch: int | None
+
+
+def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
+    """Every cell of the arena, then those of its sweep.
+
+    Args:
+        arena: what is to be run.
+        results: the folder that runs and measurements lie in.
+        memory: bytes that a micro-batch must fit in.
+    """
+    cells = [(task, attention) for task in arena.tasks for attention in arena.attentions]
+    measures = {cell: _measure(results, *cell) for cell in cells}
+    rates = _rates(measures)
+    estimate = partial(_cell, arena, measures, rates, memory)
+    found = [
+        estimate(arena.experiment(attention, task, seed=0), "", results / "runs" / arena.scale / task / attention)
+        for task, attention in cells
+    ]
+    if arena.sweep:
+        folder = results / "sweep" / arena.scale
+        for cell, (batch, rate) in arena.sweep.cells().items():
+            changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)
+            found.append(estimate(changed, f"batch {batch}, rate {rate}", folder / cell))
+    return found
+
+
+def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
+    """The measurement of a cell on this kind of device, if it was measured."""
+    path = results / "measures" / task / attention / "measure.json"
+    measure = read_json(path) if path.exists() else {"status": "missing"}
+    try:
+        return measure if measure["status"] == "ok" and measure["device"] == default_device().type else None
+    except (KeyError, TypeError) as problem:
+        raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
+
+
+def _rates(measures: Mapping[tuple[str, str], dict[str, Any] | None]) -> dict[str, float]:
+    """Training FLOPs a second that each attention was measured to do; under ``""`` those of any other."""
+    measured: dict[str, list[float]] = {}
+    for (_, attention), measure in measures.items():
+        if measure:
+            measured.setdefault(attention, []).append(_rate(measure["flops_forward"], measure["train_ms_per_example"]))
+    rates = {attention: statistics.median(values) for attention, values in measured.items()}
+    return rates | {"": statistics.median(rates.values()) if rates else _rate_of_exact_attention()}
+
+
+def _rate(flops_forward: int, milliseconds: float) -> float:
+    return TRAINING * flops_forward / milliseconds * 1000
+
+
+def _rate_of_exact_attention() -> float:
+    results = Measurement(TASKS["image"], Settings(AttentionSettings("softmax", options={"dropout": 0.0}))).run()
+    return _rate(results["flops_forward"], results["train_ms_per_example"])
+
+
+def _cell(
+    arena: Arena,
+    measures: Mapping[tuple[str, str], dict[str, Any] | None],
+    rates: Mapping[str, float],
+    memory: int,
+    experiment: Experiment,
+    changes: str,
+    folder: Path,
+) -> Cell:
+    task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
+    attention, train = experiment.attention.name, experiment.train
+    measure = measures[experiment.task, attention]
+    model = build_model(experiment, task)
+    forward = forward_flops(model, task)
+    trained, evaluated = train.batch * train.steps, rows.dev * -(-train.steps // train.evaluate_every) + rows.test
+    flops = float(forward * (TRAINING * trained + evaluated))
+    if measure and not _same(measure, experiment, task):
+        measure = None
+    if measure:
+        milliseconds = measure["train_ms_per_example"] * trained + measure["inference_ms_per_example"] * evaluated
+        seconds = milliseconds / 1000
+    else:
+        seconds = flops / rates.get(attention, rates[""])
+    return Cell(
+        task=experiment.task,
+        attention=attention,
+        changes=changes,
+        runs=len(arena.seeds),
+        done=sum((folder / f"seed-{seed}" / "metrics.json").exists() for seed in arena.seeds),
+        steps=train.steps,
+        flops=flops,
+        seconds=seconds,
+        measured=measure is not None,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        micro_batch=_micro_batch(measure, memory, train.batch) if measure else None,
+    )
+
+
+def _rows(arena: Arena, task: str) -> Rows:
+    """Rows of each split; none where only the source will tell."""
+    data = arena.data(task)
+    given = data.get("rows") or data.get("expected_rows")
+    return Rows(**given) if given else Rows(0, 0, 0)
+
+
+def forward_flops(model: Model, task: Task) -> int:
+    """FLOPs of one example's forward pass by formula: the attentions' leading terms and the layers' projections."""
+    length = padded_length(task)
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    within = {inner for attention in attentions for inner in attention.modules()}
+    linear = [module for module in model.layers.modules() if isinstance(module, nn.Linear) and module not in within]
+    projections = sum(module.weight.numel() for module in linear)
+    return task.towers * (2 * length * projections + leading_flops(model, length))
+
+
+def _same(measure: Mapping[str, Any], experiment: Experiment, task: Task) -> bool:
+    """Whether a measurement is of just what is trained."""
+    settings = measure["settings"]
+    same_model = settings["attention"] == asdict(experiment.attention) and settings["model"] == asdict(experiment.model)
+    return same_model and measure["length"] == padded_length(task)
+
+
+def _micro_batch(measure: Mapping[str, Any], memory: int, batch: int) -> int:
+    one = measure["memory_per_example_bytes"]
+    fixed = measure["overhead_bytes"] + measure["peak_memory_bytes"] - measure["batch"] * one
+    return int(max(0, min(batch, (memory - fixed) // one)))
+
+
+def machine_memory() -> int:
+    """Bytes of this machine's GPU, or else of its main memory."""
+    device = default_device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def disk(arena: Arena, cells: Iterable[Cell]) -> dict[str, int]:
+    """Bytes on disk at most: of each task's shards, of the runs and of the checkpoints of unfinished runs."""
+    sizes = {}
+    for name in arena.tasks:
+        task, rows = describe(name, arena.data(name)), _rows(arena, name)
+        token = 1 if task.vocabulary <= 256 else 2
+        sizes[f"shards of {name}"] = (rows.train + rows.dev + rows.test) * task.towers * task.max_length * token
+    weights = [(cell.runs, cell.runs - cell.done, 4 * cell.parameters) for cell in cells]
+    sizes["weights of all runs"] = sum(runs * size for runs, _, size in weights)
+    sizes["checkpoints, if all runs were under way at once"] = sum(left * COPIES * size for _, left, size in weights)
+    return sizes
+
+
+def markdown(arena: Arena, cells: list[Cell], memory: int) -> str:
+    """The plan as a page of text."""
+    runs, done = sum(cell.runs for cell in cells), sum(cell.done for cell in cells)
+    left = sum((cell.runs - cell.done) * cell.seconds for cell in cells)
+    flops = sum(cell.runs * cell.flops for cell in cells)
+    lines = [
+        f"# Plan of the arena at scale `{arena.scale}`",
+        "",
+        f"{runs} runs, {done} of them done. {flops / 1e18:.3g} EFLOP in all. What is left takes at most "
+        f"{left / 3600:.1f} hours on this machine, one run after another with no early stop.",
+        "",
+        "| task | attention | done | steps | PFLOP a run | hours a run | from | micro-batch |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    for cell in cells:
+        basis = "measured" if cell.measured else "FLOPs"
+        fits = "?" if cell.micro_batch is None else cell.micro_batch or "none fits"
+        attention = f"{cell.attention} ({cell.changes})" if cell.changes else cell.attention
+        lines.append(
+            f"| {cell.task} | {attention} | {cell.done}/{cell.runs} | {cell.steps} | {cell.flops / 1e15:.3g} | "
+            f"{cell.seconds / 3600:.4g} | {basis} | {fits} |"
+        )
+    lines += [
+        "",
+        f"Micro-batch: examples that fit in {memory / 2**30:.1f} GiB at once, at most the batch; `?` where memory was "
+        "not measured at this length (`snakemake measure` does). Gradients of several make up the batch.",
+        "",
+        "| on disk at most | MiB |",
+        "| --- | ---: |",
+        *(f"| {name} | {size / 2**20:.0f} |" for name, size in disk(arena, cells).items()),
+        "",
+        "Tasks whose rows are not known before their source is read count none.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,58 @@
+"""What a training step needs around the model: optimiser, schedule, precision, random state, running out of memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from lra.config.settings import TrainSettings
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> tuple[torch.optim.AdamW, LambdaLR]:
+    """The paper's AdamW (section 6) and its learning rates."""
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0, fused=True
+    )
+    factor = functools.partial(one_cycle, warmup=settings.warmup, steps=settings.steps)
+    return optimizer, LambdaLR(optimizer, factor)
+
+
+def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
+    """Mixed precision where the settings ask for it."""
+    dtype = PRECISIONS.get(settings.precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def one_cycle(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak rate at a step, counted from 0: linear from 1/25 to 1 in ``warmup`` steps, then to 4e-6.
+
+    The numbers of torch's OneCycleLR with linear annealing, which has no answer for a warm-up of a step or none.
+    """
+    start, end, peak = 1 / 25, 1 / 25e4, max(warmup - 1, 0)
+    if step < peak:
+        return start + (1 - start) * step / peak
+    return 1 + (end - 1) * min((step - peak) / max(steps - 1 - peak, 1), 1)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Torch's global random states; data order needs none, it follows from seed and step."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+    """Undo: the inverse of :func:`random_state`."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def is_out_of_memory(problem: Exception) -> bool:
+    """Whether an accelerator or the CPU allocator ran out of memory."""
+    return isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)

@@ -1,0 +1,100 @@
+"""A trained run that answers for raw input: an expression, a text, an image.
+
+    import lra
+
+    run = lra.load_run("results/runs/mini/listops/softmax/seed-1")
+    run.predict("[MAX 2 9 [MIN 4 7 ] 0 ]").label
+
+The folder of the run is enough; neither config.yaml nor the data are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lra.config.mapping import from_mapping
+from lra.data.batches import pad
+from lra.devices import default_device
+from lra.errors import LraError
+from lra.model import build_model, padded_length, trims
+from lra.tasks import module_of
+from lra.tasks.contract import Task, list_array
+from lra.training.optim import autocast
+from lra.training.run_folder import load_weights, read_run
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest label, and the probability of each: (classes,) float32."""
+
+    label: int
+    probabilities: npt.NDArray[np.float32]
+
+
+class TrainedRun:
+    """The best weights of a finished run, in the precision of its evaluation.
+
+    ``metrics`` is what its ``metrics.json`` says, ``task`` what its labels and tokens are, and ``model`` the module.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        LraError: it is no finished run, or the class of its attention is not where it was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.metrics, self.experiment = read_run(folder)
+        settings = self.metrics.get("data_settings")
+        if settings is None:
+            raise LraError(f"{folder / 'metrics.json'} does not say how its data were made; train this run again.")
+        self._tasks = module_of(self.experiment.task, settings)
+        self._settings = from_mapping(self._tasks.Settings, settings, f"{folder / 'metrics.json'}: data_settings")
+        self.task: Task = self._tasks.describe(self._settings)
+        self.device = default_device()
+        try:
+            self.model = build_model(self.experiment, self.task).to(self.device).eval()
+        except (ValueError, TypeError) as problem:
+            raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
+        load_weights(self.model, folder)
+
+    @torch.no_grad()
+    def predict(self, *raw: Any) -> Prediction:
+        """Classify one example.
+
+        Args:
+            raw: an expression (listops), a text (text), two texts (retrieval), an array of grey values 0..255
+                (pathfinder, image), or token ids (a task of your own); see ``encode`` of the task's module.
+
+        Raises:
+            LraError: it is not what the task is about.
+        """
+        if len(raw) != self.task.towers:
+            raise LraError(f"{self.task.name} takes {self.task.towers} input(s) at a time, not {len(raw)}.")
+        padded = [self._padded(self._tasks.encode(self._settings, one)) for one in raw]
+        tokens, masks = zip(*padded, strict=True)
+        with autocast(self.experiment.train, self.device):
+            logits = self.model(tokens, masks)[0].float()
+        probabilities = logits.softmax(-1).cpu().numpy()
+        return Prediction(int(probabilities.argmax()), probabilities)
+
+    def _padded(self, tokens: npt.NDArray[np.unsignedinteger]) -> list[torch.Tensor]:
+        """Tokens and mask, (1, length) each, padded as in training."""
+        rows = list_array(tokens, np.array([len(tokens)]))
+        trim = trims(self.model, self.experiment.train)
+        return [tensor.to(self.device) for tensor in pad(rows, padded_length(self.task), trim=trim)]
+
+
+def load_run(folder: str | Path) -> TrainedRun:
+    """The trained run in a folder such as ``results/runs/mini/listops/softmax/seed-1``.
+
+    Raises:
+        LraError: it is no finished run, or the class of its attention is not where it was.
+    """
+    return TrainedRun(Path(folder))

@@ -1,0 +1,180 @@
+"""A run's folder: ``metrics.json``, ``history.csv``, ``predictions.parquet`` and ``model.safetensors`` (best weights).
+
+``checkpoint/`` is there only while a run is unfinished. ``metrics.json`` is written last, so that a folder with one is
+complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors
+import safetensors.torch
+import torch
+
+from lra.config.settings import Experiment
+from lra.data.shards import MANIFEST, Shards, read_shards, verify
+from lra.devices import default_device, machine, make_deterministic, peak_memory
+from lra.errors import LraError, reason_of
+from lra.files import sha256, whole, write_csv, write_json
+from lra.tasks.contract import Split
+from lra.training.checkpoint import Checkpoints
+from lra.training.evaluation import Score
+from lra.training.run_folder import load_weights, read_run
+from lra.training.trainer import Failed, Interrupted, Progress, Trainer
+
+HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
+
+
+def execute(
+    experiment: Experiment,
+    data: Path,
+    out: Path,
+    *,
+    code: str,
+    threads: int,
+    checkpoint_seconds: float = 300,
+    max_steps: int | None = None,
+) -> dict[str, Any]:
+    """Train an experiment, or go on where it was stopped, and write its run folder.
+
+    Args:
+        experiment: what is trained.
+        data: folder of the prepared task.
+        out: the run's folder.
+        code: fingerprint of the code that runs.
+        threads: CPU threads; part of what makes a run reproducible to the bit.
+        checkpoint_seconds: time between checkpoints.
+        max_steps: end after so many steps.
+
+    Returns:
+        What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
+
+    Raises:
+        LraError, OSError: the surroundings are at fault (data, disk, a missing package): try again later.
+        Interrupted: a signal; the next call goes on from the checkpoint.
+    """
+    shards = read_shards(data)
+    if shards.task.name != experiment.task:
+        raise LraError(f"{data} holds the task {shards.task.name!r}, not {experiment.task!r}.")
+    if experiment.train.batch > shards.rows("train"):
+        raise LraError(f"{data} has {shards.rows('train')} training rows; make `batch` smaller in config.yaml.")
+    verify(shards)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(threads)
+    make_deterministic()
+    device = default_device()
+    facts = {
+        "task": experiment.task,
+        "attention": experiment.attention.name,
+        "seed": experiment.seed,
+        "settings": dataclasses.asdict(experiment),
+        "code": code,
+        "data": sha256(data / MANIFEST),
+        "data_settings": shards.provenance.get("settings"),
+        "machine": machine(device, threads),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    started = time.monotonic()
+    trainer: Trainer | None = None
+    score: Score | None = None
+    status, reason = "ok", ""
+    checkpoints = Checkpoints(out / "checkpoint", _identity(facts))
+    try:
+        trainer = Trainer(experiment, shards, device, checkpoints, checkpoint_seconds, max_steps)
+        score = trainer.run()
+    except Failed as failure:
+        status, reason = failure.status, str(failure)
+    except (LraError, OSError, Interrupted):
+        raise
+    except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
+        traceback.print_exc()
+        status, reason = "failed", reason_of(failure)
+    metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
+    metrics |= _results(trainer, score, shards)
+    _write(out, metrics, trainer, score)
+    checkpoints.remove()
+    return metrics
+
+
+def _identity(facts: dict[str, Any]) -> str:
+    """What a checkpoint must share with the run that goes on from it."""
+    decisive = {name: facts[name] for name in ("settings", "code", "data", "machine")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> dict[str, Any]:
+    """The measured part of ``metrics.json``; null where a failed run has no value."""
+    results: dict[str, Any] = {"majority_accuracy": shards.majority("test"), "test_rows": shards.rows("test")}
+    results |= {"test_accuracy": score.accuracy if score else None, "test_loss": score.loss if score else None}
+    progress = trainer.progress if trainer else Progress()
+    best = progress.best if progress.history else {}
+    results |= {
+        "dev_accuracy": best.get("dev_accuracy"),
+        "dev_loss": best.get("dev_loss"),
+        "best_step": best.get("step"),
+        "steps": progress.step,
+        "train_seconds": progress.seconds,
+        "micro_batch": None,
+        "parameters": None,
+        "peak_memory_bytes": None,
+    }
+    if trainer:
+        results["micro_batch"] = min(progress.micro_batch, trainer.settings.batch)
+        results["parameters"] = sum(parameter.numel() for parameter in trainer.model.parameters())
+        results["peak_memory_bytes"] = peak_memory(trainer.device)
+    return results
+
+
+def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:
+    history = trainer.progress.history if trainer else []
+    write_csv(out / "history.csv", HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
+    nothing = np.zeros(0, dtype=np.uint8)
+    columns = {
+        "label": pa.array(score.label if score else nothing),
+        "prediction": pa.array(score.prediction if score else nothing),
+    }
+    with whole(out / "predictions.parquet") as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    with whole(out / "model.safetensors") as temporary:
+        weights = trainer.best_weights if trainer else {}
+        try:
+            safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+        except safetensors.SafetensorError as problem:
+            raise OSError(f"{out / 'model.safetensors'} cannot be written: {problem}") from problem
+    write_json(out / "metrics.json", metrics)
+
+
+def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, Any], Score]:
+    """Score the best weights of a finished run on a split.
+
+    Returns:
+        The run's metrics and the new score.
+
+    Raises:
+        LraError: the folder is no finished run, the data are not those it was trained on, or the class of its attention
+            is not where it was.
+    """
+    metrics, experiment = read_run(folder)
+    data = data or Path("data", *folder.resolve().parts[-4:-3], metrics["task"])
+    shards = read_shards(data)
+    if sha256(data / MANIFEST) != metrics["data"]:
+        raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
+    verify(shards)
+    torch.set_num_threads(metrics["machine"]["threads"])
+    try:
+        trainer = Trainer(experiment, shards, default_device(), Checkpoints(folder / "checkpoint", ""))
+    except (ValueError, TypeError) as problem:
+        raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
+    load_weights(trainer.model, folder)
+    return metrics, trainer.evaluate(split)

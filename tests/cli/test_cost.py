@@ -1,0 +1,182 @@
+"""The commands that measure: what they take from config.yaml, and what becomes of a process that is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lra import devices
+from lra.attention.registry import names
+from lra.cli import cost as costs
+from lra.cli.console import guarded
+from lra.cli.main import main
+from lra.config.arena import arena
+from lra.config.mapping import from_mapping
+from lra.cost import training_step as measuring
+from lra.cost.approximation_error import Settings
+from lra.errors import LraError
+from lra.files import read_json
+from lra.fingerprint import fingerprint
+from lra.tasks.contract import Task
+
+ROOT = Path(__file__).parents[2]
+CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+MODEL = {"layers": 1, "embedding": 16, "hidden": 16, "heads": 2, "head_dim": 8}
+MEASURE = ["measure", "--attention", "vmean", "--task", "lra-text", "--threads", "1"]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Options of a measurement of a second, which the child process inherits."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measuring, "TASKS", {"text": Task("text", 2, 257, max_length=60)})
+    monkeypatch.setattr(measuring, "overhead", lambda device: 5_000_000)
+    settings = {"attention": {"name": "vmean"}, "model": MODEL, "batch": 2, "repeats": 2, "memory_gb": 0.01}
+    return ["--settings", json.dumps(settings)]
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]], ids=["plain", "check"])
+def test_a_measurement_is_written_and_told_in_a_line(
+    small: list[str], options: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*MEASURE, *small, *options]) == 0
+    row = read_json(Path("results/measures/text/vmean/measure.json"))
+    assert (row["status"], row["task"], row["length"]) == ("ok", "text", 64)
+    assert (row["largest_batch_peak_bytes"] is not None) == bool(options)
+    assert capfd.readouterr().out == f"{costs.summary(row)}\n"
+
+
+def test_what_the_child_process_does(
+    small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here in this process, whose GPU is taken and whose errors are told as any command's."""
+    done: list[Any] = []
+
+    def measured(*given: Any, **more: Any) -> dict[str, Any]:
+        done.append((given, more))
+        return {"task": "text", "attention": "vmean", "status": "failed", "reason": "x"}
+
+    monkeypatch.setattr(measuring, "measure", measured)
+    monkeypatch.setattr(devices, "own_gpu", lambda: contextlib.nullcontext(done.append("a GPU")))
+    monkeypatch.setattr(costs, "in_child", guarded)
+    assert main([*MEASURE, *small, "--check"]) == 0
+    gpu, ((task, settings, out), more) = done
+    assert (gpu, task, out) == ("a GPU", "text", Path("results/measures/text/vmean/measure.json"))
+    assert settings.check and settings.batch == 2
+    assert more == {"code": fingerprint("lra.cost.training_step", "lra.attention.vmean"), "threads": 1}
+    assert main([*MEASURE[:3], "--task", "texts", *small]) == 1
+    assert capsys.readouterr().err == "Error: unknown task 'texts'. Did you mean 'text'? Known: text.\n"
+
+
+def test_the_line() -> None:
+    row = {
+        "task": "text",
+        "attention": "vmean",
+        "status": "ok",
+        "train_ms_per_example": 2.54,
+        "batch": 4,
+        "train_ms": {"low": 9.0, "median": 10.16, "high": 12.0},
+        "memory_per_example_bytes": 3 * 2**20,
+        "largest_batch": 7,
+    }
+    assert costs.summary(row) == (
+        "text vmean: 2.5 ms an example (steps of 4: 9.0 to 12.0 ms), 3.0 MiB an example, at most 7 fit"
+    )
+    assert costs.summary(row | {"status": "oom", "reason": "too much"}) == "text vmean: oom, too much"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, "oom"), (signal.SIGUSR1, "failed")])
+def test_a_process_that_is_ended_is_a_row(
+    number: signal.Signals, status: str, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "measure", lambda *_, **__: os.kill(os.getpid(), number))
+    assert main([*MEASURE, *small]) == 0
+    row = read_json(Path("results/measures/text/vmean/measure.json"))
+    assert (row["status"], row["reason"]) == (status, f"the process was ended by {number.name}")
+
+
+def test_a_process_that_is_asked_to_stop_leaves_nothing(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "measure", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    assert main([*MEASURE, *small]) == signal.SIGTERM
+    assert not Path("results").exists()
+
+
+def test_an_unknown_method_with_settings_of_its_own(small: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", "--attention", "vmeen", *MEASURE[3:], *small]) == 1
+    assert capfd.readouterr().err.startswith("Error: unknown attention 'vmeen'. Did you mean 'vmean'?")
+
+
+def test_what_is_measured_is_the_configured_attention_with_the_blocks_budget() -> None:
+    chosen = arena(CONFIG | {"measure": {"features": 77, "repeats": 5}})
+    settings = costs.measure_settings(chosen, "performer")
+    assert settings["attention"] == vars(chosen.attentions["performer"]) | {"features": 77}
+    assert settings["repeats"] == 5 and "features" not in settings
+    assert costs.measure_settings(arena(CONFIG | {"measure": {}}), "performer")["attention"]["features"] == 256
+
+
+def test_what_is_compared_is_the_configured_attention_in_the_text_tasks_model() -> None:
+    config = copy.deepcopy(CONFIG)
+    config["scales"]["mini"]["tasks"]["text"]["model"] = {"hidden": 96}
+    chosen = arena(config)
+    settings = from_mapping(Settings, costs.approximate_settings(chosen, "performer"), "settings")
+    assert settings.attention.options == chosen.attentions["performer"].options
+    assert settings.model == chosen.experiment("performer", "text", seed=0).model and settings.model.hidden == 96
+    assert settings.trials == chosen.settings["approximate"]["trials"]
+
+
+def test_an_approximation_without_options_takes_what_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mini = CONFIG["scales"]["mini"]
+    mini = mini | {"model": MODEL, "approximate": {"trials": 2, "lengths": [32], "features": [4]}}
+    Path("config.yaml").write_text(yaml.safe_dump(CONFIG | {"scales": CONFIG["scales"] | {"mini": mini}}))
+    assert main(["rehearsal-data", "text", "--out", "data/mini/text"]) == 0
+    assert main(["approximate", "--attn", "perfromer", "--threads", "1"]) == 0
+    with Path("results/approximation/mini/performer.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    found = [row[name] for name in ("attention", "weights", "length", "features", "trials", "reason")]
+    assert found == ["performer", "random", "32", "4", "2", ""]
+
+
+def test_a_method_that_cannot_be_timed_is_told_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = json.dumps([{"name": "bigbird", "options": {"block_size": 0}}])
+    out = tmp_path / "attention.csv"
+    assert main(["bench", "--settings", settings, "--lengths", "32", "--threads", "1", "--out", str(out)]) == 0
+    with out.open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["reason"].startswith("ValueError: block_size must be at least 1") and row["ratio"] == ""
+    assert " ".join(capsys.readouterr().out.split()) == f"bigbird 32 x 256 float32 skipped: {row['reason']}"
+
+
+def benched(config: Path, *wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:
+    """Name, features and options of what is timed."""
+    chosen = costs.attentions_to_bench(config, wanted or None, features)
+    return [(one["name"], one.get("features"), one.get("options")) for one in chosen]
+
+
+def test_what_is_timed_is_as_config_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    assert benched(path, "perfromer", "mine.py:Mine") == [("performer", None, None), ("mine.py:Mine", None, None)]
+    assert [name for name, *_ in benched(path)] == names()
+    config = copy.deepcopy(CONFIG)
+    (tmp_path / "mine.py").write_text("class Mine: ...")
+    config["attentions"] |= {"bigbird": {"options": {"num_random_blocks": 2}}, "mine": {"module": "mine.py:Mine"}}
+    config["measure"]["features"] = 64
+    path.write_text(yaml.safe_dump(config))
+    assert benched(path, "mine", "bigbird") == [("mine", 64, {}), ("bigbird", 64, {"num_random_blocks": 2})]
+    assert benched(path, "mine", features=8) == [("mine", 8, {})]
+    assert [name for name, *_ in benched(path)] == [*names(), "mine"]
+    with pytest.raises(LraError, match=r"unknown attention 'mien'\. Did you mean 'mine'"):
+        benched(path, "mien")

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lra.config.arena import Sweep, arena, load
+from lra.config.mapping import as_mapping, from_mapping
+from lra.config.settings import Experiment
+from lra.errors import LraError
+
+ROOT = Path(__file__).parents[2]
+CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def test_the_default_configuration_is_the_whole_arena_at_mini_scale() -> None:
+    chosen = arena(CONFIG)
+    assert chosen.scale == "mini"
+    assert len(chosen.tasks) == 5 and len(chosen.attentions) == 16
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_both_scales_resolve(scale: str) -> None:
+    chosen = arena(CONFIG | {"scale": scale})
+    for task in chosen.tasks:
+        for attention in chosen.attentions:
+            experiment = chosen.experiment(attention, task, seed=3)
+            stored = json.loads(json.dumps(as_mapping(experiment)))
+            assert from_mapping(Experiment, stored, "stored") == experiment
+
+
+def test_what_a_task_reads_is_where_it_was_downloaded_or_extracted() -> None:
+    mini, paper = (arena(CONFIG | {"scale": scale}) for scale in ("mini", "paper"))
+    assert mini.source("listops") is None
+    assert mini.source("text") == Path("data/sources/vader")
+    assert paper.source("listops") == Path("data/extracted/lra_release")
+    assert paper.source("text") == Path("data/sources/imdb")
+
+
+MISTAKES: dict[str, tuple[Change, str]] = {
+    "a typo": (lambda c: c.update(sead=3), r"unknown key 'sead'. Did you mean 'seeds'\? Known: scale, tasks"),
+    "a scale": (lambda c: c.update(scale="minni"), r"scale: 'minni' is not one of mini, paper. Did you mean 'mini'\?"),
+    "a task": (
+        lambda c: c["tasks"].append("listop"),
+        r"tasks: 'listop' has no settings under scales.mini.tasks. Did you mean 'listops'\?",
+    ),
+    "a task twice": (lambda c: c["tasks"].append("text"), "tasks: an entry is listed twice"),
+    "no task": (lambda c: c.update(tasks=[]), "tasks: nothing is listed"),
+    "an attention": (lambda c: c["attentions"].update(skinformer=None), r"unknown attention 'skinformer'. Did you"),
+    "an attention's key": (lambda c: c["attentions"].update(vmean={"option": {}}), r"vmean: unknown key 'option'"),
+    "a negative seed": (lambda c: c.update(seeds=[-1]), "seeds.0: -1 is less than 0, the least allowed"),
+    "a seed that is a text": (lambda c: c.update(seeds=["1"]), "seeds.0: '1' is not a whole number"),
+    "a missing key": (lambda c: c.pop("scale"), "the file: 'scale' is missing"),
+    "a negative rate": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(learning_rate=-1.0),
+        "scales.mini.tasks.text.train.learning_rate: -1.0 must be more than 0",
+    ),
+    "a dropout above 1": (
+        lambda c: c["scales"]["mini"]["model"].update(dropout=1.5),
+        "scales.mini.model.dropout: 1.5 is more than 1, the most allowed",
+    ),
+    "steps that are a text": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(steps="many"),
+        "text.train.steps: 'many' is not a whole number",
+    ),
+    "a data setting": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"].update(bracket=True),
+        r"listops.data: unknown key 'bracket'. Did you mean 'brackets'\?",
+    ),
+    "a source of another task": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"].update(source="imdb"),
+        "listops.data.source: 'imdb' is not one of generate, lra_release, listops",
+    ),
+    "a path that is not there": (
+        lambda c: c["sources"].update(vader=[{"path": "nowhere/vader.tar.gz"}]),
+        "sources.vader: the path 'nowhere/vader.tar.gz' is not there",
+    ),
+    "a path of nothing": (
+        lambda c: c["sources"].update(vader=[{"path": ""}]),
+        "sources.vader.0.path: '' should be non",
+    ),
+    "rows of another kind": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["data"].update(expected_rows=3),
+        "text.data.expected_rows: 3 is not a block of settings",
+    ),
+    "a misspelt split": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["data"].update(expected_rows={"train": 1, "dev": 1, "tset": 1}),
+        r"text.data.expected_rows: unknown key 'tset'. Did you mean 'test'\?",
+    ),
+    "a checksum": (lambda c: c["sources"]["vader"][0].update(sha256="abc"), "sources.vader.0.sha256: 'abc'"),
+    "warmup after the end": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
+        "text.train.warmup: 5000 must be less than steps",
+    ),
+    "a list for a block": (lambda c: c.update(attentions=["softmax"]), r"attentions: \['softmax'\] is not a block"),
+    "a swept attention": (
+        lambda c: c["scales"]["mini"]["sweep"].update(attention="skinformer"),
+        r"scales.mini.sweep.attention: unknown attention 'skinformer'. Did you mean 'skeinformer'\?",
+    ),
+    "a swept task": (
+        lambda c: c["scales"]["mini"]["sweep"].update(task="texts"),
+        r"scales.mini.sweep.task: unknown task 'texts'. Did you mean 'text'\?",
+    ),
+    "no rate to sweep": (
+        lambda c: c["scales"]["mini"]["sweep"].update(learning_rate=[]),
+        "scales.mini.sweep.learning_rate: nothing is listed",
+    ),
+    "a swept batch of nothing": (
+        lambda c: c["scales"]["mini"]["sweep"].update(batch=[16, 0]),
+        "scales.mini.sweep.batch.1: 0 is less than 1, the least allowed",
+    ),
+    "a scale's options of an unknown attention": (
+        lambda c: c["scales"]["mini"]["options"].update(bigbrid={}),
+        r"scales.mini.options: unknown attention 'bigbrid'. Did you mean 'bigbird'\?",
+    ),
+    "a scale's unknown option": (
+        lambda c: c["scales"]["mini"]["options"]["bigbird"].update(block=8),
+        "scales.mini.options.bigbird: unknown key 'block'.",
+    ),
+    "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(mistake: str) -> None:
+    change, sentence = MISTAKES[mistake]
+    config = copy.deepcopy(CONFIG)
+    change(config)
+    with pytest.raises(LraError, match=sentence) as error:
+        arena(config)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("config.yaml: ")
+
+
+def test_the_papers_sweep_is_its_figure_3() -> None:
+    chosen = arena(CONFIG | {"scale": "paper"})
+    assert chosen.sweep == Sweep("skeinformer", "text", (64, 128), (1e-3, 1e-4, 1e-5))
+    assert next(iter(chosen.sweep.cells())) == "batch-64_rate-0.001"
+    usual = chosen.experiment("skeinformer", "text", seed=1)
+    swept = chosen.experiment("skeinformer", "text", seed=1, batch=64, learning_rate=1e-5)
+    assert swept == dataclasses.replace(usual, train=dataclasses.replace(usual.train, batch=64, learning_rate=1e-5))
+
+
+def test_only_what_is_run_is_swept() -> None:
+    assert arena(CONFIG | {"tasks": ["listops"]}).sweep is None
+    assert arena(CONFIG | {"attentions": {"softmax": None}}).sweep is None
+    without = copy.deepcopy(CONFIG)
+    del without["scales"]["mini"]["sweep"]
+    assert arena(without).sweep is None
+
+
+def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
+    with pytest.raises(LraError, match="is not there; run this in the project's folder"):
+        load(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("scale: [mini")
+    with pytest.raises(LraError, match="cannot be read"):
+        load(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(LraError, match="the file: None is not a block of settings"):
+        load(tmp_path / "config.yaml")
+
+
+def test_aliases_and_options(tmp_path: Path) -> None:
+    config = CONFIG | {"attentions": {"perfromer": {"features": 7, "options": {"released": True}}, "softmax": None}}
+    chosen = arena(config)
+    performer = chosen.attentions["performer"]
+    assert (performer.features, performer.options) == (7, {"released": True})
+    assert chosen.attentions["softmax"].options == {"dropout": 0.1}
+
+
+def test_options_of_a_scale_are_for_its_training() -> None:
+    """One's own come first; measurements, at true lengths, see these alone; a method that is not run is no mistake."""
+    config = copy.deepcopy(CONFIG) | {"attentions": {"reformer": None, "bigbird": {"options": {"block_size": 2}}}}
+    config["scales"]["mini"]["options"] = {
+        "bigbird": {"block_size": 8, "num_random_blocks": 1},
+        "reformer": {"chunk_length": 4},
+        "performer": {"released": True},
+    }
+    chosen = arena(config)
+    trained = {name: chosen.experiment(name, "text", 1).attention.options for name in chosen.attentions}
+    assert trained == {"bigbird": {"block_size": 2, "num_random_blocks": 1}, "reformer": {"chunk_length": 4}}
+    measured = {name: method.options for name, method in chosen.attentions.items()}
+    assert measured == {"bigbird": {"block_size": 2}, "reformer": {}}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with a class of the user's own in ``methods/mine.py``."""
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods/mine.py").write_text("import no_such_package\n\n\nclass Mine:\n    pass\n")
+    return tmp_path
+
+
+def own_attention(module: str, name: str = "mine") -> dict[str, Any]:
+    return CONFIG | {"attentions": {name: {"module": module, "features": 3, "options": {"released": True}}}}
+
+
+def test_an_own_attention_is_found_from_the_folder_of_the_file(own: Path) -> None:
+    (own / "config.yaml").write_text(yaml.safe_dump(own_attention("methods/mine.py:Mine")))
+    mine = load(own / "config.yaml").attentions["mine"]
+    assert (mine.name, mine.features, mine.options) == ("mine", 3, {"released": True})
+    assert mine.module == f"{own}/methods/mine.py:Mine"
+
+
+def test_an_own_attention_may_be_one_of_the_registry_with_other_settings() -> None:
+    mine = arena(own_attention("lra.attention.performer:Performer")).attentions["mine"]
+    assert (mine.name, mine.module) == ("mine", "lra.attention.performer:Performer")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "sentence"),
+    [
+        ("methods/mine.py:Mien", "mine", r"mine.py defines no class 'Mien'. Did you mean 'Mine'\?"),
+        ("methods/our.py:Mine", "mine", r"the file '.*our.py' is not there; correct its path"),
+        ("no_such_package.mine:Mine", "mine", "there is no Python module 'no_such_package.mine'"),
+        ("methods/mine.py:Mine", "performer", "'performer' already names a method of the registry"),
+    ],
+)
+def test_an_own_attention_that_is_not_there(own: Path, module: str, name: str, sentence: str) -> None:
+    with pytest.raises(LraError, match=rf"config.yaml: attentions.{name}.module: .*{sentence}") as error:
+        arena(own_attention(module, name), own)
+    assert "\n" not in str(error.value)
+
+
+def test_a_broken_own_attention_names_file_and_line(own: Path) -> None:
+    (own / "methods/broken.py").write_text("class Mine:\n    def f(:\n")
+    with pytest.raises(LraError, match=r"attentions.mine.module: .*broken.py, line 2"):
+        arena(own_attention("methods/broken.py:Mine"), own)
+
+
+def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package_of_mine.py").write_text("class Mine:\n    pass\n")
+    metadata = tmp_path / "package_of_mine-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: package-of-mine\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[lra.attention]\nmine = package_of_mine:Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert arena(CONFIG | {"attentions": {"mine": None}}).attentions["mine"].module == "package_of_mine:Mine"
+
+
+TASK_OF_OWN = {"module": "tasks/mine.py:parity", "classes": 2, "vocabulary": 3, "max_length": 12}
+
+
+@pytest.fixture
+def own_task(tmp_path: Path) -> Path:
+    """A folder with a function of the user's own in ``tasks/mine.py``, and a file that it could read."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/mine.py").write_text("import no_such_package\n\n\ndef parity(split):\n    yield [1], 0\n")
+    (tmp_path / "tasks/texts.csv").write_text("text,label\n")
+    return tmp_path
+
+
+def with_task(name: str = "mine", train: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]:
+    config = copy.deepcopy(CONFIG)
+    trained = {"batch": 8, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "evaluate_every": 2} | (train or {})
+    config["scales"]["mini"]["tasks"][name] = {"data": TASK_OF_OWN | data, "train": trained}
+    return config | {"tasks": list(dict.fromkeys(["text", name]))}
+
+
+def test_an_own_task_is_found_from_the_folder_of_the_file(own_task: Path) -> None:
+    (own_task / "config.yaml").write_text(yaml.safe_dump(with_task(source="tasks/texts.csv", options={"n": 3})))
+    chosen = load(own_task / "config.yaml")
+    place = {"module": f"{own_task}/tasks/mine.py:parity", "source": f"{own_task}/tasks/texts.csv"}
+    assert chosen.data("mine") == {"name": "mine", **TASK_OF_OWN, **place, "options": {"n": 3}}
+    assert chosen.own("mine") == place["module"] and chosen.own("text") is None
+    assert chosen.source("mine") == Path(place["source"]) and chosen.artefact("mine") is None
+    assert chosen.parts("mine") == {"train": 1, "dev": 1, "test": 1}
+    assert chosen.experiment("softmax", "mine", seed=1).train.batch == 8
+
+
+def test_an_own_task_may_know_its_rows_and_read_nothing(own_task: Path) -> None:
+    chosen = arena(with_task(rows={"train": 20000, "dev": 10, "test": 10}), own_task)
+    assert chosen.parts("mine") == {"train": 2, "dev": 1, "test": 1}
+    assert chosen.source("mine") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"module": "tasks/mine.py:partiy"}, "data.module: .* defines no function 'partiy'. Did you mean 'parity'"),
+        ({"module": "tasks/our.py:parity"}, "data.module: the file '.*our.py' is not there; correct its path"),
+        ({"module": "tasks/mine.py"}, "data.module: 'tasks/mine.py' is of another form. The function"),
+        ({"source": "tasks/text.csv"}, "data.source: the path '.*text.csv' is not there; correct it"),
+        ({"classes": 1}, "data.classes: 1 is less than 2"),
+        ({"classes": 257}, "data.classes: 257 is more than 256"),
+        ({"vocabulary": 70000}, "data.vocabulary: 70000 is more than 65536"),
+        ({"max_length": 0}, "data.max_length: 0 is less than 1"),
+        ({"towers": 3}, "data.towers: 3 is not one of 1, 2"),
+        ({"clases": 2}, "data: unknown key 'clases'. Did you mean 'classes'"),
+        ({"train": {"batch": 0}}, "train.batch: 0 is less than 1"),
+        ({"train": {"warmup": 4}}, "train.warmup: 4 must be less than steps"),
+        ({"name": "text"}, "data: 'text' is a task of the Arena; call your own something else"),
+        (
+            {"name": "average"},
+            "scales.mini.tasks: 'average' heads a column of the tables; call your task something else",
+        ),
+        ({"name": "My-task"}, "tasks.1: 'My-task' is of another form. A name is made of small letters"),
+        ({"name": "nodropout_text"}, "rule train_softmax_nodropout_text would be both for"),
+        ({"name": "text_seed"}, "tasks: the rule train_.*_text_seed would be both for .* on text and"),
+    ],
+    ids=str,
+)
+def test_an_own_task_that_is_wrong(own_task: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(LraError, match=rf"^config.yaml: .*{sentence}") as error:
+        arena(with_task(**changes), own_task)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_setting_of_an_own_task_is_explained(own_task: Path) -> None:
+    config = with_task()
+    del config["scales"]["mini"]["tasks"]["mine"]["data"]["vocabulary"]
+    with pytest.raises(LraError, match=r"tasks.mine.data: 'vocabulary' is missing. Number of token ids"):
+        arena(config, own_task)
+    config = with_task()
+    config["scales"]["mini"]["tasks"]["listop"] = config["scales"]["mini"]["tasks"].pop("listops")
+    with pytest.raises(LraError, match=r"data: 'listop' is no task of the Arena, .* Did you mean 'listops'"):
+        arena(config, own_task)

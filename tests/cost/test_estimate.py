@@ -1,0 +1,146 @@
+"""The plan's FLOPs are those that run, its hours those that were measured, and what is done is counted."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from lra.cli import main as cli
+from lra.config.arena import Arena, arena
+from lra.config.settings import AttentionSettings
+from lra.cost import estimate as planning
+from lra.cost.estimate import plan
+from lra.cost.flops import count_flops
+from lra.cost.training_step import Measurement, Settings
+from lra.data.synthetic import describe
+from lra.model import build_model, padded_length
+
+ROOT = Path(__file__).parents[2]
+GIB = 2**30
+
+
+@pytest.fixture
+def paper() -> Arena:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    attentions = {"softmax": None, "vmean": None}
+    return arena(config | {"scale": "paper", "tasks": ["image"], "attentions": attentions, "seeds": [1, 2]})
+
+
+def measured(results: Path, attention: str, **changes: Any) -> None:
+    """A measurement of the image task that took 2 ms a training example, and 1 GiB for each besides 1 GiB."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    method = arena(config | {"scale": "paper"}).attentions[attention]
+    model = {"layers": 2, "embedding": 64, "hidden": 128, "heads": 2, "head_dim": 32, "dropout": 0.1}
+    measure = {
+        "status": "ok",
+        "device": "cpu",
+        "length": 1024,
+        "settings": {"attention": vars(method), "model": model | {"embedding_std": 0.02}},
+        "batch": 4,
+        "flops_forward": 10**6,
+        "train_ms_per_example": 2.0,
+        "inference_ms_per_example": 0.5,
+        "memory_per_example_bytes": GIB,
+        "peak_memory_bytes": 4 * GIB,
+        "overhead_bytes": GIB,
+    }
+    path = results / "measures" / "image" / attention / "measure.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(measure | changes))
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "default_device", lambda: torch.device("cpu"))
+
+
+def test_hours_and_memory_of_a_measured_cell(paper: Arena, tmp_path: Path) -> None:
+    measured(tmp_path, "softmax")
+    cell = plan(paper, tmp_path, memory=17 * GIB)[0]
+    training, evaluation = 50000 * 256 * 2.0, (1000 * 5000 + 10000) * 0.5
+    assert cell.measured
+    assert cell.seconds == pytest.approx((training + evaluation) / 1000)
+    assert cell.micro_batch == 16
+
+
+def test_hours_by_the_rate_of_what_was_measured(paper: Arena, tmp_path: Path) -> None:
+    measured(tmp_path, "softmax", length=512)
+    cells = plan(paper, tmp_path, memory=17 * GIB)
+    rate = 3 * 10**6 / 0.002
+    for cell in cells:
+        assert not cell.measured and cell.micro_batch is None
+        assert cell.seconds == pytest.approx(cell.flops / rate)
+
+
+def test_hours_where_nothing_was_measured(paper: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
+    assert plan(paper, tmp_path, memory=GIB)[0].seconds == pytest.approx(plan(paper, tmp_path, GIB)[0].flops / 1e9)
+
+
+def test_a_timed_step_of_exact_attention_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    class Seen(Measurement):
+        def run(self) -> dict[str, Any]:
+            found.append((self, super().run()))
+            return found[-1][1]
+
+    monkeypatch.setattr(planning, "Measurement", Seen)
+    monkeypatch.setattr(planning, "Settings", partial(Settings, batch=1, repeats=2, seconds=0.0))
+    rate = planning._rate_of_exact_attention()
+    ((measurement, results),) = found
+    assert rate == pytest.approx(3 * results["flops_forward"] / (results["train_ms_per_example"] / 1000))
+    assert (measurement.settings.attention.name, measurement.length) == ("softmax", 1024)
+
+
+def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
+    measured(tmp_path, "softmax")
+    folder = tmp_path / "runs/paper/image/softmax/seed-2"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{}")
+    assert [(cell.done, cell.runs) for cell in plan(paper, tmp_path, memory=GIB)] == [(1, 2), (0, 2)]
+    page = planning.markdown(paper, plan(paper, tmp_path, memory=GIB), GIB)
+    assert "4 runs, 1 of them done" in page
+    assert "none fits" in page
+
+
+def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the batch takes twice the time, and no run of the table counts as one of the sweep."""
+    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    chosen = arena(config | {"scale": "paper", "tasks": ["text"], "attentions": {"skeinformer": None}})
+    (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1").mkdir(parents=True)
+    (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1/metrics.json").write_text("{}")
+    table, *sweep = plan(chosen, tmp_path, memory=GIB)
+    assert (table.changes, table.done) == ("", 0)
+    assert [cell.done for cell in sweep] == [1, 0, 0, 0, 0, 0]
+    assert sweep[0].changes == "batch 64, rate 0.001"
+    assert sweep[3].seconds == pytest.approx(2 * sweep[0].seconds, rel=0.1)
+    assert "| text | skeinformer (batch 64, rate 0.001) | 1/1 |" in planning.markdown(chosen, [table, *sweep], GIB)
+
+
+@pytest.mark.parametrize("attention", ["softmax", "vmean", "linformer"])
+def test_the_formula_is_near_what_is_counted(attention: str) -> None:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"attentions": {attention: None}}
+    chosen = arena(config)
+    experiment, task = chosen.experiment(attention, "retrieval", 1), describe("retrieval", chosen.data("retrieval"))
+    assert isinstance(experiment.attention, AttentionSettings)
+    model = build_model(experiment, task)
+    tokens = [torch.ones(1, padded_length(task), dtype=torch.long) for _ in range(task.towers)]
+    counted = count_flops(model, tokens, [torch.ones_like(tower, dtype=torch.bool) for tower in tokens])
+    wanted = counted["flops_forward"] - counted["flops_attention"] + counted["flops_formula"]
+    assert planning.forward_flops(model, task) == pytest.approx(wanted, rel=0.02)
+
+
+def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    measured(tmp_path / "results", "softmax")
+    config = ROOT / "config.yaml"
+    assert cli.main(["plan", "--config", str(config), "--out", "plan.md"]) == 0
+    assert "# Plan of the arena at scale `mini`" in (tmp_path / "plan.md").read_text()

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from lra.config.mapping import as_mapping
+from lra.config.settings import AttentionSettings, Experiment
+from lra.data.shards import Shards
+from lra.errors import LraError
+from lra.training.run import execute, score_run
+from lra.training.trainer import Trainer
+
+Make = Callable[..., Experiment]
+
+# Another method, in a file of its own, that fails in the way its option says.
+METHOD = """
+import torch
+from lra.attention.vmean import VMean
+
+class Odd(VMean):
+    def __init__(self, *, how="", **common):
+        super().__init__(**common)
+        self.how = how
+        if how == "build":
+            raise RuntimeError("cannot be built")
+
+    def attend(self, query, key, value, mask, draws):
+        if self.how == "crash":
+            raise IndexError("out of range\\nsecond line")
+        if self.how == "memory":
+            raise torch.OutOfMemoryError("too much")
+        if self.how == "nan":
+            return super().attend(query, key, value, mask, draws) * float("nan")
+        return super().attend(query, key, value, mask, draws)
+"""
+
+
+def test_a_finished_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    metrics = execute(toy_experiment(), toy_shards.folder, out, code="abc", threads=1)
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert (metrics["status"], metrics["code"], metrics["seed"], metrics["steps"]) == ("ok", "abc", 1, 12)
+    history = pd.read_csv(out / "history.csv")
+    assert list(history["step"]) == [4, 8, 12]
+    predictions = pq.read_table(out / "predictions.parquet").to_pandas()
+    assert (predictions["label"] == predictions["prediction"]).mean() == metrics["test_accuracy"]
+    assert len(predictions) == metrics["test_rows"] == 40
+    assert "tokens.weight" in load_file(out / "model.safetensors")
+    assert {path.name for path in out.iterdir()} == {
+        "metrics.json",
+        "history.csv",
+        "predictions.parquet",
+        "model.safetensors",
+    }
+
+
+def test_its_weights_score_the_same_again(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    metrics = execute(toy_experiment("linformer"), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    _, score = score_run(tmp_path / "run", toy_shards.folder, "test")
+    assert (score.accuracy, score.loss) == (metrics["test_accuracy"], metrics["test_loss"])
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "reason"),
+    [
+        ("crash", "failed", "IndexError: out of range"),
+        ("build", "failed", "RuntimeError: cannot be built"),
+        ("memory", "oom", "a single example does not fit in memory"),
+        ("nan", "diverged", "the training loss was not finite at step 1"),
+    ],
+)
+def test_a_failure_is_a_row(
+    toy_shards: Shards, tmp_path: Path, how: str, status: str, reason: str, toy_experiment: Make
+) -> None:
+    method = tmp_path / "odd.py"
+    method.write_text(METHOD)
+    experiment = toy_experiment()
+    attention = type(experiment.attention)("odd", 8, {"how": how}, f"{method}:Odd")
+    experiment = Experiment(**vars(experiment) | {"attention": attention})
+    metrics = execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert (metrics["status"], metrics["reason"], metrics["test_accuracy"]) == (status, reason, None)
+    assert {"steps", "parameters", "majority_accuracy", "dev_accuracy"} <= set(metrics)
+    assert len(pq.read_table(tmp_path / "run" / "predictions.parquet")) == 0
+    with pytest.raises(LraError, match=f"has no trained weights: the run ended as {status}"):
+        score_run(tmp_path / "run", toy_shards.folder, "test")
+
+
+def test_a_package_that_is_not_installed_is_no_row(toy_shards: Shards, tmp_path: Path, toy_experiment: Make) -> None:
+    """Else installing it would change nothing."""
+    (method := tmp_path / "odd.py").write_text("import nosuch\n" + METHOD)
+    attention = AttentionSettings("odd", 8, module=f"{method}:Odd")
+    experiment = dataclasses.replace(toy_experiment(), attention=attention)
+    with pytest.raises(
+        LraError, match=r"odd.py cannot be imported: .* No module named 'nosuch'; install it and run the"
+    ):
+        execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_damaged_data_is_no_row(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    toy_shards.files("dev")[0].unlink()
+    with pytest.raises(LraError, match="is missing"):
+        execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), LraError("a shard is damaged")])
+def test_surroundings_that_fail_are_no_row(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the run would never be tried again."""
+
+    def fail(self: Trainer) -> None:
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", fail)
+        with pytest.raises(type(problem)):
+            execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)["status"] == "ok"
+
+
+def test_data_of_another_task(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    experiment = Experiment(**vars(toy_experiment()) | {"task": "text"})
+    with pytest.raises(LraError, match="holds the task 'toy', not 'text'"):
+        execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+
+
+def test_scoring_with_other_data_is_refused(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    manifest = toy_shards.folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"provenance": {}', '"provenance": {"other": 1}'))
+    with pytest.raises(LraError, match=r"is not the data that .* was trained on"):
+        score_run(tmp_path / "run", toy_shards.folder, "test")
+
+
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_stopped_process_goes_on(toy_experiment: Make, toy_shards: Shards, tmp_path: Path, signal_name: str) -> None:
+    """The command itself, stopped by a signal in the middle and run again, gives an undisturbed run's numbers."""
+    import signal
+
+    experiment = toy_experiment(steps=150, evaluate_every=10, patience=20)
+    expected = execute(experiment, toy_shards.folder, tmp_path / "whole", code="x", threads=1)
+    settings = json.dumps(as_mapping(experiment, leave_out="seed"))
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-m", "lra", "train", "--settings", settings, "--seed", "1", "--threads", "1"]
+    command += ["--data", str(toy_shards.folder), "--out", str(out), "--checkpoint-seconds", "0", "--code", "x"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while not (out / "checkpoint" / "latest.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, signal_name))
+    code = process.wait(timeout=60)
+    assert not (out / "metrics.json").exists()
+    assert code == (-9 if signal_name == "SIGKILL" else 75)
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    for name in ("test_accuracy", "test_loss", "dev_loss", "steps", "best_step"):
+        assert metrics[name] == expected[name]
+    timeless = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (out, tmp_path / "whole")]
+    pd.testing.assert_frame_equal(*timeless)
+    assert not (out / "checkpoint").exists()
