@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
 from lra.attention.vmean import VMean
-from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings, TrainSettings
 from lra.model import Model, build_model, padded_length, trims
 from lra.tasks.contract import Task
 
@@ -19,13 +19,12 @@ class Whole(VMean):
     fixed_length = True
 
 
-def model(attention: str = "softmax_nodropout", task: Task | None = None, pad: str = "length") -> Model:
+def model(attention: str = "softmax_nodropout", task: Task | None = None) -> Model:
     torch.manual_seed(0)
-    train = TrainSettings(8, learning_rate=1e-3, warmup=1, steps=2, evaluate_every=1, pad=pad)  # type: ignore[arg-type]
     module = f"{__file__}:Whole" if attention == "whole" else None
     settings = AttentionSettings(attention, features=8, module=module)
     task = task or Task("toy", classes=3, vocabulary=9, max_length=20)
-    return build_model(Experiment(task.name, settings, 1, SMALL, train), task).eval()
+    return build_model(task, SMALL, settings).eval()
 
 
 def inputs(rows: int = 4, length: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,7 +99,7 @@ def test_padded_length(longest: int, padded: int) -> None:
     [("vmean", "length", False), ("vmean", "batch", True), ("vmean", "bucket", True), ("whole", "batch", False)],
 )
 def test_padding_is_saved_where_settings_and_attention_allow_it(attention: str, pad: str, trimmed: bool) -> None:
-    built = model(attention, pad=pad)
+    built = model(attention)
     train = TrainSettings(8, learning_rate=1e-3, warmup=1, steps=2, evaluate_every=1, pad=pad)  # type: ignore[arg-type]
     assert trims(built, train) == trimmed
 

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from lra.attention import build
 from lra.attention.contract import Attention
 from lra.attention.dropout import Dropout
-from lra.config.settings import Experiment, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lra.tasks.contract import Task
@@ -123,23 +123,24 @@ def stack(towers: Sequence[Tensor]) -> Tensor:
     return torch.cat([pad(tower, (0, length - tower.shape[1])) for tower in towers])
 
 
-def build_model(experiment: Experiment, task: Task) -> Model:
-    """The model of an experiment on a task, with fresh weights from torch's global random state."""
-    settings, attention, length = experiment.model, experiment.attention, padded_length(task)
+def build_attention(attention: AttentionSettings, model: ModelSettings, max_length: int) -> Attention:
+    """One attention module for a model of these sizes, with fresh weights from torch's global random state."""
+    return build(
+        attention.module or attention.name,
+        heads=model.heads,
+        head_dim=model.head_dim,
+        max_length=max_length,
+        features=attention.features,
+        **attention.options,
+    )
 
-    def make_attention() -> Attention:
-        return build(
-            attention.module or attention.name,
-            heads=settings.heads,
-            head_dim=settings.head_dim,
-            max_length=length,
-            features=attention.features,
-            **attention.options,
-        )
 
+def build_model(task: Task, model: ModelSettings, attention: AttentionSettings) -> Model:
+    """The model for a task, with fresh weights from torch's global random state."""
+    length = padded_length(task)
     return Model(
-        settings,
-        make_attention,
+        model,
+        lambda: build_attention(attention, model, length),
         vocabulary=task.vocabulary,
         max_length=length,
         classes=task.classes,

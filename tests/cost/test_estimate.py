@@ -96,7 +96,7 @@ def test_a_timed_step_of_exact_attention_is_the_last_resort(monkeypatch: pytest.
     rate = planning._rate_of_exact_attention()
     ((measurement, results),) = found
     assert rate == pytest.approx(3 * results["flops_forward"] / (results["train_ms_per_example"] / 1000))
-    assert (measurement.settings.attention.name, measurement.length) == ("softmax", 1024)
+    assert (measurement.settings.attention.name, measurement.length) == ("softmax_nodropout", 1024)
 
 
 def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_formula_is_near_what_is_counted(attention: str) -> None:
     chosen = arena(config)
     experiment, task = chosen.experiment(attention, "retrieval", 1), describe("retrieval", chosen.data("retrieval"))
     assert isinstance(experiment.attention, AttentionSettings)
-    model = build_model(experiment, task)
+    model = build_model(task, experiment.model, experiment.attention)
     tokens = [torch.ones(1, padded_length(task), dtype=torch.long) for _ in range(task.towers)]
     counted = count_flops(model, tokens, [torch.ones_like(tower, dtype=torch.bool) for tower in tokens])
     wanted = counted["flops_forward"] - counted["flops_attention"] + counted["flops_formula"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lra.attention import build
-from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings
 from lra.cost.flops import count_flops
 from lra.model import Model, build_model
 from lra.tasks.contract import Task
@@ -15,9 +15,8 @@ INNER = HEADS * HEAD_DIM
 
 def model(attention: str, towers: int = 1) -> Model:
     sizes = ModelSettings(LAYERS, EMBEDDING, HIDDEN, HEADS, HEAD_DIM)
-    train = TrainSettings(batch=1, learning_rate=1.0, warmup=1, steps=1, evaluate_every=1)
     task = Task("toy", CLASSES, vocabulary=9, max_length=LENGTH, towers=towers)
-    return build_model(Experiment("toy", AttentionSettings(attention, FEATURES), 0, sizes, train), task)
+    return build_model(task, sizes, AttentionSettings(attention, FEATURES))
 
 
 def inputs(batch: int, towers: int = 1) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

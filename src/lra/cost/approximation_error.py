@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from lra.attention import build, load, resolve
-from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings
 from lra.data.shards import MANIFEST, Shards, read_shards
 from lra.devices import default_device
 from lra.errors import LraError, reason_of
@@ -218,10 +218,8 @@ def layers_of(model: Model) -> list[Layer]:
 
 def random_model(sizes: ModelSettings, shards: Shards, length: int) -> Model:
     """The arena's model with exact attention and fresh weights from torch's global random state."""
-    unused = TrainSettings(batch=1, learning_rate=1.0, warmup=1, steps=1, evaluate_every=1)
-    exact = AttentionSettings("softmax", options={"dropout": 0.0})
-    experiment = Experiment(shards.task.name, exact, 0, sizes, unused)
-    return build_model(experiment, dataclasses.replace(shards.task, max_length=length))
+    exact = AttentionSettings("softmax_nodropout")
+    return build_model(dataclasses.replace(shards.task, max_length=length), sizes, exact)
 
 
 def failure(run: Path) -> str:
@@ -240,7 +238,8 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
     metrics, experiment = read_run(run)
     if sha256(shards.folder / MANIFEST) != metrics["data"]:
         raise LraError(f"{run} was trained on other data than {shards.folder}; train it again or give another --run.")
-    model = build_model(experiment, dataclasses.replace(shards.task, max_length=length))
+    task = dataclasses.replace(shards.task, max_length=length)
+    model = build_model(task, experiment.model, experiment.attention)
     if not all(layer.attention.attention.exact for layer in layers_of(model)):
         raise LraError(f"{run} was trained with {metrics['attention']}; give a --run with exact attention.")
     weights = read_weights(run)

@@ -117,7 +117,7 @@ def _rate(flops_forward: int, milliseconds: float) -> float:
 
 
 def _rate_of_exact_attention() -> float:
-    results = Measurement(TASKS["image"], Settings(AttentionSettings("softmax", options={"dropout": 0.0}))).run()
+    results = Measurement(TASKS["image"], Settings(AttentionSettings("softmax_nodropout"))).run()
     return _rate(results["flops_forward"], results["train_ms_per_example"])
 
 
@@ -133,7 +133,7 @@ def _cell(
     task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
     attention, train = experiment.attention.name, experiment.train
     measure = measures[experiment.task, attention]
-    model = build_model(experiment, task)
+    model = build_model(task, experiment.model, experiment.attention)
     forward = forward_flops(model, task)
     trained, evaluated = train.batch * train.steps, rows.dev * -(-train.steps // train.evaluate_every) + rows.test
     flops = float(forward * (TRAINING * trained + evaluated))

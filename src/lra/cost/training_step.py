@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings, TrainSettings
 from lra.cost.flops import count_flops
 from lra.cost.probes import allocated_peak, milliseconds, overhead, size
 from lra.devices import default_device, machine, make_deterministic, peak_memory
@@ -167,8 +167,7 @@ class Measurement:
         self.overhead = overhead(self.device)
         torch.manual_seed(0)
         self.train = TrainSettings(self.batch, 1e-4, warmup=1, steps=1, evaluate_every=1, precision=settings.precision)
-        experiment = Experiment(task.name, settings.attention, 0, settings.model, self.train)
-        self.model = build_model(experiment, task).to(self.device)
+        self.model = build_model(task, settings.model, settings.attention).to(self.device)
         self.optimizer, _ = make_optimizer(self.model.parameters(), self.train)
         self._make_optimizer_state()
 

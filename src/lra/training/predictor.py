@@ -59,7 +59,7 @@ class TrainedRun:
         self.task: Task = self._tasks.describe(self._settings)
         self.device = default_device()
         try:
-            self.model = build_model(self.experiment, self.task).to(self.device).eval()
+            self.model = build_model(self.task, self.experiment.model, self.experiment.attention).to(self.device).eval()
         except (ValueError, TypeError) as problem:
             raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
         load_weights(self.model, folder)

@@ -95,7 +95,7 @@ class Trainer:
         self.experiment, self.settings, self.shards, self.device = experiment, experiment.train, shards, device
         self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
         self.last_step = min(self.settings.steps, max_steps or self.settings.steps)
-        self.model = build_model(experiment, shards.task).to(device)
+        self.model = build_model(shards.task, experiment.model, experiment.attention).to(device)
         self.forward = torch.compile(self.model) if self.settings.compile else self.model
         self.optimizer, self.schedule = make_optimizer(self.model.parameters(), self.settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
