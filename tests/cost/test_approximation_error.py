@@ -14,10 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lra.cli.main import main
-from lra.config.settings import AttentionSettings, Experiment, ModelSettings
+from lra.config.settings import ApproximateSettings, AttentionSettings, Experiment, ModelSettings
 from lra.cost.approximation_error import (
     Inputs,
-    Settings,
     Texts,
     approximate,
     projections,
@@ -46,9 +45,9 @@ def run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def settings(attention: str = "skeinformer", **changes: object) -> Settings:
+def settings(attention: str = "skeinformer", **changes: object) -> ApproximateSettings:
     chosen = {"model": SIZES, "trials": 3, "lengths": (32, 64), "features": (4, 16)} | changes
-    return Settings(AttentionSettings(attention), **chosen)  # type: ignore[arg-type]
+    return ApproximateSettings(AttentionSettings(attention), **chosen)  # type: ignore[arg-type]
 
 
 def random_inputs(*shape: int, uses_key: bool = True) -> Inputs:
