@@ -1,6 +1,9 @@
 # make: the arena at the scale of config.yaml, from nothing. make test: all checks and tests.
 
-PYTHON ?= python3.11
+# The first that is new enough; `make PYTHON=...` takes another.
+NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$python -c $(NEW_ENOUGH) 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
@@ -12,8 +15,9 @@ arena: .venv/installed
 
 # Every step is skipped where nothing changed: a second `make` installs nothing.
 .venv/installed: requirements.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Error: there is no $(PYTHON); install Python 3.11, or say where it is: make PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@test -n "$(PYTHON)" && $(PYTHON) -c $(NEW_ENOUGH) 2>/dev/null || { echo "Error: $(or $(PYTHON),this machine) has no Python 3.11 or newer; install one, or say where it is: make PYTHON=..." >&2; exit 1; }
+	@# A .venv of a Python that is too old, or half made, is made anew.
+	$(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && $(BIN)/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

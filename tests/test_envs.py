@@ -159,7 +159,18 @@ def test_every_rule_that_runs_the_package_has_an_environment() -> None:
 def test_what_make_installs_covers_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    named = project["dependencies"] + extras["report"] + extras["workflow"]
-    assert {normal(re.split(r"[=<>\[]", name)[0]) for name in named} <= set(requirements("requirements.txt"))
-    everything = set(requirements("requirements.txt", "requirements-dev.txt"))
-    assert {normal(re.split(r"[=<>\[]", name)[0]) for extra in extras.values() for name in extra} <= everything
+
+    def distributions(*lists: list[str]) -> set[str]:
+        return {normal(re.split(r"[=<>\[]", name)[0]) for names in lists for name in names} - {"lra"}
+
+    for_the_arena = distributions(project["dependencies"], *(extras[name] for name in ("arena", "report", "workflow")))
+    assert for_the_arena <= set(requirements("requirements.txt"))
+    assert distributions(*extras.values()) <= set(requirements("requirements.txt", "requirements-dev.txt"))
+
+
+def test_the_attentions_need_torch_alone() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    modules = [module.name for module in pkgutil.iter_modules(lra.attention.__path__, "lra.attention.")]
+    found = {name.partition(".")[0] for module in modules for name in imported(source(module) or ast.Module([], []))}
+    assert found - set(sys.stdlib_module_names) - {"lra"} == {"torch"}
+    assert {"torch"} == {normal(re.split(r"[=<>]", name)[0]) for name in project["dependencies"]}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lra.errors import LraError
-from lra.files import building, read_json, read_metrics, sha256, whole, write_csv, write_json
+from lra.files import atomic_directory, atomic_write, read_json, read_metrics, sha256, write_csv, write_json
 
 NAMES = ("old", "ne*")
 
@@ -24,7 +24,7 @@ def names(folder: Path) -> list[str]:
 def test_a_file_replaces_another_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "file.txt"
     for content in ("old", "new"):
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(content)
             assert temporary.parent == path.parent and path.exists() == (content == "new")
     assert path.read_text() == "new" and names(path.parent) == ["file.txt"]
@@ -33,14 +33,14 @@ def test_a_file_replaces_another_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), whole(path) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as temporary:
         temporary.write_text("half of the new")
         raise ZeroDivisionError
     assert path.read_text() == "old" and names(tmp_path) == ["file.txt"]
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as problem, whole(tmp_path / "file.txt"):
+    with pytest.raises(OSError, match="No space left") as problem, atomic_write(tmp_path / "file.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert problem.value.filename == str(tmp_path / "file.txt") and names(tmp_path) == []
 
@@ -48,23 +48,23 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("path", "told"), [("folder", "it is a folder"), ("/dev/null", "it is no plain file")])
 def test_no_file_is_written_over_something_else(path: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(LraError, match=f"cannot be written: {told}"), whole(tmp_path / path):
+    with pytest.raises(LraError, match=f"cannot be written: {told}"), atomic_write(tmp_path / path):
         raise AssertionError
 
 
 def test_a_folder_replaces_another_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     for name in ("old", "new"):
-        with building(target, NAMES) as part:
+        with atomic_directory(target, NAMES) as part:
             (part / name).touch()
     assert names(target) == ["new"] and names(tmp_path) == ["folder"]
 
 
 def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "folder"
-    with building(target, NAMES) as part:
+    with atomic_directory(target, NAMES) as part:
         (part / "old").touch()
-    with pytest.raises(ZeroDivisionError), building(target, NAMES) as part:
+    with pytest.raises(ZeroDivisionError), atomic_directory(target, NAMES) as part:
         (part / "new").touch()
         raise ZeroDivisionError
     assert names(target) == ["old"] and names(tmp_path) == ["folder"]
@@ -73,7 +73,7 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / "folder.part").mkdir()
     (tmp_path / "folder.part" / "half").touch()
-    with building(tmp_path / "folder", NAMES) as part:
+    with atomic_directory(tmp_path / "folder", NAMES) as part:
         (part / "new").touch()
     assert names(tmp_path / "folder") == ["new"]
 
@@ -82,7 +82,7 @@ def test_of_two_that_build_the_same_folder_one_waits(tmp_path: Path) -> None:
     target = tmp_path / "folder"
 
     def build() -> None:
-        with building(target, ["a", "b"]) as part:
+        with atomic_directory(target, ["a", "b"]) as part:
             (part / "a").write_text("1")
             time.sleep(0.1)
             (part / "b").write_text("2")
@@ -97,7 +97,7 @@ def test_of_two_that_build_the_same_folder_one_waits(tmp_path: Path) -> None:
 def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to("elsewhere")
-    with building(tmp_path / "link", NAMES) as part:
+    with atomic_directory(tmp_path / "link", NAMES) as part:
         (part / "new").touch()
     assert (tmp_path / "link").is_symlink() and names(tmp_path / "elsewhere") == ["new"]
 
@@ -105,7 +105,7 @@ def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
 def test_a_folder_is_not_built_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     sentence = "file is a file, not a folder; give another name"
-    with pytest.raises(LraError, match=sentence), building(tmp_path / "file", NAMES):
+    with pytest.raises(LraError, match=sentence), atomic_directory(tmp_path / "file", NAMES):
         raise AssertionError
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -115,11 +115,11 @@ def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path: Path) -> N
         (tmp_path / name).touch()
     with (
         pytest.raises(LraError, match="would be replaced, but holds 'mine'; give a folder of its own, or delete it"),
-        building(tmp_path, NAMES),
+        atomic_directory(tmp_path, NAMES),
     ):
         raise AssertionError
     (tmp_path / "mine").unlink()
-    with building(tmp_path, NAMES):
+    with atomic_directory(tmp_path, NAMES):
         pass
     assert names(tmp_path) == []
 

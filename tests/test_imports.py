@@ -26,7 +26,7 @@ MAY_IMPORT = {
     # Rooms.
     "attention": "",
     "tasks": "errors",
-    "config": "attention.registry errors fingerprint",
+    "config": "attention.registry errors fingerprint tasks.description",
     "data": "config errors files tasks",
     "training": "config data devices errors files model tasks",
     "cost": "attention config data devices errors files model tasks training",

@@ -19,7 +19,7 @@ from lra.errors import LraError
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; renamed to ``path`` on success, removed on failure.
 
     Raises:
@@ -40,7 +40,7 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_loss(folder: Path, names: Collection[str]) -> None:
+def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
     """Refuse to replace a folder that holds anything else than ``names``, in which ``*`` stands for any characters.
 
     Raises:
@@ -79,21 +79,21 @@ def _is(file: IO[str], path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def building(target: Path, names: Collection[str]) -> Iterator[Path]:
+def atomic_directory(target: Path, names: Collection[str]) -> Iterator[Path]:
     """A folder ``<target>.part`` to fill; it replaces ``target`` on success and is removed on failure.
 
     Of several processes that build the same folder, one waits for the other.
 
     Args:
         target: the folder.
-        names: what it may hold at its top, see :func:`check_loss`.
+        names: what it may hold at its top, see :func:`refuse_foreign_files`.
 
     Raises:
         LraError: it cannot be written, or ``target`` is a file, or a folder with something else.
     """
     if target.exists() and not target.is_dir():
         raise LraError(f"{target} is a file, not a folder; give another name.")
-    check_loss(target, names)
+    refuse_foreign_files(target, names)
     target = target.resolve()  # a link to a folder stays one
     part = target.with_name(f"{target.name}.part")
     try:
@@ -111,7 +111,7 @@ def building(target: Path, names: Collection[str]) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -122,7 +122,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a whole CSV file with a line of headings; None is an empty field."""
-    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(columns)
         table.writerows(rows)

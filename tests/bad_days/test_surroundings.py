@@ -137,13 +137,35 @@ def test_output_that_nobody_reads_to_its_end() -> None:
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
-def test_a_python_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", ["no such program", "an old one"])
+def test_a_python_that_does_not_do(found: str, tmp_path: Path) -> None:
     for name in ("Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copy2(ROOT / name, tmp_path)
-    done = subprocess.run(["make", "PYTHON=python9"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    python = tmp_path / "python"
+    if found == "an old one":
+        python.write_text("#!/bin/sh\nexit 1\n")  # what `python -c` that compares the version gives
+        python.chmod(0o755)
+    done = subprocess.run(["make", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False)
     first, *_ = done.stderr.splitlines()
-    assert done.returncode == 2 and first.startswith("Error: there is no python9; install Python 3.11, or say where")
+    assert done.returncode == 2
+    assert first == f"Error: {python} has no Python 3.11 or newer; install one, or say where it is: make PYTHON=..."
     assert not (tmp_path / ".venv").exists()
+
+
+def test_an_old_venv_is_made_anew(tmp_path: Path) -> None:
+    """The Python of .venv was once too old; today's makes another in its place."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    (tmp_path / "requirements.txt").write_text("")
+    old = tmp_path / ".venv/bin/python"
+    old.parent.mkdir(parents=True)
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    new = tmp_path / "python"
+    new.write_text('#!/bin/sh\n[ "$2" = venv ] && echo "made: $*"\n[ "$1" = -c ]\n')
+    new.chmod(0o755)
+    done = subprocess.run(["make", f"PYTHON={new}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "made: -m venv --clear .venv" in done.stdout
 
 
 @pytest.mark.slow

@@ -20,9 +20,7 @@ from lra.cli import cost as costs
 from lra.cli.console import guarded
 from lra.cli.main import main
 from lra.config.arena import arena
-from lra.config.mapping import from_mapping
 from lra.cost import training_step as measuring
-from lra.cost.approximation_error import Settings
 from lra.errors import LraError
 from lra.files import read_json
 from lra.fingerprint import fingerprint
@@ -117,17 +115,17 @@ def test_an_unknown_method_with_settings_of_its_own(small: list[str], capfd: pyt
 
 def test_what_is_measured_is_the_configured_attention_with_the_blocks_budget() -> None:
     chosen = arena(CONFIG | {"measure": {"features": 77, "repeats": 5}})
-    settings = costs.measure_settings(chosen, "performer")
-    assert settings["attention"] == vars(chosen.attentions["performer"]) | {"features": 77}
-    assert settings["repeats"] == 5 and "features" not in settings
-    assert costs.measure_settings(arena(CONFIG | {"measure": {}}), "performer")["attention"]["features"] == 256
+    settings = chosen.measure_settings("performer")
+    assert vars(settings.attention) == vars(chosen.attentions["performer"]) | {"features": 77}
+    assert settings.repeats == 5
+    assert arena(CONFIG | {"measure": {}}).measure_settings("performer").attention.features == 256
 
 
 def test_what_is_compared_is_the_configured_attention_in_the_text_tasks_model() -> None:
     config = copy.deepcopy(CONFIG)
     config["scales"]["mini"]["tasks"]["text"]["model"] = {"hidden": 96}
     chosen = arena(config)
-    settings = from_mapping(Settings, costs.approximate_settings(chosen, "performer"), "settings")
+    settings = chosen.approximate_settings("performer")
     assert settings.attention.options == chosen.attentions["performer"].options
     assert settings.model == chosen.experiment("performer", "text", seed=0).model and settings.model.hidden == 96
     assert settings.trials == chosen.settings["approximate"]["trials"]

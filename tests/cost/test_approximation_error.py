@@ -14,10 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lra.cli.main import main
-from lra.config.settings import AttentionSettings, Experiment, ModelSettings
+from lra.config.settings import ApproximateSettings, AttentionSettings, Experiment, ModelSettings
 from lra.cost.approximation_error import (
     Inputs,
-    Settings,
     Texts,
     approximate,
     projections,
@@ -32,7 +31,7 @@ from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import read_json, write_json
 from lra.tasks.contract import Task
-from lra.training.run import execute
+from lra.training.run import train_run
 
 Make = Callable[..., Experiment]
 SIZES = ModelSettings(layers=2, embedding=16, hidden=16, heads=2, head_dim=8)
@@ -42,13 +41,13 @@ SIZES = ModelSettings(layers=2, embedding=16, hidden=16, heads=2, head_dim=8)
 def run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> Path:
     """A finished run with exact attention."""
     experiment = toy_experiment("softmax", steps=4)
-    execute(replace(experiment, model=SIZES), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    train_run(replace(experiment, model=SIZES), toy_shards.folder, tmp_path / "run", code="", threads=1)
     return tmp_path / "run"
 
 
-def settings(attention: str = "skeinformer", **changes: object) -> Settings:
+def settings(attention: str = "skeinformer", **changes: object) -> ApproximateSettings:
     chosen = {"model": SIZES, "trials": 3, "lengths": (32, 64), "features": (4, 16)} | changes
-    return Settings(AttentionSettings(attention), **chosen)  # type: ignore[arg-type]
+    return ApproximateSettings(AttentionSettings(attention), **chosen)  # type: ignore[arg-type]
 
 
 def random_inputs(*shape: int, uses_key: bool = True) -> Inputs:
@@ -262,7 +261,7 @@ def test_a_run_that_failed_is_a_row(run: Path, toy_shards: Shards, tmp_path: Pat
 
 
 def test_the_run_must_fit(run: Path, toy_shards: Shards, toy_experiment: Make, tmp_path: Path) -> None:
-    execute(toy_experiment("vmean", steps=4), toy_shards.folder, tmp_path / "vmean", code="", threads=1)
+    train_run(toy_experiment("vmean", steps=4), toy_shards.folder, tmp_path / "vmean", code="", threads=1)
     with pytest.raises(LraError, match="was trained with vmean; give a --run with exact attention"):
         trained_model(tmp_path / "vmean", toy_shards, 32)
     write_json(run / "metrics.json", read_json(run / "metrics.json") | {"data": "other"})

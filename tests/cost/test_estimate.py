@@ -13,11 +13,11 @@ import yaml
 
 from lra.cli import main as cli
 from lra.config.arena import Arena, arena
-from lra.config.settings import AttentionSettings
+from lra.config.settings import AttentionSettings, MeasureSettings
 from lra.cost import estimate as planning
 from lra.cost.estimate import plan
 from lra.cost.flops import count_flops
-from lra.cost.training_step import Measurement, Settings
+from lra.cost.training_step import Measurement
 from lra.data.synthetic import describe
 from lra.model import build_model, padded_length
 
@@ -92,7 +92,7 @@ def test_a_timed_step_of_exact_attention_is_the_last_resort(monkeypatch: pytest.
             return found[-1][1]
 
     monkeypatch.setattr(planning, "Measurement", Seen)
-    monkeypatch.setattr(planning, "Settings", partial(Settings, batch=1, repeats=2, seconds=0.0))
+    monkeypatch.setattr(planning, "MeasureSettings", partial(MeasureSettings, batch=1, repeats=2, seconds=0.0))
     rate = planning._rate_of_exact_attention()
     ((measurement, results),) = found
     assert rate == pytest.approx(3 * results["flops_forward"] / (results["train_ms_per_example"] / 1000))

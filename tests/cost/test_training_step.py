@@ -12,9 +12,9 @@ import yaml
 
 from lra.cli.main import main
 from lra.config.arena import arena
-from lra.config.settings import AttentionSettings, ModelSettings
+from lra.config.settings import AttentionSettings, MeasureSettings, ModelSettings
 from lra.cost import training_step as measuring
-from lra.cost.training_step import PAPER_BATCH, TASKS, Measurement, Settings, accumulation_steps, measure, spread
+from lra.cost.training_step import PAPER_BATCH, TASKS, Measurement, accumulation_steps, measure, spread
 from lra.data.synthetic import describe
 from lra.files import read_json
 from lra.tasks.contract import Task
@@ -48,8 +48,10 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "TASKS", small)
 
 
-def settings(attention: str = "vmean", **changes: Any) -> Settings:
-    return Settings(AttentionSettings(attention, features=8), **{"batch": 2, "repeats": 3, "model": SIZES} | changes)
+def settings(attention: str = "vmean", **changes: Any) -> MeasureSettings:
+    return MeasureSettings(
+        AttentionSettings(attention, features=8), **{"batch": 2, "repeats": 3, "model": SIZES} | changes
+    )
 
 
 def odd(folder: Path, how: str) -> AttentionSettings:
@@ -144,7 +146,7 @@ def test_default_batch_is_4096_positions(monkeypatch: pytest.MonkeyPatch) -> Non
     [("crash", "failed", "IndexError: out of range"), ("memory", "oom", "OutOfMemoryError: too much")],
 )
 def test_a_failure_is_a_row(how: str, status: str, reason: str, tmp_path: Path) -> None:
-    chosen = Settings(odd(tmp_path, how), model=SIZES)
+    chosen = MeasureSettings(odd(tmp_path, how), model=SIZES)
     row = measure("text", chosen, tmp_path / "measure.json", code="", threads=1)
     assert (row["status"], row["reason"]) == (status, reason)
     assert read_json(tmp_path / "measure.json") == row

@@ -15,7 +15,7 @@ from lra.results.reading import read_runs
 from lra.results.rows import read_rows
 from lra.results.statistics import compare, mcnemar
 from lra.results.table import collect
-from lra.training.run import execute
+from lra.training.run import train_run
 from results.builder import labels, write_run
 
 
@@ -154,7 +154,7 @@ def test_it_reads_what_training_writes(tmp_path, toy_shards, toy_experiment):
     for attention in ("softmax", "vmean"):
         for seed in (1, 2):
             experiment = toy_experiment(attention, seed=seed)
-            execute(experiment, toy_shards.folder, tmp_path / f"{attention}-{seed}", code=attention, threads=1)
+            train_run(experiment, toy_shards.folder, tmp_path / f"{attention}-{seed}", code=attention, threads=1)
     rows = collected(sorted(tmp_path.glob("*/metrics.json")), tmp_path)
     row = rows["toy", "vmean"]
     accuracies = [json.loads((tmp_path / f"vmean-{s}/metrics.json").read_text())["test_accuracy"] for s in (1, 2)]

@@ -21,7 +21,7 @@ from lra.data.synthetic import describe, random_shards
 from lra.errors import LraError
 from lra.tasks import module_of, own
 from lra.tasks.contract import Rows, Task
-from lra.training.run import execute
+from lra.training.run import train_run
 
 TASK = '''
 """Is the number of twos odd?"""
@@ -265,7 +265,9 @@ def test_random_rows_for_a_rehearsal(tmp_path: Path) -> None:
 def test_a_trained_run_takes_token_ids(file: Path, tmp_path: Path, toy_experiment: Any) -> None:
     """And needs the function's file no more."""
     prepare("mine", data(file), None, tmp_path / "data", workers=1)
-    execute(dataclasses.replace(toy_experiment(), task="mine"), tmp_path / "data", tmp_path / "run", code="", threads=1)
+    train_run(
+        dataclasses.replace(toy_experiment(), task="mine"), tmp_path / "data", tmp_path / "run", code="", threads=1
+    )
     file.unlink()
     run = lra.load_run(tmp_path / "run")
     test = pq.read_table(read_shards(tmp_path / "data").files("test")[0])["tokens"].to_pylist()
@@ -283,7 +285,9 @@ def test_it_is_predicted_on_the_command_line(
     file: Path, tmp_path: Path, toy_experiment: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare("mine", data(file), None, tmp_path / "data", workers=1)
-    execute(dataclasses.replace(toy_experiment(), task="mine"), tmp_path / "data", tmp_path / "run", code="", threads=1)
+    train_run(
+        dataclasses.replace(toy_experiment(), task="mine"), tmp_path / "data", tmp_path / "run", code="", threads=1
+    )
     capsys.readouterr()
     assert main(["predict", str(tmp_path / "run"), "1 2 2", "2"]) == 0
     assert capsys.readouterr().out.count("label ") == 2

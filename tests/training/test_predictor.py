@@ -24,7 +24,7 @@ from lra.errors import LraError
 from lra.tasks import image, listops, pathfinder, retrieval, text
 from lra.tasks.listops_trees import TOKENS
 from lra.tasks.pathfinder_drawing import Parameters
-from lra.training.run import execute
+from lra.training.run import train_run
 
 Make = Callable[..., Experiment]
 
@@ -47,7 +47,7 @@ def trained(task: str, make: Make, folder: Path, attention: str = "softmax", **t
         make(attention, **({"steps": 40, "evaluate_every": 20, "learning_rate": 1e-2} | train)),
     )
     experiment = replace(chosen, task=task, model=replace(chosen.model, embedding_std=1.0))
-    execute(experiment, folder / "data", out, code="", threads=1)
+    train_run(experiment, folder / "data", out, code="", threads=1)
     return out
 
 
@@ -133,7 +133,7 @@ def test_pairs_on_the_command_line(toy_experiment: Make, tmp_path: Path, capsys:
     prepare("retrieval", settings, write_snippets(tmp_path / "vader"), tmp_path / "data", workers=1)
     experiment = replace(toy_experiment(), task="retrieval")
     experiment = replace(experiment, model=replace(experiment.model, embedding_std=1.0))
-    execute(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
+    train_run(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
     run = lra.load_run(tmp_path / "run")
     pairs = [("a paper", "another one"), ("lol", "a paper")]
     expected = [run.predict(*pair).probabilities for pair in pairs]
@@ -149,7 +149,7 @@ def test_pairs_on_the_command_line(toy_experiment: Make, tmp_path: Path, capsys:
 def test_a_run_on_data_that_do_not_say_how_they_were_made(
     toy_experiment: Make, toy_shards: Shards, tmp_path: Path
 ) -> None:
-    execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    train_run(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     with pytest.raises(LraError, match=r"metrics.json does not say how its data were made; train this run again"):
         lra.load_run(tmp_path / "run")
 
@@ -185,7 +185,7 @@ def test_a_run_whose_attention_is_gone(toy_experiment: Make, tmp_path: Path) -> 
     method.write_text("from lra.attention.vmean import VMean\n\n\nclass Mine(VMean):\n    pass\n")
     experiment = replace(toy_experiment(), task="listops", attention=AttentionSettings("mine", 8, {}, f"{method}:Mine"))
     prepare("listops", DATA["listops"], None, tmp_path / "data", workers=1)
-    execute(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
+    train_run(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
     assert lra.load_run(tmp_path / "run").predict("[MAX 1 2 ]").label in range(10)
     method.unlink()
     with pytest.raises(LraError, match=r"mine.py cannot be imported: FileNotFoundError"):

@@ -17,7 +17,7 @@ from lra.config.mapping import as_mapping
 from lra.config.settings import AttentionSettings, Experiment
 from lra.data.shards import Shards
 from lra.errors import LraError
-from lra.training.run import execute, score_run
+from lra.training.run import score_run, train_run
 from lra.training.trainer import Trainer
 
 Make = Callable[..., Experiment]
@@ -47,7 +47,7 @@ class Odd(VMean):
 
 def test_a_finished_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    metrics = execute(toy_experiment(), toy_shards.folder, out, code="abc", threads=1)
+    metrics = train_run(toy_experiment(), toy_shards.folder, out, code="abc", threads=1)
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert (metrics["status"], metrics["code"], metrics["seed"], metrics["steps"]) == ("ok", "abc", 1, 12)
     history = pd.read_csv(out / "history.csv")
@@ -65,7 +65,7 @@ def test_a_finished_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path
 
 
 def test_its_weights_score_the_same_again(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
-    metrics = execute(toy_experiment("linformer"), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    metrics = train_run(toy_experiment("linformer"), toy_shards.folder, tmp_path / "run", code="", threads=1)
     _, score = score_run(tmp_path / "run", toy_shards.folder, "test")
     assert (score.accuracy, score.loss) == (metrics["test_accuracy"], metrics["test_loss"])
 
@@ -87,7 +87,7 @@ def test_a_failure_is_a_row(
     experiment = toy_experiment()
     attention = type(experiment.attention)("odd", 8, {"how": how}, f"{method}:Odd")
     experiment = Experiment(**vars(experiment) | {"attention": attention})
-    metrics = execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+    metrics = train_run(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
     assert (metrics["status"], metrics["reason"], metrics["test_accuracy"]) == (status, reason, None)
     assert {"steps", "parameters", "majority_accuracy", "dev_accuracy"} <= set(metrics)
     assert len(pq.read_table(tmp_path / "run" / "predictions.parquet")) == 0
@@ -103,14 +103,14 @@ def test_a_package_that_is_not_installed_is_no_row(toy_shards: Shards, tmp_path:
     with pytest.raises(
         LraError, match=r"odd.py cannot be imported: .* No module named 'nosuch'; install it and run the"
     ):
-        execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+        train_run(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_damaged_data_is_no_row(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
     toy_shards.files("dev")[0].unlink()
     with pytest.raises(LraError, match="is missing"):
-        execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+        train_run(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
@@ -126,19 +126,19 @@ def test_surroundings_that_fail_are_no_row(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", fail)
         with pytest.raises(type(problem)):
-            execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+            train_run(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     assert not (tmp_path / "run" / "metrics.json").exists()
-    assert execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)["status"] == "ok"
+    assert train_run(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)["status"] == "ok"
 
 
 def test_data_of_another_task(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
     experiment = Experiment(**vars(toy_experiment()) | {"task": "text"})
     with pytest.raises(LraError, match="holds the task 'toy', not 'text'"):
-        execute(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
+        train_run(experiment, toy_shards.folder, tmp_path / "run", code="", threads=1)
 
 
 def test_scoring_with_other_data_is_refused(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
-    execute(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    train_run(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     manifest = toy_shards.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"provenance": {}', '"provenance": {"other": 1}'))
     with pytest.raises(LraError, match=r"is not the data that .* was trained on"):
@@ -151,7 +151,7 @@ def test_a_stopped_process_goes_on(toy_experiment: Make, toy_shards: Shards, tmp
     import signal
 
     experiment = toy_experiment(steps=150, evaluate_every=10, patience=20)
-    expected = execute(experiment, toy_shards.folder, tmp_path / "whole", code="x", threads=1)
+    expected = train_run(experiment, toy_shards.folder, tmp_path / "whole", code="x", threads=1)
     settings = json.dumps(as_mapping(experiment, leave_out="seed"))
     out = tmp_path / "stopped"
     command = [sys.executable, "-m", "lra", "train", "--settings", settings, "--seed", "1", "--threads", "1"]

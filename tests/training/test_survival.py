@@ -16,7 +16,7 @@ import pytest
 from lra.config.settings import Experiment
 from lra.data.shards import Shards
 from lra.files import read_json
-from lra.training.run import execute
+from lra.training.run import train_run
 
 KILLS = 20
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -36,7 +36,7 @@ def test_twenty_kills(
 ) -> None:
     experiment = toy_experiment(attention, steps=60, evaluate_every=10, patience=20)
     settings = {"code": "x", "threads": 1, "checkpoint_seconds": 0}  # a checkpoint after every step
-    execute(experiment, toy_shards.folder, tmp_path / "whole", **settings)
+    train_run(experiment, toy_shards.folder, tmp_path / "whole", **settings)
     expected, history = results(tmp_path / "whole")
     # Each life is forked from a process that has imported torch and has no threads.
     context = multiprocessing.get_context("forkserver")
@@ -45,7 +45,7 @@ def test_twenty_kills(
     kills = finished = 0
     while kills < KILLS or not finished:
         out = tmp_path / f"run-{finished}"
-        process = context.Process(target=execute, args=(experiment, toy_shards.folder, out), kwargs=settings)
+        process = context.Process(target=train_run, args=(experiment, toy_shards.folder, out), kwargs=settings)
         process.start()
         assert process.pid
         process.join(moments.uniform(0.05, 1.5) if kills < KILLS else None)

@@ -28,7 +28,7 @@ for attention in ARENA.attentions:
             params:
                 attention=attention,
                 task=task,
-                settings=json.dumps(measure_settings(ARENA, attention, task), sort_keys=True),
+                settings=json.dumps(as_mapping(ARENA.measure_settings(attention, task)), sort_keys=True),
                 code=fingerprint("lra.cost.training_step", get_module(attention)),
             shell:
                 "python -m lra measure --attention {params.attention} --task {params.task} --settings {params.settings:q} "
@@ -66,7 +66,7 @@ for attention in get_approximating():
         params:
             attention=attention,
             run=lambda wildcards, input: (f"--run {Path(input.run[0]).parent}" if input.run else ""),
-            settings=json.dumps(approximate_settings(ARENA, attention), sort_keys=True),
+            settings=json.dumps(as_mapping(ARENA.approximate_settings(attention)), sort_keys=True),
             code=fingerprint(
                 "lra.cost.approximation_error",
                 get_module(attention),
@@ -128,10 +128,7 @@ for attention in get_benched():
             gpu=GPUS,
             slurm_extra="'--exclusive'",
         params:
-            settings=json.dumps(
-                [measure_settings(ARENA, attention)["attention"]],
-                sort_keys=True,
-            ),
+            settings=json.dumps(as_mapping(ARENA.bench_settings(attention))["attentions"], sort_keys=True),
             lengths=ARENA.bench["lengths"],
             repeats=ARENA.bench["repeats"],
             code=fingerprint("lra.cost.attention_core", get_module(attention)),

@@ -1,7 +1,8 @@
 # What is measured, and where it goes: functions of measure.smk.
 
 from lra.attention.registry import resolve
-from lra.cli.cost import EXACT, TEXTS, approximate_settings, measure_settings
+from lra.cli.cost import EXACT
+from lra.config.arena import TEXTS
 
 APPROXIMATION = f"results/approximation/{ARENA.scale}"
 

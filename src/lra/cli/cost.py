@@ -13,13 +13,11 @@ from typing import Any
 
 from lra.attention.registry import ALIASES, names, resolve
 from lra.cli.console import as_json, at_least, guarded, named
-from lra.config.arena import Arena, load
+from lra.config.arena import TEXTS, Arena, load
 from lra.config.mapping import as_mapping, from_mapping
-from lra.config.settings import AttentionSettings
+from lra.config.settings import ApproximateSettings, AttentionSettings, MeasureSettings
 from lra.fingerprint import fingerprint
 
-TEXTS = "text"
-"""The task whose texts approximations are compared on."""
 EXACT = "softmax"
 """The attention whose run gives the trained weights."""
 LENGTHS = [512, 1024, 2048, 4096, 8192]
@@ -128,38 +126,20 @@ def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: in
     for name in (ALIASES.get(name, name) for name in wanted or known):
         if ":" not in name:
             named(name, known, "attention")
-        settings = measure_settings(arena, name)["attention"] if arena and name in configured else {"name": name}
+        settings = (
+            as_mapping(arena.measure_settings(name).attention) if arena and name in configured else {"name": name}
+        )
         found.append(settings | ({"features": features} if features else {}))
     return found
-
-
-def measure_settings(arena: Arena, attention: str, task: str | None = None) -> dict[str, Any]:
-    """``lra.cost.training_step.Settings`` as a mapping: an attention with the ``measure`` block of config.yaml.
-
-    A task of the user's own, which only config.yaml knows, is among them.
-    """
-    block = dict(arena.measure)
-    if task is not None and task in arena.settings["tasks"] and arena.own(task):
-        data = arena.data(task)
-        kept = ("name", "classes", "vocabulary", "max_length", "towers")
-        block["task"] = {key: data[key] for key in kept if key in data}
-        block["step"] = arena.settings["tasks"][task]["train"]["batch"]
-    method = as_mapping(arena.attentions[attention], leave_out="features")
-    return {"attention": method | {"features": block.pop("features", 256)}, **block}
-
-
-def approximate_settings(arena: Arena, attention: str) -> dict[str, Any]:
-    """``lra.cost.approximation_error.Settings`` as a mapping: an attention with the scale's ``approximate`` block."""
-    named(TEXTS, arena.settings["tasks"], "task")
-    method = as_mapping(arena.attentions[attention], leave_out="features")
-    model = as_mapping(arena.experiment(attention, TEXTS, seed=0).model)
-    return {"attention": method, "model": model, **arena.settings.get("approximate", {})}
 
 
 def run_measure(options: argparse.Namespace) -> int:
     """Measure in a child process, so that not even the system's killing it for its memory ends without a result."""
     attention, task = ALIASES.get(options.attention, options.attention), options.task.removeprefix("lra-")
-    settings = options.settings or measure_settings(*_found(options.config, attention), task)
+    settings = options.settings
+    if settings is None:
+        arena, attention = _found(options.config, attention)
+        settings = as_mapping(arena.measure_settings(attention, task))
     if options.check:
         settings = {**settings, "check": True}
     module = attention_module(attention, settings.get("attention", {}).get("module"))
@@ -167,10 +147,10 @@ def run_measure(options: argparse.Namespace) -> int:
     out = options.out or Path("results/measures", task, attention, "measure.json")
 
     def measured(status: str = "", reason: str = "") -> None:
-        from lra.cost.training_step import TASKS, Settings, measure, write
+        from lra.cost.training_step import TASKS, measure, write
         from lra.devices import own_gpu
 
-        resolved = from_mapping(Settings, settings, "--settings")
+        resolved = from_mapping(MeasureSettings, settings, "--settings")
         if resolved.task is None:
             named(task, TASKS, "task")
         if status:
@@ -223,17 +203,17 @@ def summary(row: Mapping[str, Any]) -> str:
 
 
 def run_approximate(options: argparse.Namespace) -> None:
-    from lra.cost.approximation_error import Settings, approximate
+    from lra.cost.approximation_error import approximate
     from lra.devices import own_gpu
 
     attention = ALIASES.get(options.attention, options.attention)
     settings, data, out = options.settings, options.data, options.out
     if settings is None or data is None or out is None:
         arena, attention = _found(options.config, attention)
-        settings = settings or approximate_settings(arena, attention)
+        settings = settings or as_mapping(arena.approximate_settings(attention))
         data = data or Path("data", arena.scale, TEXTS)
         out = out or Path("results/approximation", arena.scale, f"{attention}.csv")
-    resolved = from_mapping(Settings, settings, "--settings")
+    resolved = from_mapping(ApproximateSettings, settings, "--settings")
     with own_gpu():
         for row in approximate(resolved, data, options.folder, out, threads=options.threads):
             found = row.reason or f"{row.mean:.4f}"

@@ -23,7 +23,7 @@ from lra.config.arena import EXTRACTED, load
 from lra.config.mapping import from_mapping
 from lra.config.settings import Experiment
 from lra.errors import LraError
-from lra.files import whole
+from lra.files import atomic_write
 
 EXIT_CODES = """
 exit codes:
@@ -198,14 +198,14 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
     rows = pq.read_table(shards.files("train")[0], columns=["tokens", "label"])[: options.images]
     side = math.isqrt(shards.task.max_length)
     pixels = np.array(rows["tokens"].to_pylist(), np.uint8).reshape(-1, side, side)
-    with whole(options.out) as temporary:
+    with atomic_write(options.out) as temporary:
         contact_sheet(pixels, rows["label"].to_numpy(), temporary)
 
 
 def run_train(options: argparse.Namespace) -> int:
     from lra.devices import own_gpu
     from lra.fingerprint import fingerprint
-    from lra.training.run import execute
+    from lra.training.run import train_run
     from lra.training.trainer import Interrupted
 
     experiment, scale = _experiment(options)
@@ -219,7 +219,7 @@ def run_train(options: argparse.Namespace) -> int:
     module = costs.attention_module(attention.name, attention.module)
     try:
         with own_gpu():
-            metrics = execute(
+            metrics = train_run(
                 experiment,
                 data,
                 out,

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lra.attention.registry import ALIASES, Method, names, resolve
-from lra.config.mapping import from_mapping
+from lra.config.mapping import as_mapping, from_mapping
 from lra.config.schema import check, read_yaml
-from lra.config.settings import SHARD_ROWS, AttentionSettings, Experiment, ModelSettings, TrainSettings
+from lra.config.settings import (
+    SHARD_ROWS,
+    ApproximateSettings,
+    AttentionSettings,
+    BenchSettings,
+    Experiment,
+    MeasureSettings,
+    ModelSettings,
+    TrainSettings,
+)
 from lra.errors import LraError, nearest
 from lra.fingerprint import defined, keywords
 
@@ -23,6 +32,8 @@ GIVEN = {"heads", "head_dim", "max_length", "features"}
 """What every attention is made with besides its options."""
 HEADINGS = {"attention", "average", "model"}
 """What stands beside the tasks at the head of tables, and of the paper's."""
+TEXTS = "text"
+"""The task whose texts approximations are compared on."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
 """Archives of which the tasks read what one pass extracts."""
 
@@ -80,6 +91,38 @@ class Arena:
             model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
         )
+
+    def measure_settings(self, attention: str, task: str | None = None) -> MeasureSettings:
+        """How the cost of training an attention is measured; a task of the user's own is described too."""
+        block = dict(self.measure)
+        features = block.pop("features", AttentionSettings.features)
+        if task is not None and task in self.settings["tasks"] and self.own(task):
+            data = self.data(task)
+            kept = ("name", "classes", "vocabulary", "max_length", "towers")
+            block["task"] = {key: data[key] for key in kept if key in data}
+            block["step"] = self.settings["tasks"][task]["train"]["batch"]
+        block["attention"] = as_mapping(replace(self.attentions[attention], features=features))
+        return from_mapping(MeasureSettings, block, "measure")
+
+    def approximate_settings(self, attention: str) -> ApproximateSettings:
+        """How an attention's error is found.
+
+        Raises:
+            LraError: the scale has no task with texts.
+        """
+        if TEXTS not in self.settings["tasks"]:
+            raise LraError(
+                f"config.yaml: scales.{self.scale}.tasks: {TEXTS!r} is missing; errors are found on its data."
+            )
+        method = as_mapping(self.attentions[attention], leave_out="features")
+        model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
+        block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
+        return from_mapping(ApproximateSettings, block, f"scales.{self.scale}.approximate")
+
+    def bench_settings(self, *attentions: str) -> BenchSettings:
+        """How the cores of some attentions are timed; there is a ``bench`` block."""
+        methods = tuple(self.measure_settings(attention).attention for attention in attentions)
+        return BenchSettings(methods, tuple(self.bench["lengths"]), self.bench["repeats"])
 
     def data(self, task: str) -> dict[str, Any]:
         """The task's data settings; those of a task of your own hold its name too."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lra.tasks.description import Task
+
 SHARD_ROWS = 16384
 """Rows of a full Parquet shard; the number of shards of a split follows from its rows."""
 
@@ -72,3 +74,68 @@ class Experiment:
     seed: int
     model: ModelSettings
     train: TrainSettings
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """What is measured, and how: the ``measure`` block of config.yaml, and an attention.
+
+    Args:
+        attention: the method.
+        batch: examples of a timed step; None makes it 4096 positions.
+        repeats: timed steps at most.
+        seconds: no further repeat begins after so long, but two are made in any case.
+        memory_gb: memory that the largest batch must fit into, in GiB.
+        precision: fp32, or mixed precision with bf16 or fp16.
+        check: also try the predicted largest batch, or the paper's if that is smaller.
+        model: sizes of the model; the paper's by default.
+        task: a task of the user's own; None for one of the Arena's.
+        step: examples of an optimiser step of a task of the user's own.
+    """
+
+    attention: AttentionSettings
+    batch: int | None = None
+    repeats: int = 5
+    seconds: float = 1.0
+    memory_gb: float = 16.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    check: bool = False
+    model: ModelSettings = field(default_factory=ModelSettings)
+    task: Task | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class ApproximateSettings:
+    """What is compared: the ``approximate`` block of a scale in config.yaml, an attention, and the model's sizes.
+
+    Args:
+        attention: the method; its own ``features`` are ignored.
+        model: sizes of the model with random weights.
+        trials: sequences.
+        lengths: their lengths n.
+        features: the method's budgets d.
+        seed: of the choice of texts, random weights and the method's random choices.
+    """
+
+    attention: AttentionSettings
+    model: ModelSettings = field(default_factory=ModelSettings)
+    trials: int = 768
+    lengths: tuple[int, ...] = (1024, 4096)
+    features: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What is timed: the ``bench`` block of config.yaml, and the attentions, each with its budget d and its options.
+
+    Args:
+        attentions: the methods.
+        lengths: positions of a sequence.
+        repeats: timed pairs at each length.
+    """
+
+    attentions: tuple[AttentionSettings, ...]
+    lengths: tuple[int, ...]
+    repeats: int

@@ -21,7 +21,7 @@ import math
 import statistics
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -34,34 +34,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from lra.attention import build, load, resolve
-from lra.config.settings import AttentionSettings, ModelSettings
+from lra.config.settings import ApproximateSettings, AttentionSettings, ModelSettings
 from lra.data.shards import MANIFEST, Shards, read_shards
 from lra.devices import default_device
 from lra.errors import LraError, reason_of
 from lra.files import read_metrics, sha256, write_csv
 from lra.model import Layer, Model, build_model
 from lra.training.run_folder import NEEDED, read_run, read_weights
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is compared: the ``approximate`` block of a scale in config.yaml, an attention, and the model's sizes.
-
-    Args:
-        attention: the method; its own ``features`` are ignored.
-        model: sizes of the model with random weights.
-        trials: sequences.
-        lengths: their lengths n.
-        features: the method's budgets d.
-        seed: of the choice of texts, random weights and the method's random choices.
-    """
-
-    attention: AttentionSettings
-    model: ModelSettings = field(default_factory=ModelSettings)
-    trials: int = 768
-    lengths: tuple[int, ...] = (1024, 4096)
-    features: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +60,7 @@ class Row:
     reason: str
 
 
-def approximate(settings: Settings, data: Path, run: Path | None, out: Path, *, threads: int) -> list[Row]:
+def approximate(settings: ApproximateSettings, data: Path, run: Path | None, out: Path, *, threads: int) -> list[Row]:
     """Compare one attention with exact attention and write the rows as CSV.
 
     Args:
@@ -107,7 +86,7 @@ def approximate(settings: Settings, data: Path, run: Path | None, out: Path, *, 
     return rows
 
 
-def _compare(settings: Settings, shards: Shards, run: Path | None, length: int) -> list[Row]:
+def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, length: int) -> list[Row]:
     """The rows of one kind of weights and one length."""
     device, texts = default_device(), Texts(shards)
     failed = "" if run is None else failure(run)

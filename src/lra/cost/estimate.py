@@ -23,9 +23,9 @@ from torch import nn
 
 from lra.attention.contract import Attention
 from lra.config.arena import Arena
-from lra.config.settings import AttentionSettings, Experiment
+from lra.config.settings import AttentionSettings, Experiment, MeasureSettings
 from lra.cost.flops import leading_flops
-from lra.cost.training_step import TASKS, Measurement, Settings
+from lra.cost.training_step import TASKS, Measurement
 from lra.data.synthetic import describe
 from lra.devices import default_device
 from lra.errors import LraError
@@ -117,7 +117,7 @@ def _rate(flops_forward: int, milliseconds: float) -> float:
 
 
 def _rate_of_exact_attention() -> float:
-    results = Measurement(TASKS["image"], Settings(AttentionSettings("softmax_nodropout"))).run()
+    results = Measurement(TASKS["image"], MeasureSettings(AttentionSettings("softmax_nodropout"))).run()
     return _rate(results["flops_forward"], results["train_ms_per_example"])
 
 

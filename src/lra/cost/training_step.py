@@ -35,15 +35,14 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lra.config.settings import AttentionSettings, ModelSettings, TrainSettings
+from lra.config.settings import MeasureSettings, TrainSettings
 from lra.cost.flops import count_flops
 from lra.cost.probes import allocated_peak, milliseconds, overhead, size
 from lra.devices import default_device, machine, make_deterministic, peak_memory
@@ -69,36 +68,7 @@ TOKENS = 4096
 """Positions of one tower that pass through the model in a timed step unless ``batch`` says otherwise."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is measured, and how: the ``measure`` block of config.yaml, and an attention.
-
-    Args:
-        attention: the method.
-        batch: examples of a timed step; None makes it 4096 positions.
-        repeats: timed steps at most.
-        seconds: no further repeat begins after so long, but two are made in any case.
-        memory_gb: memory that the largest batch must fit into, in GiB.
-        precision: fp32, or mixed precision with bf16 or fp16.
-        check: also try the predicted largest batch, or the paper's if that is smaller.
-        model: sizes of the model; the paper's by default.
-        task: a task of the user's own; None for one of the Arena's.
-        step: examples of an optimiser step of a task of the user's own.
-    """
-
-    attention: AttentionSettings
-    batch: int | None = None
-    repeats: int = 5
-    seconds: float = 1.0
-    memory_gb: float = 16.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    check: bool = False
-    model: ModelSettings = field(default_factory=ModelSettings)
-    task: Task | None = None
-    step: int | None = None
-
-
-def measure(task: str, settings: Settings, out: Path, *, code: str, threads: int) -> dict[str, Any]:
+def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threads: int) -> dict[str, Any]:
     """Measure one attention on one task and write ``out``.
 
     Args:
@@ -129,7 +99,7 @@ def measure(task: str, settings: Settings, out: Path, *, code: str, threads: int
 
 def write(
     task: str,
-    settings: Settings,
+    settings: MeasureSettings,
     out: Path,
     status: str,
     reason: str,
@@ -160,7 +130,7 @@ def write(
 class Measurement:
     """A model, its optimiser, and synthetic examples of a task."""
 
-    def __init__(self, task: Task, settings: Settings) -> None:
+    def __init__(self, task: Task, settings: MeasureSettings) -> None:
         self.task, self.settings, self.device = task, settings, default_device()
         self.length = padded_length(task)
         self.batch = settings.batch or max(1, TOKENS // self.length)

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from lra.data.progress import progress
 from lra.errors import LraError
-from lra.files import building
+from lra.files import atomic_directory
 
 CHUNK = 1 << 20
 
@@ -37,7 +37,7 @@ def extract(
     archive: Path, target: Path, patterns: Collection[str], *, prefix: str = "", verified: bool = False
 ) -> Path:
     """Extract the files that match ``patterns`` to the folder ``target``; arguments and errors as :func:`members`."""
-    with building(target, [pattern.partition("/")[0] for pattern in patterns]) as part:
+    with atomic_directory(target, [pattern.partition("/")[0] for pattern in patterns]) as part:
         for member in members(archive, patterns, prefix=prefix, verified=verified):
             save(member, part)
     return target

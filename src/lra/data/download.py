@@ -24,7 +24,7 @@ from lra.data.lockfile import Content, Entry, content_of, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
 from lra.errors import LraError
-from lra.files import alone, check_loss
+from lra.files import alone, refuse_foreign_files
 
 __all__ = ["Retry", "Source", "fetch"]
 
@@ -117,7 +117,7 @@ def fetch(
             if not _is_kept(target, known):
                 # Beside the lock file all is a download, elsewhere a folder may be anything.
                 if target.absolute().parent != lock.absolute().parent and not target.is_symlink():
-                    check_loss(target, [name for source in sources for name in _names(source.urls)])
+                    refuse_foreign_files(target, [name for source in sources for name in _names(source.urls)])
                 _fetch(artefact, sources, target, lock, known, spare, retry)
             return target
     except OSError as problem:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from lra.data.archives import Member, extract, members, save
 from lra.errors import LraError
-from lra.files import building
+from lra.files import atomic_directory
 
 # Every published code base reads the inner folder; of the outer duplicates at least one is broken.
 INNER_FOLDER = "lra_release/lra_release/"
@@ -54,7 +54,7 @@ def extract_lra_release(archive: Path, target: Path, tasks: Collection[str], *, 
     if unknown := sorted(set(tasks) - set(PATTERNS)):
         raise LraError(f"lra_release has no data for {', '.join(unknown)}; it has {', '.join(PATTERNS)}.")
     patterns = [pattern for task in PATTERNS if task in tasks for pattern in PATTERNS[task]]
-    with building(target, HELD) as part, contextlib.ExitStack() as stack:
+    with atomic_directory(target, HELD) as part, contextlib.ExitStack() as stack:
         images = stack.enter_context(_Images(archive, part / IMAGES)) if "pathfinder" in tasks else None
         for member in members(archive, patterns, prefix=INNER_FOLDER, verified=verified):
             if images and member.name.startswith(PATHFINDER):

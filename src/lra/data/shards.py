@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from lra.config.settings import SHARD_ROWS
 from lra.errors import LraError
-from lra.files import building, read_json, sha256, write_json
+from lra.files import atomic_directory, read_json, sha256, write_json
 from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
 
 ROWS_PER_GROUP = 256
@@ -113,7 +113,7 @@ def write_shards(
     Raises:
         LraError: other rows than expected, a token or label that the task does not have, an empty sequence.
     """
-    with building(folder, (*SPLITS, MANIFEST)) as part:
+    with atomic_directory(folder, (*SPLITS, MANIFEST)) as part:
         _write(part, task, examples, expected, provenance)
     return read_shards(folder)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from lra.tasks.description import Rows, Task
+
+__all__ = ["SPLITS", "Examples", "Rows", "Split", "Task", "list_array", "record_batch"]
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -16,34 +19,6 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Examples = Mapping[Split, Iterable[pa.RecordBatch]]
 """For each split its rows in order: ``tokens`` (and ``tokens_2`` for two towers) as list<uint8 or uint16>, unpadded
 and never empty, and ``label`` as uint8. Iterables are lazy: a split need not fit in memory."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Number of examples in each split."""
-
-    train: int
-    dev: int
-    test: int
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a model must know of a task.
-
-    Args:
-        name: as in config.yaml.
-        classes: number of labels, which are 0 ... classes - 1.
-        vocabulary: number of token ids; ids are 0 ... vocabulary - 1.
-        max_length: longest sequence, in tokens, of one tower.
-        towers: 1, or 2 where two sequences are compared.
-    """
-
-    name: str
-    classes: int
-    vocabulary: int
-    max_length: int
-    towers: Literal[1, 2] = 1
 
 
 def record_batch(

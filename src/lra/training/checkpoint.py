@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lra.files import whole
+from lra.files import atomic_write
 
 
 class Checkpoints:
@@ -25,7 +25,7 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Write ``state``; a failure (a full disk, say) leaves the last one as it was and only warns."""
         try:
-            with whole(self.latest) as temporary:
+            with atomic_write(self.latest) as temporary:
                 with temporary.open("wb") as stream:
                     torch.save({"identity": self.identity, "state": state}, stream)
                     stream.flush()

@@ -26,7 +26,7 @@ from lra.config.settings import Experiment
 from lra.data.shards import MANIFEST, Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
-from lra.files import sha256, whole, write_csv, write_json
+from lra.files import atomic_write, sha256, write_csv, write_json
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score
@@ -36,7 +36,7 @@ from lra.training.trainer import Failed, Interrupted, Progress, Trainer
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 
 
-def execute(
+def train_run(
     experiment: Experiment,
     data: Path,
     out: Path,
@@ -144,9 +144,9 @@ def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: S
         "label": pa.array(score.label if score else nothing),
         "prediction": pa.array(score.prediction if score else nothing),
     }
-    with whole(out / "predictions.parquet") as temporary:
+    with atomic_write(out / "predictions.parquet") as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
-    with whole(out / "model.safetensors") as temporary:
+    with atomic_write(out / "model.safetensors") as temporary:
         weights = trainer.best_weights if trainer else {}
         try:
             safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)

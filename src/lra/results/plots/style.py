@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lra.files import whole
+from lra.files import atomic_write
 from lra.results.published import task_title, title
 
 Dashes = str | tuple[float, tuple[float, ...]]
@@ -164,5 +164,5 @@ def label_x(axes: Axes, label: str, missing: Iterable[str]) -> None:
 def save(figure: Figure, prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``<prefix>.svg``."""
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        with whole(prefix.with_name(f"{prefix.name}.{kind}")) as temporary:
+        with atomic_write(prefix.with_name(f"{prefix.name}.{kind}")) as temporary:
             figure.savefig(temporary, format=kind, metadata=metadata)
