@@ -41,6 +41,15 @@ METHODS = {
     "skein_nonorm": Method("lra.attention.skeinformer:SkeinNoNorm"),
     "skein_simplenorm": Method("lra.attention.skeinformer:SkeinSimpleNorm"),
     "skein_nopilot": Method("lra.attention.skeinformer:SkeinNoPilot"),
+    # Not among the paper's rows.
+    "local": Method("lra.attention.local:Local"),
+    "longformer": Method("lra.attention.longformer:Longformer"),
+    "sparse": Method("lra.attention.sparse:Sparse"),
+    "linear": Method("lra.attention.linear:Linear"),
+    "synthesizer": Method("lra.attention.synthesizer:Synthesizer", {"kind": "random"}),
+    "luna": Method("lra.attention.luna:Luna"),
+    "cosformer": Method("lra.attention.cosformer:CosFormer"),
+    "fnet": Method("lra.attention.fnet:FNet"),
 }
 
 ALIASES = {

@@ -1,0 +1,42 @@
+"""Luna (Ma et al. 2021): attention through a short learned sequence, packed from the keys and unpacked to the queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from lra.attention.contract import Attention, Draws
+
+
+class Luna(Attention):
+    """Attention(Q, Y, Y) with Y = Attention(P, K, V), P (heads, ``extra_length``, head_dim) learned; equations 4 and 5.
+
+    In the paper P passes from layer to layer, and Y has key and value projections of its own; behind this contract each
+    layer has a P of its own, and Y is its own key and value. Deterministic; ``features`` plays no part.
+
+    Args:
+        extra_length: tokens l of the learned sequence.
+
+    Raises:
+        ValueError: ``extra_length`` is less than 1.
+    """
+
+    reference = "Ma et al. 2021, arXiv 2106.01540"
+
+    def __init__(self, *, extra_length: int = 256, **common: Any) -> None:
+        super().__init__(**common)
+        if extra_length < 1:
+            raise ValueError(f"extra_length must be at least 1, not {extra_length}")
+        self.extra_length = extra_length
+        self.extra = nn.Parameter(torch.randn(self.heads, extra_length, self.head_dim))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        extra = self.extra.to(query.dtype).expand(len(query), -1, -1, -1)
+        packed = scaled_dot_product_attention(extra, key, value, attn_mask=mask[:, None, None, :])
+        return scaled_dot_product_attention(query, packed, packed)
+
+    def leading_flops(self, length: int) -> int:
+        return 4 * length * self.extra_length * self.head_dim
