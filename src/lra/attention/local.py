@@ -76,16 +76,18 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) ->
     Returns:
         (batch, blocks, heads, queries, head_dim); 0 where nothing is seen.
     """
-    one_batch = (tensor.flatten(0, 1) for tensor in (query, key, value))
-    output = scaled_dot_product_attention(*one_batch, attn_mask=seen.flatten(0, 1).unsqueeze(1))
+    output = scaled_dot_product_attention(
+        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=seen.flatten(0, 1).unsqueeze(1)
+    )
     return output.unflatten(0, query.shape[:2])
 
 
 def attend_within_blocks(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, size: int) -> Tensor:
     """Softmax attention within blocks of ``size`` tokens."""
     size = min(size, query.shape[2])
-    blocks = (to_blocks(tensor, size) for tensor in (query, key, value))
-    return from_blocks(attend_in_blocks(*blocks, mask_blocks(mask, size).unsqueeze(2)), query.shape[2])
+    query_blocks, key_blocks, value_blocks = (to_blocks(tensor, size) for tensor in (query, key, value))
+    output = attend_in_blocks(query_blocks, key_blocks, value_blocks, mask_blocks(mask, size).unsqueeze(2))
+    return from_blocks(output, query.shape[2])
 
 
 def window_of(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Luna (Ma et al. 2021): attention through a short learned sequence, packed from the keys and unpacked to the queries."""
+"""Luna (Ma et al. 2021): keys are packed into a short learned sequence, and unpacked from it to the queries."""
 
 from __future__ import annotations
 

@@ -48,8 +48,13 @@ METHODS = {
     "linear": Method("lra.attention.linear:Linear"),
     "synthesizer": Method("lra.attention.synthesizer:Synthesizer", {"kind": "random"}),
     "luna": Method("lra.attention.luna:Luna"),
+    "skyformer": Method("lra.attention.skyformer:Skyformer"),
     "cosformer": Method("lra.attention.cosformer:CosFormer"),
     "fnet": Method("lra.attention.fnet:FNet"),
+    "hierarchical": Method("lra.attention.hierarchical:Hierarchical"),
+    # Yardsticks from outside attention.
+    "retention": Method("lra.attention.retention:Retention"),
+    "s4d": Method("lra.attention.s4d:S4D"),
 }
 
 ALIASES = {

@@ -41,11 +41,11 @@ class Sparse(Attention):
         self.summary = summary
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
-        local = self.heads - self.heads // 2
         if self.heads == 1:
             return self.attend_to_both(query, key, value, mask)
-        first = attend_within_blocks(*(t[:, :local] for t in (query, key, value)), mask, self.block_size)
-        second = self.attend_to_summaries(*(t[:, local:] for t in (query, key, value)), mask)
+        half = self.heads - self.heads // 2
+        first = attend_within_blocks(query[:, :half], key[:, :half], value[:, :half], mask, self.block_size)
+        second = self.attend_to_summaries(query[:, half:], key[:, half:], value[:, half:], mask)
         return torch.cat([first, second], dim=1)
 
     def summaries(self, tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Synthesizer (Tay et al. 2020): the logits do not compare queries with keys, they are learned or made from one token."""
+"""Synthesizer (Tay et al. 2020): logits that compare no query with a key, but are learned or made from one token."""
 
 from __future__ import annotations
 
