@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -135,6 +136,8 @@ def test_cost_and_options(name: str) -> None:
     size = getattr(method, "block_size", getattr(method, "chunk_length", 1))
     values = {"n": LENGTH, "d": FEATURES, "p": HEAD_DIM, "b": size, "m": size, "N": LENGTH // size}
     values |= {"r": getattr(method, "num_random_blocks", 0), "R": getattr(method, "num_hashes", 0)}
+    letters = {"w": "window", "g": "global_tokens", "c": "summary", "l": "extra_length", "S": "state", "I": "iterations"}
+    values |= {letter: getattr(method, option, 0) for letter, option in letters.items()} | {"log2": math.log2}
     assert eval(formula, values) == method.leading_flops(LENGTH)
 
     common = {*inspect.signature(Attention).parameters, "common"}
