@@ -35,5 +35,5 @@ class CosFormer(Attention):
 
         return kernel_attention(features(query), features(key), value, mask)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 4 * length * self.head_dim**2

@@ -29,6 +29,6 @@ class FNet(Attention):
         mixed = mixed / math.sqrt(self.max_length * heads * head_dim)
         return mixed.unflatten(2, (heads, head_dim)).transpose(1, 2).to(value.dtype)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """5/2 N log2 N multiply-adds of a complex transform over ``max_length`` positions, whatever the length."""
         return round(2.5 * self.max_length * math.log2(max(2, self.max_length)) * self.head_dim)

@@ -64,7 +64,7 @@ class Hierarchical(Attention):
         """Blocks of a sequence, a power of two."""
         return 1 << (-(-length // self.block_size) - 1).bit_length()
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """Three blocks of keys for each query, and at each further level two for half as many queries."""
         blocks = self.count_blocks(length)
         listed = 3 * blocks + sum(2 * (blocks >> i) for i in range(1, blocks.bit_length() - 1))

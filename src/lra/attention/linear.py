@@ -23,7 +23,7 @@ class Linear(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         return kernel_attention(elu(query) + 1, elu(key) + 1, value, mask)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 2 * length * self.head_dim**2
 
 

@@ -42,7 +42,7 @@ class Local(Attention):
             return attend_to_window(query, key, value, mask, self.window // 2)
         return attend_within_blocks(query, key, value, mask, self.window)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """2 n w p; a sliding window is computed from three blocks of half its size, 3 n w p."""
         keys = 3 * (self.window // 2) if self.sliding else min(self.window, length)
         return 2 * length * keys * self.head_dim

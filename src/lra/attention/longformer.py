@@ -67,6 +67,6 @@ class Longformer(Attention):
         of_global = take(whole, rank.clamp(0, count - 1)[:, None].expand(-1, heads, -1))
         return torch.where(is_global[:, None, :, None], of_global, from_blocks(local, length))
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """Three blocks of half a window and the global keys for each query, and the global rows."""
         return 2 * length * (3 * (self.window // 2) + 2 * self.global_tokens) * self.head_dim

@@ -38,5 +38,5 @@ class Luna(Attention):
         packed = scaled_dot_product_attention(extra, key, value, attn_mask=mask[:, None, None, :])
         return scaled_dot_product_attention(query, packed, packed)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 4 * length * self.extra_length * self.head_dim

@@ -32,5 +32,5 @@ class Retention(Attention):
         weights = weights / weights.sum(-1, keepdim=True).abs().clamp(min=1)
         return weights.to(value.dtype) @ value.masked_fill(~mask[:, None, :, None], 0)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 2 * length * length * self.head_dim

@@ -64,7 +64,7 @@ class S4D(Attention):
         mixed = mixed + self.skip.float()[:, None] * tokens  # (batch, channels, length)
         return mixed.unflatten(1, (heads, head_dim)).transpose(-1, -2).to(value.dtype)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """The kernels, 4 n N p, and three real transforms of 2 n points, 5/4 (2 n) log2 (2 n) p each."""
         transforms = 3 * 2.5 * length * math.log2(2 * length)
         return round((4 * length * self.state + transforms) * self.head_dim)

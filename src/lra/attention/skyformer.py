@@ -62,7 +62,7 @@ class Skyformer(Attention):
         weighted = to_key @ value.masked_fill(~mask[:, None, :, None], 0).float()
         return (from_query @ (invert(among, self.iterations) @ weighted)).to(value.dtype)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """Both kernels and their products with values, 4 n d p, and the inverse: 2 products a step, d^3 each."""
         size = min(self.features, 2 * length)
         return 4 * length * size * self.head_dim + 2 * self.iterations * size**3

@@ -80,7 +80,7 @@ class Sparse(Attention):
         )
         return from_blocks(output, query.shape[2])
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """The mean of both kinds, for one head of several."""
         blocks = -(-length // self.block_size)
         within, summaries = min(self.block_size, length), blocks * self.summary

@@ -61,6 +61,6 @@ class Synthesizer(Attention):
         weights = (logits.float() + bias[:, None, None]).softmax(-1)  # (batch, heads, length, length)
         return weights.to(value.dtype) @ value.masked_fill(~mask[:, None, :, None], 0)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         inner = {"random": 0, "factorized": self.rank, "dense": self.head_dim}[self.kind]
         return length * length * (self.head_dim + inner)
