@@ -43,9 +43,9 @@ def test_touching_files_reruns_nothing(checkout: Checkout) -> None:
     [
         ("src/lra/attention/vmean.py", '"""', '"""Another sentence. '),
         ("src/lra/model.py", "import torch\n", "import torch  # a comment\n\n"),
-        ("src/lra/training.py", '"""Score every row of a split."""', '"""Score all rows."""'),
+        ("src/lra/training/trainer.py", '"""Score every row of a split."""', '"""Score all rows."""'),
         ("src/lra/results/table.py", "import numpy as np\n", "import numpy as np\n\nMORE = 1\n"),
-        ("src/lra/cli.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
+        ("src/lra/cli/main.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
         ("src/lra/attention/linformer.py", "import torch\n", "import torch\n\nMORE = 1\n"),
         (
             "src/lra/attention/registry.py",
@@ -76,7 +76,7 @@ def test_editing_an_attention_reruns_its_experiments(checkout: Checkout) -> None
 
 
 @pytest.mark.parametrize(
-    ("module", "costs"), [("model", True), ("training", False), ("data/batches", False), ("attention/contract", True)]
+    ("module", "costs"), [("model", True), ("training/trainer", False), ("data/batches", False), ("attention/contract", True)]
 )
 def test_editing_what_all_share_reruns_all(checkout: Checkout, module: str, costs: bool) -> None:
     path = checkout.folder / "src" / "lra" / f"{module}.py"
