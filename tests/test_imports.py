@@ -22,15 +22,16 @@ MAY_IMPORT = {
     "files": "errors",
     "fingerprint": "errors",
     "devices": "errors",
+    "paths": "",
     "model": "attention config",
     # Rooms.
     "attention": "",
     "tasks": "errors",
-    "config": "attention.registry errors fingerprint tasks.description",
-    "data": "config errors files tasks",
-    "training": "config data devices errors files model tasks",
-    "cost": "attention config data devices errors files model tasks training",
-    "results": "config errors files",
+    "config": "attention.registry errors fingerprint paths tasks.description",
+    "data": "config errors files paths tasks",
+    "training": "config data devices errors files model paths tasks",
+    "cost": "attention config data devices errors files model paths tasks training",
+    "results": "config errors files paths",
 }
 """Rooms of the package (files or folders of src/lra) and what each may import besides itself.
 

@@ -19,8 +19,9 @@ from typing import Literal
 from lra.errors import LraError
 
 PACKAGE = Path(__file__).parent
-LEFT_OUT = {"lra.attention.registry"}
-"""The table of methods: a run depends on its own entry, which is among its settings, never on the others."""
+LEFT_OUT = {"lra.attention.registry", "lra.paths"}
+"""The table of methods: a run depends on its own entry, which is among its settings, never on the others. And where
+files lie, which changes no number."""
 
 TOO_DEEP = "nests too deeply, as a sum of hundreds of terms does; write such a sum as a list."
 

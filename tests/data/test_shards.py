@@ -10,8 +10,9 @@ import pytest
 
 from conftest import toy_examples
 from lra.config.settings import SHARD_ROWS
-from lra.data.shards import MANIFEST, Shards, read_shards, verify, write_shards
+from lra.data.shards import Shards, read_shards, verify, write_shards
 from lra.errors import LraError
+from lra.paths import MANIFEST
 from lra.tasks.contract import Rows, Task, list_array, record_batch
 
 TASK = Task("toy", classes=2, vocabulary=9, max_length=24)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
+from lra import paths
 from lra.config.mapping import as_mapping
 from lra.config.settings import AttentionSettings, Experiment
 from lra.data.shards import Shards
@@ -68,6 +70,22 @@ def test_its_weights_score_the_same_again(toy_experiment: Make, toy_shards: Shar
     metrics = train_run(toy_experiment("linformer"), toy_shards.folder, tmp_path / "run", code="", threads=1)
     _, score = score_run(tmp_path / "run", toy_shards.folder, "test")
     assert (score.accuracy, score.loss) == (metrics["test_accuracy"], metrics["test_loss"])
+
+
+def test_a_runs_data_are_known_by_their_content(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the parts of the run's path, which say nothing once the run is copied elsewhere."""
+    metrics = train_run(toy_experiment("vmean"), toy_shards.folder, tmp_path / "kept", code="", threads=1)
+    monkeypatch.chdir(tmp_path)
+    for scale in ("paper", "small"):
+        shutil.copytree(toy_shards.folder, paths.shards(scale, "toy"))
+    other = paths.shards("paper", "toy") / paths.MANIFEST
+    other.write_text(other.read_text() + " ")
+    assert score_run(Path("kept"), None, "test")[1].accuracy == metrics["test_accuracy"]
+    shutil.rmtree(paths.shards("small", "toy"))
+    with pytest.raises(LraError, match=r"data/\*/toy is not the data that kept was trained on"):
+        score_run(Path("kept"), None, "test")
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def test_editing_an_attention_reruns_its_experiments(checkout: Checkout) -> None
 
 
 @pytest.mark.parametrize(
-    ("module", "costs"), [("model", True), ("training/trainer", False), ("data/batches", False), ("attention/contract", True)]
+    ("module", "costs"),
+    [("model", True), ("training/trainer", False), ("data/batches", False), ("attention/contract", True)],
 )
 def test_editing_what_all_share_reruns_all(checkout: Checkout, module: str, costs: bool) -> None:
     path = checkout.folder / "src" / "lra" / f"{module}.py"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lra import paths
 from lra.attention.registry import ALIASES, names, resolve
 from lra.cli.console import as_json, at_least, guarded, named
 from lra.config.arena import TEXTS, Arena, load
@@ -21,10 +22,6 @@ from lra.fingerprint import fingerprint
 EXACT = "softmax"
 """The attention whose run gives the trained weights."""
 LENGTHS = [512, 1024, 2048, 4096, 8192]
-BENCHMARKS = Path("results/benchmarks/attention.csv")
-"""Every attention of config.yaml, as the workflow has timed them."""
-TRIED = Path("results/tries/bench.csv")
-"""Those of a command by hand: some attentions and lengths, which the workflow must not take for its own."""
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
@@ -52,7 +49,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         default=Path("config.yaml"),
         help="where options are, and names of your own (config.yaml)",
     )
-    bench.add_argument("--out", type=Path, default=TRIED, help=f"table to write (default: {TRIED})")
+    bench.add_argument("--out", type=Path, default=paths.TRIED_BENCH, help=f"default: {paths.TRIED_BENCH}")
     bench.set_defaults(run=run_bench)
 
     measure = commands.add_parser("measure", help="time, memory and FLOPs of training at a task's full length")
@@ -72,10 +69,10 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
     plot_bench = commands.add_parser("plot-bench", help="draw what `lra bench` found")
     plot_bench.add_argument(
-        "table", type=Path, nargs="?", default=BENCHMARKS, help=f"its table (default: {BENCHMARKS})"
+        "table", type=Path, nargs="?", default=paths.BENCH, help=f"its table (default: {paths.BENCH})"
     )
     plot_bench.add_argument(
-        "--out", type=Path, default=Path("results/plots/bench"), help="without ending (default: results/plots/bench)"
+        "--out", type=Path, default=paths.PLOTS / "bench", help="without ending (default: results/plots/bench)"
     )
     plot_bench.set_defaults(run=run_plot_bench)
 
@@ -86,7 +83,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     plot_approximation.add_argument(
         "--out",
         type=Path,
-        default=Path("results/plots/approximation"),
+        default=paths.PLOTS / "approximation",
         help="without ending (default: results/plots/approximation)",
     )
     plot_approximation.set_defaults(run=run_plot_approximation)
@@ -144,7 +141,7 @@ def run_measure(options: argparse.Namespace) -> int:
         settings = {**settings, "check": True}
     module = attention_module(attention, settings.get("attention", {}).get("module"))
     code = options.code or fingerprint("lra.cost.training_step", module)
-    out = options.out or Path("results/measures", task, attention, "measure.json")
+    out = options.out or paths.measurement(task, attention)
 
     def measured(status: str = "", reason: str = "") -> None:
         from lra.cost.training_step import TASKS, measure, write
@@ -211,8 +208,8 @@ def run_approximate(options: argparse.Namespace) -> None:
     if settings is None or data is None or out is None:
         arena, attention = _found(options.config, attention)
         settings = settings or as_mapping(arena.approximate_settings(attention))
-        data = data or Path("data", arena.scale, TEXTS)
-        out = out or Path("results/approximation", arena.scale, f"{attention}.csv")
+        data = data or paths.shards(arena.scale, TEXTS)
+        out = out or paths.approximation(arena.scale, attention)
     resolved = from_mapping(ApproximateSettings, settings, "--settings")
     with own_gpu():
         for row in approximate(resolved, data, options.folder, out, threads=options.threads):

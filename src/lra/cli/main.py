@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lra import paths
 from lra.attention.registry import ALIASES
 from lra.cli import cost as costs
 from lra.cli import hands_on, results
@@ -38,7 +39,6 @@ exit codes:
 STOPPED = 75
 UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
 """Bytes of disk that what is extracted needs besides the archive, at most."""
-SHEET = Path("results/plots/pathfinder_examples.png")
 CORES = os.cpu_count() or 1
 TASK = "its name in config.yaml, such as listops"
 
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
     sheet = commands.add_parser("contact-sheet", help="draw prepared pathfinder images and their labels on one sheet")
     sheet.add_argument("data", type=Path, help="folder of pathfinder's shards")
-    sheet.add_argument("--out", type=Path, default=SHEET, help=f"the picture (default: {SHEET})")
+    sheet.add_argument("--out", type=Path, default=paths.CONTACT_SHEET, help=f"default: {paths.CONTACT_SHEET}")
     sheet.add_argument(
         "--images", type=at_least(1), default=48, help="how many, from the start of the training split (default: 48)"
     )
@@ -142,7 +142,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run_download(options: argparse.Namespace) -> None:
     from lra.data.download import Source, fetch
-    from lra.data.lockfile import LOCK
 
     artefact = options.artefact
     sources = options.sources
@@ -152,8 +151,8 @@ def run_download(options: argparse.Namespace) -> None:
     fetch(
         artefact,
         [from_mapping(Source, source, where) for source in sources],
-        options.out or Path("data/sources") / artefact,
-        LOCK,
+        options.out or paths.source(artefact),
+        paths.LOCK,
         spare=UNPACKED.get(artefact, 0),
     )
 
@@ -161,7 +160,7 @@ def run_download(options: argparse.Namespace) -> None:
 def run_extract(options: argparse.Namespace) -> None:
     from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 
-    out = options.out or Path("data/extracted") / options.artefact
+    out = options.out or paths.extracted(options.artefact)
     if options.artefact == "lra_release":
         extract_lra_release(options.archive, out, options.tasks, verified=options.verified)
     else:
@@ -176,7 +175,7 @@ def run_prepare(options: argparse.Namespace) -> None:
         arena = load(options.config)
         named(options.task, arena.settings["tasks"], "task")
         settings = settings or arena.data(options.task)
-        out = out or Path("data", arena.scale, options.task)
+        out = out or paths.shards(arena.scale, options.task)
         source = source or arena.source(options.task)
     shards = prepare(options.task, settings, source, out, options.workers)
     rows = ", ".join(f"{split} {content['rows']}" for split, content in shards.splits.items())
@@ -210,10 +209,9 @@ def run_train(options: argparse.Namespace) -> int:
 
     experiment, scale = _experiment(options)
     attention, task = experiment.attention, experiment.task
-    # Of a run in results/runs Snakemake would not know by which code and settings it was made.
-    runs = "results/runs" if options.mode == "eval" else "results/tries"
-    out = options.out or Path(runs, scale, task, attention.name, f"seed-{experiment.seed}")
-    data = options.data or Path("data", scale, task)
+    folder = paths.run if options.mode == "eval" else paths.tried_run
+    out = options.out or folder(scale, task, attention.name, experiment.seed)
+    data = options.data or paths.shards(scale, task)
     if options.mode == "eval":
         return evaluate_run(out, data, "test")
     module = costs.attention_module(attention.name, attention.module)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lra import paths
 from lra.attention.registry import ALIASES, Method, names, resolve
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.schema import check, read_yaml
@@ -142,7 +143,7 @@ class Arena:
         """What the task reads: its artefact as it was downloaded or extracted, or a file or folder of your own."""
         artefact = self.artefact(task)
         if artefact:
-            return Path("data", "extracted" if artefact in EXTRACTED else "sources", artefact)
+            return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)
         own = self.data(task).get("source") if self.own(task) else None
         return Path(own) if own else None
 

@@ -33,9 +33,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
+from lra import paths
 from lra.attention import build, load, resolve
 from lra.config.settings import ApproximateSettings, AttentionSettings, ModelSettings
-from lra.data.shards import MANIFEST, Shards, read_shards
+from lra.data.shards import Shards, read_shards
 from lra.devices import default_device
 from lra.errors import LraError, reason_of
 from lra.files import read_metrics, sha256, write_csv
@@ -203,7 +204,7 @@ def random_model(sizes: ModelSettings, shards: Shards, length: int) -> Model:
 
 def failure(run: Path) -> str:
     """Why a run has no weights, or an empty string."""
-    metrics = read_metrics(run / "metrics.json", NEEDED)
+    metrics = read_metrics(run / paths.METRICS, NEEDED)
     return "" if metrics["status"] == "ok" else f"{run} ended as {metrics['status']}: {metrics['reason']}"
 
 
@@ -215,7 +216,7 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
             not exact.
     """
     metrics, experiment = read_run(run)
-    if sha256(shards.folder / MANIFEST) != metrics["data"]:
+    if sha256(shards.folder / paths.MANIFEST) != metrics["data"]:
         raise LraError(f"{run} was trained on other data than {shards.folder}; train it again or give another --run.")
     task = dataclasses.replace(shards.task, max_length=length)
     model = build_model(task, experiment.model, experiment.attention)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lra import paths
 from lra.attention.contract import Attention
 from lra.config.arena import Arena
 from lra.config.settings import AttentionSettings, Experiment, MeasureSettings
@@ -81,20 +82,19 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
     rates = _rates(measures)
     estimate = partial(_cell, arena, measures, rates, memory)
     found = [
-        estimate(arena.experiment(attention, task, seed=0), "", results / "runs" / arena.scale / task / attention)
+        estimate(arena.experiment(attention, task, seed=0), "", paths.cell(arena.scale, task, attention, results))
         for task, attention in cells
     ]
     if arena.sweep:
-        folder = results / "sweep" / arena.scale
         for cell, (batch, rate) in arena.sweep.cells().items():
             changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)
-            found.append(estimate(changed, f"batch {batch}, rate {rate}", folder / cell))
+            found.append(estimate(changed, f"batch {batch}, rate {rate}", paths.swept_cell(arena.scale, cell, results)))
     return found
 
 
 def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
     """The measurement of a cell on this kind of device, if it was measured."""
-    path = results / "measures" / task / attention / "measure.json"
+    path = paths.measurement(task, attention, results)
     measure = read_json(path) if path.exists() else {"status": "missing"}
     try:
         return measure if measure["status"] == "ok" and measure["device"] == default_device().type else None
@@ -149,7 +149,7 @@ def _cell(
         attention=attention,
         changes=changes,
         runs=len(arena.seeds),
-        done=sum((folder / f"seed-{seed}" / "metrics.json").exists() for seed in arena.seeds),
+        done=sum((folder / paths.seed_name(seed) / paths.METRICS).exists() for seed in arena.seeds),
         steps=train.steps,
         flops=flops,
         seconds=seconds,

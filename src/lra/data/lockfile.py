@@ -17,9 +17,6 @@ from typing import Any, Literal
 from lra.errors import LraError
 from lra.files import alone, read_json, sha256, write_json
 
-LOCK = Path("data/sources/lock.json")
-"""Where the workflow keeps it."""
-
 
 @dataclass(frozen=True)
 class Content:

@@ -22,14 +22,13 @@ import pyarrow.parquet as pq
 from lra.config.settings import SHARD_ROWS
 from lra.errors import LraError
 from lra.files import atomic_directory, read_json, sha256, write_json
+from lra.paths import MANIFEST, part_name
 from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
 
 ROWS_PER_GROUP = 256
 """Small enough that a few dozen groups from all over a split fit in memory and mix well (see lra.data.batches)."""
 
 assert SHARD_ROWS % ROWS_PER_GROUP == 0
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict
         first = next(groups, None)
         if first is None:
             return
-        path = folder / f"part-{number:05d}.parquet"
+        path = folder / part_name(number)
         schema = pa.schema(map(_without_nulls, first.schema), metadata)
         with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
             rest = itertools.islice(groups, SHARD_ROWS // ROWS_PER_GROUP - 1)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from lra import paths
 from lra.errors import LraError
 from lra.files import read_metrics
 
@@ -50,7 +51,7 @@ class Run:
         Raises:
             LraError: the file is damaged, or not that of the metrics beside it.
         """
-        path = self.folder / "predictions.parquet"
+        path = self.folder / paths.PREDICTIONS
         try:
             table = pq.read_table(path)
             label, prediction = (table[name].to_numpy() for name in ("label", "prediction"))
@@ -67,7 +68,7 @@ class Run:
         Raises:
             LraError: the file is missing or damaged.
         """
-        path = self.folder / "history.csv"
+        path = self.folder / paths.HISTORY
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]

@@ -22,8 +22,9 @@ import safetensors
 import safetensors.torch
 import torch
 
+from lra import paths
 from lra.config.settings import Experiment
-from lra.data.shards import MANIFEST, Shards, read_shards, verify
+from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
 from lra.files import atomic_write, sha256, write_csv, write_json
@@ -80,7 +81,7 @@ def train_run(
         "seed": experiment.seed,
         "settings": dataclasses.asdict(experiment),
         "code": code,
-        "data": sha256(data / MANIFEST),
+        "data": sha256(data / paths.MANIFEST),
         "data_settings": shards.provenance.get("settings"),
         "machine": machine(device, threads),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -138,21 +139,21 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
 
 def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:
     history = trainer.progress.history if trainer else []
-    write_csv(out / "history.csv", HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
+    write_csv(out / paths.HISTORY, HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
     nothing = np.zeros(0, dtype=np.uint8)
     columns = {
         "label": pa.array(score.label if score else nothing),
         "prediction": pa.array(score.prediction if score else nothing),
     }
-    with atomic_write(out / "predictions.parquet") as temporary:
+    with atomic_write(out / paths.PREDICTIONS) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
-    with atomic_write(out / "model.safetensors") as temporary:
+    with atomic_write(out / paths.WEIGHTS) as temporary:
         weights = trainer.best_weights if trainer else {}
         try:
             safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
         except safetensors.SafetensorError as problem:
             raise OSError(f"{out / 'model.safetensors'} cannot be written: {problem}") from problem
-    write_json(out / "metrics.json", metrics)
+    write_json(out / paths.METRICS, metrics)
 
 
 def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, Any], Score]:
@@ -166,9 +167,9 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
             is not where it was.
     """
     metrics, experiment = read_run(folder)
-    data = data or Path("data", *folder.resolve().parts[-4:-3], metrics["task"])
+    data = data or _trained_on(folder, metrics)
     shards = read_shards(data)
-    if sha256(data / MANIFEST) != metrics["data"]:
+    if sha256(data / paths.MANIFEST) != metrics["data"]:
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     verify(shards)
     torch.set_num_threads(metrics["machine"]["threads"])
@@ -178,3 +179,14 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
     load_weights(trainer.model, folder)
     return metrics, trainer.evaluate(split)
+
+
+def _trained_on(folder: Path, metrics: dict[str, Any]) -> Path:
+    """The prepared data of any scale that a run was trained on, known by their checksum."""
+    for data in paths.prepared(metrics["task"]):
+        if sha256(data / paths.MANIFEST) == metrics["data"]:
+            return data
+    raise LraError(
+        f"{paths.shards('*', metrics['task'])} is not the data that {folder} was trained on; prepare it again or give "
+        "--data."
+    )

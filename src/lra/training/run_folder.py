@@ -9,6 +9,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from lra import paths
 from lra.config.mapping import from_mapping
 from lra.config.settings import Experiment
 from lra.errors import LraError
@@ -27,7 +28,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], Experiment]:
     Raises:
         LraError: the folder is no finished run, or the run ended without a result.
     """
-    path = folder / "metrics.json"
+    path = folder / paths.METRICS
     metrics = read_metrics(path, NEEDED)
     if metrics["status"] != "ok":
         raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
@@ -41,7 +42,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         LraError: the file is missing or damaged.
     """
     try:
-        return safetensors.torch.load((folder / "model.safetensors").read_bytes())
+        return safetensors.torch.load((folder / paths.WEIGHTS).read_bytes())
     except (OSError, safetensors.SafetensorError) as problem:
         raise _unreadable(folder, problem) from problem
 
