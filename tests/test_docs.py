@@ -51,8 +51,9 @@ def settings(page: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("page", list(filter(settings, PAGES)), ids=called)
 def test_settings_are_understood(page: Path) -> None:
     for block in settings(page):
-        for name, given in block["attentions"].items():
-            chosen = {"features": FEATURES} | (given or {})
+        for item in block["attentions"]:
+            name, given = (item, {}) if isinstance(item, str) else next(iter(item.items()))
+            chosen = {"features": FEATURES} | given
             if "module" not in chosen:
                 attention(name, features=chosen["features"], **chosen.get("options", {}))
 

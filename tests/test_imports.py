@@ -27,7 +27,7 @@ MAY_IMPORT = {
     # Rooms.
     "attention": "",
     "tasks": "errors",
-    "config": "attention.registry errors fingerprint paths tasks.description",
+    "config": "attention.registry errors fingerprint paths tasks.description tasks.settings",
     "data": "config errors files paths tasks",
     "training": "config data devices errors files model paths tasks",
     "cost": "attention config data devices errors files model paths tasks training",

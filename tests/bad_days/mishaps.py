@@ -47,6 +47,18 @@ def configured(*keys: str, value: Any) -> Before:
     return before
 
 
+def attention(**blocks: dict[str, Any]) -> Before:
+    """Set the settings of attentions in config.yaml, or list more of them."""
+
+    def before(patch: Patch) -> None:
+        config = yaml.safe_load(Path("config.yaml").read_text())
+        config["attentions"] = [name for name in config["attentions"] if name not in blocks]
+        config["attentions"] += [{name: block} for name, block in blocks.items()]
+        write_config(config)
+
+    return before
+
+
 def text(path: Path | str, content: str | bytes) -> Before:
     """Write a file, in place of what is there."""
 

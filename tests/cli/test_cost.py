@@ -170,7 +170,8 @@ def test_what_is_timed_is_as_config_has_it(tmp_path: Path) -> None:
     assert [name for name, *_ in benched(path)] == names()
     config = copy.deepcopy(CONFIG)
     (tmp_path / "mine.py").write_text("class Mine: ...")
-    config["attentions"] |= {"bigbird": {"options": {"num_random_blocks": 2}}, "mine": {"module": "mine.py:Mine"}}
+    config["attentions"].remove("bigbird")
+    config["attentions"] += [{"bigbird": {"options": {"num_random_blocks": 2}}}, {"mine": {"module": "mine.py:Mine"}}]
     config["measure"]["features"] = 64
     path.write_text(yaml.safe_dump(config))
     assert benched(path, "mine", "bigbird") == [("mine", 64, {}), ("bigbird", 64, {"num_random_blocks": 2})]

@@ -17,7 +17,7 @@ from tests.workflow.arena import configuration
 
 from lra.attention.registry import ALIASES, METHODS
 from lra.cli.main import STOPPED, main, parser
-from lra.config.schema import ARENA
+from lra.config.blocks import ARENA
 from lra.fingerprint import fingerprint
 from lra.training.evaluation import Score
 from lra.training.trainer import Interrupted, Trainer
@@ -76,7 +76,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_names(bash_script: Path) -> Iterator[None]:
     """An attention and a task of the user's own in the config.yaml of the folder, added after the script was made."""
     config = configuration()
-    config["attentions"]["mine_own"] = {"module": "lra.attention.vmean:VMean"}
+    config["attentions"].append({"mine_own": {"module": "lra.attention.vmean:VMean"}})
     data = {"module": "random:choices", "classes": 2, "vocabulary": 2, "max_length": 4}
     config["scales"]["mini"]["tasks"]["my_task"] = config["scales"]["mini"]["tasks"]["listops"] | {"data": data}
     path = bash_script.parent / "config.yaml"

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def arena(tmp_path, monkeypatch):
     """A folder with the project's config.yaml for two attentions, a finished run of each, and a run of a third."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config |= {"tasks": ["text"], "attentions": {"softmax": None, "vmean": None}, "seeds": [1, 2]}
+    config |= {"tasks": ["text"], "attentions": ["softmax", "vmean"], "seeds": [1, 2]}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     for attention in ("softmax", "vmean", "linformer"):
         write_run(tmp_path / "results/runs/mini", "text", attention, 1, 0.6)

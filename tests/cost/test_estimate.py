@@ -28,7 +28,7 @@ GIB = 2**30
 @pytest.fixture
 def paper() -> Arena:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    attentions = {"softmax": None, "vmean": None}
+    attentions = ["softmax", "vmean"]
     return arena(config | {"scale": "paper", "tasks": ["image"], "attentions": attentions, "seeds": [1, 2]})
 
 
@@ -114,7 +114,7 @@ def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Twice the batch takes twice the time, and no run of the table counts as one of the sweep."""
     monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    chosen = arena(config | {"scale": "paper", "tasks": ["text"], "attentions": {"skeinformer": None}})
+    chosen = arena(config | {"scale": "paper", "tasks": ["text"], "attentions": ["skeinformer"]})
     (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1").mkdir(parents=True)
     (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1/metrics.json").write_text("{}")
     table, *sweep = plan(chosen, tmp_path, memory=GIB)
@@ -127,7 +127,7 @@ def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("attention", ["softmax", "vmean", "linformer"])
 def test_the_formula_is_near_what_is_counted(attention: str) -> None:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"attentions": {attention: None}}
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"attentions": [attention]}
     chosen = arena(config)
     experiment, task = chosen.experiment(attention, "retrieval", 1), describe("retrieval", chosen.data("retrieval"))
     assert isinstance(experiment.attention, AttentionSettings)

@@ -188,7 +188,7 @@ def test_a_task_of_the_users_own_by_hand(tmp_path: Path, capfd: pytest.CaptureFi
     data = {"module": "mine.py:parity", "classes": 2, "vocabulary": 3, "max_length": 12}
     train = {"batch": 24, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "evaluate_every": 2}
     scale = {"features": 8, "threads": 1, "runtime": 5, "memory": 2000, "model": {}}
-    config = {"scale": "mini", "tasks": ["mine"], "attentions": {"vmean": None}, "seeds": [1]}
+    config = {"scale": "mini", "tasks": ["mine"], "attentions": ["vmean"], "seeds": [1]}
     scale |= {"tasks": {"mine": {"data": data, "train": train}}}
     path, out = tmp_path / "config.yaml", tmp_path / "measure.json"
     path.write_text(json.dumps(config | {"scales": {"mini": scale}}))

@@ -41,7 +41,7 @@ def configuration(**changes: Any) -> dict[str, Any]:
         "model": {"layers": 1, "embedding": 16, "hidden": 16, "heads": 2, "head_dim": 8},
         "tasks": {"listops": LISTOPS, "image": IMAGE},
     }
-    base = {"scale": "mini", "tasks": ["listops"], "attentions": {"softmax": None, "vmean": None}, "seeds": [1]}
+    base = {"scale": "mini", "tasks": ["listops"], "attentions": ["softmax", "vmean"], "seeds": [1]}
     return base | {"scales": {"mini": scale}} | changes
 
 

@@ -96,7 +96,7 @@ def test_from_a_tag(finished: Checkout, tmp_path: Path) -> None:
     assert_same_run(mine, finished)
     package = mine.folder / ".snakemake" / "package"
     assert [path.name for path in package.iterdir()] == ["lra"]
-    assert (package / "lra" / "config" / "schemas" / "config.schema.yaml").is_file()
+    assert (package / "lra" / "config" / "blocks.py").is_file()
 
 
 def test_a_mistake_in_the_settings_is_one_sentence(finished: Checkout, tmp_path: Path) -> None:

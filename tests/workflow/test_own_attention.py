@@ -54,7 +54,7 @@ def mean(value, mask):
 def mine(module: str = "methods/mine.py:Mine") -> dict[str, Any]:
     own = {"module": module, "features": 4, "options": {"factor": 0.5}}
     bench = {"lengths": [32, 64], "repeats": 1}
-    return configuration(attentions={"softmax": None, "vmean": None, "mine": own}, bench=bench)
+    return configuration(attentions=["softmax", "vmean", {"mine": own}], bench=bench)
 
 
 @pytest.fixture(scope="module")

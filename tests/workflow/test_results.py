@@ -59,7 +59,7 @@ def test_a_file_is_made_again_alone(copied: Checkout, path: str) -> None:
 
 def test_a_removed_attention_leaves_table_and_report(copied: Checkout) -> None:
     assert "V-Mean" in (copied.folder / "results/report.html").read_text()
-    copied.configure(configuration(attentions={"softmax": None}))
+    copied.configure(configuration(attentions=["softmax"]))
     assert copied.ran("results/report.html") == set()
     assert "vmean" not in copied.table()
     assert "V-Mean" not in (copied.folder / "results/report.html").read_text()

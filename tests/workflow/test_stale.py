@@ -96,7 +96,7 @@ def test_a_tasks_training_settings_rerun_that_task(checkout: Checkout) -> None:
 
 
 def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
-    checkout.configure(configuration(attentions={"softmax": None, "vmean": None, "linformer": None}))
+    checkout.configure(configuration(attentions=["softmax", "vmean", "linformer"]))
     assert checkout.planned(*TARGETS) == {"train_linformer_listops_seed", "measure_linformer_listops"}
     checkout.configure(configuration(tasks=["listops", "image"]))
     new = {"prepare_image", "train_softmax_image_seed", "train_vmean_image_seed"}
@@ -109,7 +109,7 @@ def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
 
 def test_removing_an_attention_drops_it_from_the_table_only(checkout: Checkout) -> None:
     assert "vmean" in checkout.table()
-    checkout.configure(configuration(attentions={"softmax": None}))
+    checkout.configure(configuration(attentions=["softmax"]))
     assert checkout.ran(*TARGETS) == set()
     assert "vmean" not in checkout.table()
     assert (checkout.folder / "results/runs/mini/listops/vmean/seed-1/metrics.json").exists()
@@ -147,7 +147,7 @@ def test_one_cell_by_its_name(checkout: Checkout) -> None:
 
 def test_another_order_is_another_order_of_the_table(checkout: Checkout) -> None:
     """Snakemake sorts the inputs that it compares."""
-    checkout.configure(configuration(attentions={"vmean": None, "softmax": None}))
+    checkout.configure(configuration(attentions=["vmean", "softmax"]))
     assert checkout.ran(*TARGETS) == set()
     assert [line.split(",")[2] for line in checkout.table().splitlines()[1:]] == ["vmean", "softmax"]
 

@@ -8,27 +8,18 @@ import sys
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
-
-# The package beside these rules comes first. Rules that are read from a Git tag have none: then the one installed serves.
-SOURCE = Path(str(workflow.current_basedir)).parent.parent / "src"
-sys.path.insert(0, str(SOURCE))
-
-try:
-    import lra
-except ModuleNotFoundError:
-    sys.exit("Error: these rules run the Python package lra; install it with pip, of the same tag as the rules.")
+from snakemake.utils import update_config
 
 from lra.config.arena import EXTRACTED, arena
-from lra.errors import LraError
+from lra.config.mapping import as_mapping
 from lra.files import sha256
 from lra.fingerprint import fingerprint
-from lra.config.mapping import as_mapping
-from lra.config.schema import read_yaml
+
+# Snakemake itself takes the numbers in lists and mappings of --config for texts.
+update_config(config, LAYERS.get("--config", {}))
 
 try:
-    for file in filter(Path.is_file, map(Path, workflow.configfiles)):
-        read_yaml(file)  # Snakemake itself says nothing of a key that is there twice
-    ARENA = arena(config)
+    ARENA = arena(config, files=LAYERS)
 except LraError as error:
     sys.exit(f"Error: {error}")
 

@@ -57,6 +57,11 @@ def names() -> list[str]:
     return list(METHODS) + sorted({plugin.name for plugin in entry_points(group="lra.attention")} - set(METHODS))
 
 
+def hidden() -> dict[str, str]:
+    """Entry points that have the name of a method of the table, which is the one that is used, and their classes."""
+    return {plugin.name: plugin.value for plugin in entry_points(group="lra.attention") if plugin.name in METHODS}
+
+
 def resolve(name: str) -> Method:
     """The method of this name, alias, installed entry point, or ``module:Class`` path.
 

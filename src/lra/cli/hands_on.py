@@ -77,11 +77,11 @@ def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[
 
 def _of_task(name: str, arena: Arena) -> Iterator[tuple[str, str | None]]:
     from lra.tasks.checking import violations
-    from lra.tasks.own import Settings
+    from lra.tasks.settings.own import OwnSettings
 
     if not arena.own(name):
         raise LraError(f"{name} is one of the Arena's tasks; `lra check` is for those of your own, with a `module`.")
-    return violations(from_mapping(Settings, arena.data(name), f"the data settings of {name}"), arena.source(name))
+    return violations(from_mapping(OwnSettings, arena.data(name), f"the data settings of {name}"), arena.source(name))
 
 
 def _of_attention(name: str, path: str, options: dict[str, Any]) -> Iterator[tuple[str, str | None]]:

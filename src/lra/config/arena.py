@@ -1,6 +1,6 @@
 """config.yaml resolved: what is run, with which settings, from which sources.
 
-It needs neither torch nor pyarrow. :mod:`lra.config.schema` reads and checks the file.
+It needs neither torch nor pyarrow. :mod:`lra.config.blocks` says what the file may hold.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from lra import paths
-from lra.attention.registry import ALIASES, Method, names, resolve
+from lra.attention.registry import ALIASES, Method, hidden, names, resolve
+from lra.config.blocks import AttentionBlock, AttentionItem, Configuration
 from lra.config.mapping import as_mapping, from_mapping
-from lra.config.schema import check, read_yaml
+from lra.config.reading import origin, read_config
 from lra.config.settings import (
     SHARD_ROWS,
     ApproximateSettings,
@@ -26,9 +28,11 @@ from lra.config.settings import (
     TrainSettings,
 )
 from lra.errors import LraError, nearest
-from lra.fingerprint import defined, keywords
+from lra.fingerprint import defined, descends, keywords
 
 SPLITS = ("train", "dev", "test")
+ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
+"""The class that every attention descends from, by its two names."""
 GIVEN = {"heads", "head_dim", "max_length", "features"}
 """What every attention is made with besides its options."""
 HEADINGS = {"attention", "average", "model"}
@@ -112,9 +116,7 @@ class Arena:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
-            raise LraError(
-                f"config.yaml: scales.{self.scale}.tasks: {TEXTS!r} is missing; errors are found on its data."
-            )
+            raise LraError(f"scales.{self.scale}.tasks: {TEXTS!r} is missing; errors are found on its data.")
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
@@ -123,7 +125,7 @@ class Arena:
     def bench_settings(self, *attentions: str) -> BenchSettings:
         """How the cores of some attentions are timed; there is a ``bench`` block."""
         methods = tuple(self.measure_settings(attention).attention for attention in attentions)
-        return BenchSettings(methods, tuple(self.bench["lengths"]), self.bench["repeats"])
+        return BenchSettings(methods, lengths=tuple(self.bench["lengths"]), repeats=self.bench["repeats"])
 
     def data(self, task: str) -> dict[str, Any]:
         """The task's data settings; those of a task of your own hold its name too."""
@@ -160,53 +162,64 @@ def load(path: Path) -> Arena:
     Raises:
         LraError: the file is missing or not YAML, or a setting is wrong.
     """
-    return arena(read_yaml(path), path.parent)
+    config = read_config(path)
+    return arena(config, path.parent, {str(path): config})
 
 
-def arena(config: Any, folder: Path = Path()) -> Arena:
+def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = MappingProxyType({})) -> Arena:
     """Check a configuration as YAML or Snakemake gives it, and resolve it.
 
     Args:
         config: the content of config.yaml.
         folder: what paths of attentions and tasks of your own are relative to.
+        files: what each of the files says whose settings were laid over another, by name, the last one on top; an error
+            names the one it comes from.
 
     Raises:
-        LraError: one sentence that names the key, the value and what is allowed.
+        LraError: one sentence that names the file, the key, the value and what is allowed.
     """
-    check(config)
-    scale = config["scale"]
-    settings = config["scales"][scale]
-    tasks = {name: _task(name, block, folder, f"scales.{scale}.tasks") for name, block in settings["tasks"].items()}
+    try:
+        return _resolved(config, folder)
+    except LraError as problem:
+        raise LraError(f"{origin(str(problem), files)}: {problem}") from None
+
+
+def _resolved(config: Any, folder: Path) -> Arena:
+    given = from_mapping(Configuration, config)
+    settings = config["scales"][given.scale]
+    where = f"scales.{given.scale}"
+    tasks = {name: _task(name, block, folder, f"{where}.tasks") for name, block in settings["tasks"].items()}
     settings = settings | {"tasks": tasks}
-    for task in config["tasks"]:
+    for task in given.tasks:
         if task not in tasks:
             raise LraError(
-                f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.{nearest(task, tasks)} "
-                f"Known: {', '.join(tasks)}."
+                f"tasks: {task!r} has no settings under {where}.tasks.{nearest(task, tasks)} Known: {', '.join(tasks)}."
             )
-    for name in config["attentions"]:
-        if name in ALIASES and ALIASES[name] in config["attentions"]:
-            raise LraError(f"config.yaml: attentions: {name!r} is {ALIASES[name]!r}, which is listed too; keep one.")
     attentions = {
-        ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
-        for name, given in config["attentions"].items()
+        name: _attention(name, block, settings["features"], folder)
+        for name, block in _by_name(given.attentions).items()
     }
+    if clash := next(((name, value) for name, value in hidden().items() if name in attentions), None):
+        raise LraError(
+            f"attentions: the entry point {clash[0]!r} of an installed package, {clash[1]}, has the name of a method "
+            "of the registry; rename it or uninstall that package."
+        )
     for name, options in settings.get("options", {}).items():
-        where, known = f"scales.{scale}.options", [*attentions, *names()]
+        known = [*attentions, *names()]
         if name not in known:
-            raise LraError(f"config.yaml: {where}: unknown attention {name!r}.{nearest(name, known)}")
+            raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
-            _check_options(f"{where}.{name}", options, attentions[name].module)
+            _check_options(f"{where}.options.{name}", options, attentions[name].module)
     chosen = Arena(
-        scale,
-        tuple(config["tasks"]),
+        given.scale,
+        given.tasks,
         attentions,
-        tuple(config["seeds"]),
-        config.get("sources") or {},
-        config.get("measure") or {},
+        given.seeds,
+        config.get("sources", {}),
+        config.get("measure", {}),
         config.get("bench") or {},
         settings,
-        _sweep(settings.get("sweep"), config["tasks"], tasks, attentions, f"scales.{scale}.sweep"),
+        _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
     )
     _check_rules(chosen)
     for task in chosen.tasks:
@@ -214,33 +227,47 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
         train = settings["tasks"][task]["train"]
         if train["warmup"] >= train["steps"]:
             raise LraError(
-                f"config.yaml: scales.{scale}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, "
-                f"which is {train['steps']}."
+                f"{where}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, which is "
+                f"{train['steps']}."
             )
     return chosen
 
 
-def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path) -> AttentionSettings:
-    name = ALIASES.get(name, name)
-    module = given.get("module")
-    if module is not None:
-        where = f"attentions.{name}.module"
+def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
+    """The settings of each attention that is listed, an alias by the name it stands for."""
+    found: dict[str, AttentionBlock] = {}
+    spelt: dict[str, str] = {}
+    for item in items:
+        given, block = (item, None) if isinstance(item, str) else next(iter(item.items()))
+        name = ALIASES.get(given, given)
+        if name in found:
+            alias = next((one for one in (given, spelt[name]) if one != name), None)
+            again = f"{alias!r} is {name!r}, which is listed too" if alias else f"{name!r} is listed twice"
+            raise LraError(f"attentions: {again}; keep one.")
+        found[name], spelt[name] = block or AttentionBlock(), given
+    return found
+
+
+def _attention(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
+    where = f"attentions.{name}"
+    if block.module is not None:
         if name in names():
-            raise LraError(
-                f"config.yaml: {where}: {name!r} already names a method of the registry; call your own something else."
-            )
-        method = Method(_own_place(module, "class", folder, where))
+            raise LraError(f"{where}.module: {name!r} already names a method of the registry; rename your own.")
+        method = Method(_own_place(block.module, "class", folder, f"{where}.module"))
+        module, _, class_name = method.path.partition(":")
+        if descends(module, class_name, ATTENTION) is False:
+            raise LraError(f"{where}.module: {class_name!r} of {module} is no subclass of lra.attention.Attention.")
     else:
         try:
             method = resolve(name)
         except ValueError:
             raise LraError(
-                f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
-                f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
+                f"attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} Known: "
+                f"{', '.join(names())}; your own needs `module: file.py:Class`."
             ) from None
-    _check_options(f"attentions.{name}.options", given.get("options", {}), method.path)
-    options = {**method.options, **given.get("options", {})}
-    return AttentionSettings(name, given.get("features", features), options, method.path)
+    _check_options(f"{where}.options", block.options, method.path)
+    options = {**method.options, **block.options}
+    return AttentionSettings(name, block.features or features, options, method.path)
 
 
 def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
@@ -249,8 +276,7 @@ def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> 
     known = keywords(module, class_name) if options else None
     if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
         raise LraError(
-            f"config.yaml: {where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} "
-            f"Known: {', '.join(sorted(known))}."
+            f"{where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} Known: {', '.join(sorted(known))}."
         )
 
 
@@ -260,13 +286,13 @@ def _task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapp
     if "module" not in data:
         return block
     if name in HEADINGS:
-        raise LraError(f"config.yaml: {where}: {name!r} heads a column of the tables; call your task something else.")
+        raise LraError(f"{where}: {name!r} heads a column of the tables; call your task something else.")
     where = f"{where}.{name}.data"
     data["module"] = _own_place(data["module"], "function", folder, f"{where}.module")
     if data.get("source") is not None:
         source = folder / Path(data["source"]).expanduser()
         if not source.exists():
-            raise LraError(f"config.yaml: {where}.source: the path {str(source)!r} is not there; correct it.")
+            raise LraError(f"{where}.source: the path {str(source)!r} is not there; correct it.")
         data["source"] = str(source)
     return {**block, "data": data}
 
@@ -279,9 +305,9 @@ def _own_place(module: str, kind: Literal["class", "function"], folder: Path, wh
     try:
         known = defined(file, kind)
     except LraError as problem:
-        raise LraError(f"config.yaml: {where}: {problem}") from None
+        raise LraError(f"{where}: {problem}") from None
     if name not in known:
-        raise LraError(f"config.yaml: {where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
+        raise LraError(f"{where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
     return f"{file}:{name}"
 
 
@@ -298,11 +324,9 @@ def _sweep(
     sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
     known = [*attentions, *names(), *ALIASES]
     if sweep.attention not in known:
-        raise LraError(
-            f"config.yaml: {where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}"
-        )
+        raise LraError(f"{where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}")
     if sweep.task not in tasks:
-        raise LraError(f"config.yaml: {where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
+        raise LraError(f"{where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
     return sweep if sweep.task in run and sweep.attention in attentions else None
 
 
@@ -314,7 +338,7 @@ def _check_rules(chosen: Arena) -> None:
             cell = f"{attention} on {task}"
             if rule in rules:
                 raise LraError(
-                    f"config.yaml: tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
+                    f"tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
                     "or an attention of your own another name."
                 )
             rules[rule] = cell
@@ -326,4 +350,4 @@ def _check_source(chosen: Arena, task: str) -> None:
     sources = chosen.sources[artefact] if artefact else []
     missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
     if missing and len(missing) == len(sources):
-        raise LraError(f"config.yaml: sources.{artefact}: the path {missing[0]!r} is not there; correct it.")
+        raise LraError(f"sources.{artefact}: the path {missing[0]!r} is not there; correct it.")
