@@ -20,8 +20,8 @@ from lra.errors import LraError
 
 PACKAGE = Path(__file__).parent
 LEFT_OUT = {"lra.attention.registry", "lra.config.sentences", "lra.paths"}
-"""A run depends on its own entry of the table of methods, which is among its settings, never on the others. The words of
-a mistake and the places of files change no number."""
+"""A run depends on its own entry of the table of methods, which is among its settings, never on the others. The words
+of a mistake and the places of files change no number."""
 
 TOO_DEEP = "nests too deeply, as a sum of hundreds of terms does; write such a sum as a list."
 
