@@ -1,6 +1,5 @@
 # What the rules share: the checked configuration, paths, and the parameters that say when a result is stale.
 
-import fcntl
 import json
 import os
 import re
@@ -22,7 +21,7 @@ except ModuleNotFoundError:
 from lra import paths
 from lra.config.arena import EXTRACTED, arena
 from lra.errors import LraError
-from lra.files import sha256
+from lra.files import lock, sha256
 from lra.fingerprint import fingerprint
 from lra.config.mapping import as_mapping
 from lra.config.schema import read_yaml
@@ -181,7 +180,5 @@ def hold_lock():
     """Keep other Snakemake processes out of this folder; the lock dies with this process, however it ends."""
     global LOCK
     LOCK = open(".snakemake/arena.lock", "w")
-    try:
-        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(LOCK, wait=False):
         sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")
