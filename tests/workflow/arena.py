@@ -79,7 +79,7 @@ class Checkout:
         file.write_text(text.replace(old, new, 1))
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        return [sys.executable, "-P", "-m", "snakemake", "--cores", "2", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:

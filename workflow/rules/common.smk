@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 from lra import paths
 from lra.config.arena import EXTRACTED, arena
 from lra.errors import LraError
-from lra.files import lock, sha256
+from lra.files import sha256
 from lra.fingerprint import fingerprint
 from lra.config.mapping import as_mapping
 from lra.config.schema import read_yaml
@@ -52,7 +52,13 @@ def get_package_path():
 # Jobs run the package in the rule's conda environment, or else with the Python that runs Snakemake.
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "" if USES_CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
+# Nothing of the user's surroundings may change a number or break a job: no variable of Python, torch or matplotlib, no
+# package of the home folder, no file of the project's that is called like a module (PYTHONSAFEPATH), no language.
+SURROUNDINGS = (
+    "unset ${{!PYTHON@}} ${{!PYTORCH@}} ${{!TORCH@}} ${{!MPL@}} MATPLOTLIBRC NVIDIA_TF32_OVERRIDE; "
+    "export LC_ALL=C PYTHONUTF8=1 PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 MPLBACKEND=agg"
+)
+shell.prefix(f"set -euo pipefail; {SURROUNDINGS}; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
 
 # Training and measuring ask for a GPU where Snakemake was told how many there are, as the profile for Slurm does.
 LIMITS = workflow.global_resources
@@ -174,11 +180,3 @@ def get_order():
     A parameter, because Snakemake sorts the inputs that it compares.
     """
     return [list(ARENA.tasks), list(ARENA.attentions)]
-
-
-def hold_lock():
-    """Keep other Snakemake processes out of this folder; the lock dies with this process, however it ends."""
-    global LOCK
-    LOCK = open(".snakemake/arena.lock", "w")
-    if not lock(LOCK, wait=False):
-        sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")
