@@ -39,4 +39,5 @@ def tell_end():
     """Say what came out of a run, and where to look."""
     if FOLLOWER is not None:
         FOLLOWER.close()
-    print(*summary(STARTED), sep="\n", file=sys.stderr)
+    for line in summary(STARTED):
+        print(line, file=sys.stderr)

@@ -27,7 +27,7 @@ class Follower(logging.Handler):
 
         super().__init__()
         self._jobs: dict[Any, Any] = {}
-        self._bar = tqdm(unit="job", file=stream, dynamic_ncols=True, smoothing=0.1)
+        self._bar = tqdm(unit="job", file=stream, dynamic_ncols=True, smoothing=0.1, mininterval=0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what the record says, if anything."""
@@ -114,7 +114,7 @@ def summary(started: float, table: Path = paths.TABLE, report: Path = paths.REPO
             if scores:
                 best = max(scores, key=scores.__getitem__)
                 lines.append(f"{task:<12} best of {len(scores)}: {best}, {100 * scores[best]:.2f} %")
-        unsuccessful = [f"{row['attention']} on {row['task']}" for row in rows if row["status"] != "ok"]
+        unsuccessful = [f"{row['attention']} on {row['task']}" for row in rows if not row["accuracy"]]
     except (OSError, KeyError, ValueError):
         return []
     if unsuccessful:
