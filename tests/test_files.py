@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lra import files
 from lra.errors import LraError
-from lra.files import atomic_directory, atomic_write, read_json, read_metrics, sha256, write_csv, write_json
+from lra.files import atomic_directory, atomic_write, lock, read_json, read_metrics, sha256, write_csv, write_json
 
 NAMES = ("old", "ne*")
 
@@ -171,3 +173,39 @@ def test_metrics_that_do_not_say_what_is_needed(content: str, told: str, tmp_pat
 def test_checksum_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     assert sha256(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
+
+
+def test_a_lock_that_another_holds(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        assert lock(first, wait=False)
+        assert not lock(second, wait=False)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lustre and some NFS: the work is done all the same, with one warning for all locks."""
+
+    def flock(file: object, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    files._warn_of_missing_locks.cache_clear()
+    for _ in range(2):
+        with atomic_directory(tmp_path / "folder", NAMES) as part:
+            (part / "old").touch()
+    assert names(tmp_path) == ["folder"]
+    error = capsys.readouterr().err
+    assert error.count("never run two snakemake") == error.count("\n") == 1
+
+
+def test_a_lock_that_fails_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, a signal: that is no reason to go on without a lock."""
+
+    def flock(file: object, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (tmp_path / "lock").open("w") as file, pytest.raises(OSError, match="Input/output"):
+        lock(file)

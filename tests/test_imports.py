@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "errors": "",
     "files": "errors",
     "fingerprint": "errors",
-    "devices": "errors",
+    "devices": "errors files",
     "paths": "",
     "model": "attention config",
     # Rooms.

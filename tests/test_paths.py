@@ -12,6 +12,7 @@ import lra
 from lra import paths
 
 PACKAGE = Path(lra.__file__).parent
+RULES = PACKAGE.parents[1] / "workflow"
 SPELLED = re.compile(r"^(data|results|logs)/")
 
 
@@ -21,6 +22,11 @@ def test_no_other_module_spells_them(path: Path) -> None:
     tree = ast.parse(path.read_text())
     spelled = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert [text for text in spelled if SPELLED.match(text)] == []
+
+
+@pytest.mark.parametrize("path", sorted(RULES.rglob("*.smk")), ids=lambda path: path.name)
+def test_no_rule_spells_them(path: Path) -> None:
+    assert re.findall(r"[\"'](?:data|results|logs)/.*", path.read_text()) == []
 
 
 def test_a_part_may_be_a_wildcard() -> None:

@@ -6,7 +6,6 @@ Jobs of one machine agree on GPUs through locks on files, which end with their p
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import resource
@@ -21,6 +20,7 @@ from typing import IO, Any
 import torch
 
 from lra.errors import LraError
+from lra.files import lock
 
 RUNS_PER_GPU = "LRA_RUNS_PER_GPU"
 """Environment variable: how many runs may share a GPU; 1 unless set. Not of config.yaml, since it changes no number."""
@@ -50,8 +50,8 @@ def own_gpu(folder: Path | None = None, poll_seconds: float = 1) -> Iterator[Non
     while found is None:
         time.sleep(poll_seconds)
         found = _take_first(places)
-    index, lock = found
-    with lock:
+    index, file = found
+    with file:
         torch.cuda.set_device(index)
         yield
 
@@ -76,13 +76,10 @@ def runs_per_gpu() -> int:
 
 def _take_first(places: Sequence[tuple[int, Path]]) -> tuple[int, IO[str]] | None:
     for index, path in places:
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-        else:
-            return index, lock
+        file = path.open("w")
+        if lock(file, wait=False):
+            return index, file
+        file.close()
     return None
 
 

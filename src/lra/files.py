@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import reprlib
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
 from lra.errors import LraError
+
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What the system answers where a file system has no locks."""
 
 
 @contextlib.contextmanager
@@ -53,20 +59,49 @@ def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
         raise LraError(f"{folder} would be replaced, but holds {strange[0]!r}; give a folder of its own, or delete it.")
 
 
+def lock(file: IO[str], *, wait: bool = True) -> bool:
+    """Lock an open file until it is closed, which the end of its process does too.
+
+    Where the file system has no locks (Lustre without ``flock``, some NFS), warn once and go on without.
+
+    Returns:
+        False where another process holds the lock and ``wait`` is false.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as problem:
+        if problem.errno not in WITHOUT_LOCKS:
+            raise
+        _warn_of_missing_locks()
+    return True
+
+
+@functools.cache
+def _warn_of_missing_locks() -> None:
+    print(
+        "warning: this file system has no locks, so nothing keeps two processes apart: never run two snakemake, or two "
+        "lra commands that write the same files, at once.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside ``alone(path)``. A process that dies lets the next one in."""
+def file_lock(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside ``file_lock(path)``. A process that dies lets the next one in."""
     guard = path.with_name(f".{path.name}.guard")
     guard.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with guard.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file)
             # The process before this one removes the guard when it leaves; a lock on a removed file guards nothing.
             if _is(file, guard):
                 try:
                     yield
                 finally:
-                    guard.unlink()
+                    guard.unlink(missing_ok=True)  # without locks, another process may be first
                 return
 
 
@@ -97,7 +132,7 @@ def atomic_directory(target: Path, names: Collection[str]) -> Iterator[Path]:
     target = target.resolve()  # a link to a folder stays one
     part = target.with_name(f"{target.name}.part")
     try:
-        with alone(target), contextlib.ExitStack() as stack:
+        with file_lock(target), contextlib.ExitStack() as stack:
             shutil.rmtree(part, ignore_errors=True)
             stack.callback(shutil.rmtree, part, ignore_errors=True)
             part.mkdir(parents=True)

@@ -79,7 +79,7 @@ class Checkout:
         file.write_text(text.replace(old, new, 1))
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        return [sys.executable, "-P", "-m", "snakemake", "--cores", "2", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,5 +116,14 @@ class Checkout:
 
 
 def worked(output: str) -> set[str]:
-    rules = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, re.MULTILINE)
-    return {rule for rule in rules if rule.startswith(("download_", "prepare_", "measure_")) or rule.endswith("_seed")}
+    """Names of the rules that download, prepare, train or measure; measuring with its cell, as training has it."""
+    blocks = re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
+    return {
+        cell(rule, block) for rule, block in blocks if rule.startswith(("download", "prepare_", "train_", "measure"))
+    }
+
+
+def cell(rule: str, block: str) -> str:
+    """The rule, of a rule for all cells ``measure_ATTENTION_TASK``."""
+    wildcards = dict(re.findall(r"(\w+)=([^,\n]+)", "".join(re.findall(r"^    wildcards: (.*)", block, re.MULTILINE))))
+    return f"measure_{wildcards['attention']}_{wildcards['task']}" if rule == "measure_cell" else rule

@@ -14,7 +14,7 @@ from workflow.arena import Checkout, configuration
 pytestmark = pytest.mark.slow
 
 TARGETS = ("results/table.csv", "shards")
-SOFTMAX, VMEAN = "train_softmax_listops_seed", "train_vmean_listops_seed"
+SOFTMAX, VMEAN = "train_softmax_listops", "train_vmean_listops"
 COST_OF_SOFTMAX, COST_OF_VMEAN = "measure_softmax_listops", "measure_vmean_listops"
 
 
@@ -43,7 +43,7 @@ def test_touching_files_reruns_nothing(checkout: Checkout) -> None:
     [
         ("src/lra/attention/vmean.py", '"""', '"""Another sentence. '),
         ("src/lra/model.py", "import torch\n", "import torch  # a comment\n\n"),
-        ("src/lra/training/trainer.py", '"""Score every row of a split."""', '"""Score all rows."""'),
+        ("src/lra/training/evaluation.py", '"""Score a model', '"""Score all of a model'),
         ("src/lra/results/table.py", "import numpy as np\n", "import numpy as np\n\nMORE = 1\n"),
         ("src/lra/cli/main.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
         ("src/lra/attention/linformer.py", "import torch\n", "import torch\n\nMORE = 1\n"),
@@ -97,9 +97,9 @@ def test_a_tasks_training_settings_rerun_that_task(checkout: Checkout) -> None:
 
 def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
     checkout.configure(configuration(attentions=["softmax", "vmean", "linformer"]))
-    assert checkout.planned(*TARGETS) == {"train_linformer_listops_seed", "measure_linformer_listops"}
+    assert checkout.planned(*TARGETS) == {"train_linformer_listops", "measure_linformer_listops"}
     checkout.configure(configuration(tasks=["listops", "image"]))
-    new = {"prepare_image", "train_softmax_image_seed", "train_vmean_image_seed"}
+    new = {"prepare_image", "train_softmax_image", "train_vmean_image"}
     new |= {"measure_softmax_image", "measure_vmean_image"}
     assert checkout.planned(*TARGETS) == new
     checkout.configure(configuration(seeds=[1, 2]))
