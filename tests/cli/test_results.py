@@ -57,7 +57,7 @@ def test_the_sweep_is_drawn_of_its_finished_runs(arena, capsys):
     run = write_run(arena / "elsewhere", "text", "vmean", 1, 0.6)
     metrics = json.loads(run.read_text())
     metrics["settings"]["train"]["learning_rate"] = 0.005
-    paths[0].parent.mkdir(parents=True)
+    shutil.copytree(run.parent, paths[0].parent)
     paths[0].write_text(json.dumps(metrics))
     assert main(["plots", "sweep"]) == 0
     assert sorted(path.name for path in (arena / "results/plots").iterdir()) == ["sweep.png", "sweep.svg"]

@@ -46,5 +46,6 @@ def test_it_reads_what_measuring_writes(tmp_path):
     assert columns["measure_status"] == "ok"
     assert columns["ms_low"] <= columns["ms_per_step"] <= columns["ms_high"]
     assert columns["peak_memory_mib"] * 2**20 == written["peak_memory_bytes"]
-    assert columns["length"] == 1024
+    assert columns["cost_length"] == 1024
     assert columns["flops_formula"] == written["flops_formula"]
+    assert (columns["cost_features"], columns["cost_precision"]) == (256, "fp32")

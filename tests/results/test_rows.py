@@ -3,13 +3,15 @@ from __future__ import annotations
 import pytest
 
 from lra.errors import LraError
-from lra.results.rows import COLUMNS, Row, attentions, read_rows, tasks, write_rows
+from lra.results.rows import COLUMNS, TableRow, attentions, read_rows, tasks, write_rows
 
-ROW = Row("mini", "text", "vmean", "ok", 'a "reason", with a comma', 1, 3, accuracy=1 / 3, steps=300.0, parameters=5)
+ROW = TableRow(
+    "mini", "text", "vmean", "ok", 'a "reason", with a comma', 1, 3, accuracy=1 / 3, steps=300.0, parameters=5
+)
 
 
 def test_rows_survive_the_file(tmp_path):
-    rows = [ROW, Row("mini", "text", "softmax", "oom", "", 0, 1)]
+    rows = [ROW, TableRow("mini", "text", "softmax", "oom", "", 0, 1)]
     write_rows(rows, tmp_path / "table.csv")
     back = read_rows(tmp_path / "table.csv")
     assert back[0].accuracy == pytest.approx(1 / 3, abs=1e-9)

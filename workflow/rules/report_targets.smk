@@ -28,7 +28,12 @@ def get_known_plots():
     if ARENA.bench:
         plots["bench"] = Plot("plot-bench", [paths.BENCH], "lra.results.plots.scaling", out="bench")
     if SWEEP:
-        plots["sweep"] = Plot("plots sweep --metrics", get_swept(paths.METRICS), "lra.results.plots.sweep")
+        plots["sweep"] = Plot(
+            "plots sweep --metrics",
+            get_swept(paths.METRICS),
+            "lra.results.plots.sweep",
+            get_swept(paths.PREDICTIONS),
+        )
     if get_approximating():
         errors = get_approximations()
         plots["approximation"] = Plot(

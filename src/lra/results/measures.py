@@ -13,7 +13,7 @@ MIB, GIB = 2**20, 2**30
 
 
 def read_measures(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The columns of :class:`lra.results.rows.Row` that come from measurements, by task and attention.
+    """The columns of :class:`lra.results.rows.TableRow` that come from measurements, by task and attention.
 
     Raises:
         LraError: a file is no measurement, or a cell is given twice.
@@ -37,14 +37,16 @@ def _columns(measure: dict[str, Any]) -> dict[str, Any]:
         "measure_status": measure["status"],
         "measure_reason": measure["reason"],
         "measured_on": f"{machine['device']}, {machine['threads']} thread{'s' if machine['threads'] != 1 else ''}",
-        "length": measure["length"],
+        "cost_length": measure["length"],
+        "cost_features": measure["settings"]["attention"]["features"],
+        "cost_precision": measure["settings"]["precision"],
     }
     if measure["status"] != "ok":
         return columns
     times = measure["train_ms"]
     pieces = measure["accumulation_steps"]
     return columns | {
-        "batch": measure["batch"],
+        "cost_batch": measure["batch"],
         "ms_per_step": times["median"],
         "ms_low": times["low"],
         "ms_high": times["high"],

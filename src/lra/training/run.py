@@ -117,6 +117,7 @@ def _identity(facts: dict[str, Any]) -> str:
 def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> dict[str, Any]:
     """The measured part of ``metrics.json``; null where a failed run has no value."""
     results: dict[str, Any] = {"majority_accuracy": shards.majority("test"), "test_rows": shards.rows("test")}
+    results["max_length"] = shards.task.max_length
     results |= {"test_accuracy": score.accuracy if score else None, "test_loss": score.loss if score else None}
     progress = trainer.progress if trainer else Progress()
     best = progress.best if progress.history else {}

@@ -13,7 +13,13 @@ def history(*rows):
 
 def test_the_curve_is_the_mean_over_seeds_of_the_steps_that_all_evaluated():
     curve = mean_curve([history((50, 1, 2.0), (100, 2, 1.0), (150, 3, 0.5)), history((50, 3, 1.0), (100, 4, 0.5))])
-    assert curve == {"step": [50, 100], "seconds": [2, 3], "dev_loss": [1.5, 0.75]}
+    assert curve == {
+        "step": [50, 100],
+        "seconds": [2, 3],
+        "dev_loss": [1.5, 0.75],
+        "lowest": [1.0, 0.5],
+        "highest": [2.0, 1.0],
+    }
 
 
 @pytest.fixture
@@ -29,7 +35,10 @@ def test_one_panel_a_task_and_one_line_a_method(metrics, drawn, tmp_path, agains
     loss.draw(metrics, tmp_path / "loss", against)
     listops, text, place = drawn[0].axes[:3]
     assert [axis.get_title(loc="left") for axis in (listops, text)] == ["ListOps", "Text"]
-    assert (len(listops.lines), len(text.lines)) == (3, 2)
+    assert [len([line for line in axis.lines if line.get_marker() != "None"]) for axis in (listops, text)] == [3, 2]
+    assert drawn[0].get_supxlabel().startswith("Data: ListOps: generated here, up to 2048 tokens")
+    low, high = listops.lines[1].get_ydata()  # the range of the seeds, at the end of the first curve
+    assert low < listops.lines[0].get_ydata()[-1] < high
     assert [entry.get_text() for entry in place.get_legend().get_texts()] == ["Standard", "Skeinformer", "V-Mean"]
     assert "not shown: V-Mean" in text.get_xlabel()
     assert listops.get_xlabel() == ("training time [s]" if against == "seconds" else "training step")
