@@ -67,6 +67,9 @@ def _cell(row: TableRow) -> dict[str, Any]:
     def number(value: float | None, form: str, factor: float = 1) -> tuple[str, object]:
         return (NOTHING, "") if value is None else (f"{factor * value:{form}}".replace("-", "−"), value)
 
+    def probability(value: float | None) -> tuple[str, object]:
+        return ("< 0.001", value) if value is not None and value < 0.001 else number(value, ".3f")
+
     def interval(low: float | None, high: float | None, form: str) -> str:
         return (
             NOTHING if low is None or high is None else f"{100 * low:{form}} to {100 * high:{form}}".replace("-", "−")
@@ -76,18 +79,18 @@ def _cell(row: TableRow) -> dict[str, Any]:
         "row": row,
         "seeds": (f"{row.seeds_ok} of {row.seeds_run}", row.seeds_ok),
         "accuracy": number(row.accuracy, ".2f", 100),
-        "interval": (interval(row.accuracy_low, row.accuracy_high, ".1f"), _first(row.accuracy_low)),
+        "interval": (interval(row.accuracy_low, row.accuracy_high, ".1f"), _sort_key(row.accuracy_low)),
         "difference": number(row.difference, "+z.2f", 100),
         "difference_interval": (
             interval(row.difference_low, row.difference_high, "+z.1f"),
-            _first(row.difference_low),
+            _sort_key(row.difference_low),
         ),
-        "p": number(row.adjusted_p, ".2g"),
-        "p_all": number(row.adjusted_p_all_tasks, ".2g"),
+        "p": probability(row.adjusted_p),
+        "p_all": probability(row.adjusted_p_all_tasks),
     }
 
 
-def _first(value: float | None) -> object:
+def _sort_key(value: float | None) -> object:
     return "" if value is None else value
 
 
