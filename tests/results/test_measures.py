@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lra.config.settings import AttentionSettings, ModelSettings
-from lra.cost.training_step import Settings, measure
+from lra.config.settings import AttentionSettings, MeasureSettings, ModelSettings
+from lra.cost.training_step import measure
 from lra.errors import LraError
 from lra.results.measures import read_measures
 from results.builder import write_measure
@@ -41,7 +41,7 @@ def test_another_file_is_named(tmp_path):
 def test_it_reads_what_measuring_writes(tmp_path):
     path = tmp_path / "measure.json"
     model = ModelSettings(layers=1, embedding=16, hidden=16, heads=1, head_dim=16)
-    written = measure("image", Settings(AttentionSettings("vmean"), model=model), path, code="", threads=1)
+    written = measure("image", MeasureSettings(AttentionSettings("vmean"), model=model), path, code="", threads=1)
     columns = read_measures([path])["image", "vmean"]
     assert columns["measure_status"] == "ok"
     assert columns["ms_low"] <= columns["ms_per_step"] <= columns["ms_high"]

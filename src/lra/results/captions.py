@@ -26,7 +26,5 @@ CAPTIONS = FIGURES | {
         "Spectral norm of the difference to exact attention's output, as a share of that output's, against the "
         "budget d: mean and standard error over trials."
     ),
-    "bench": (
-        "Time and memory of one attention's forward and backward pass against the length, and how they grow."
-    ),
+    "bench": ("Time and memory of one attention's forward and backward pass against the length, and how they grow."),
 }
