@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from lra.errors import LraError
 from lra.results.plots import loss
 from lra.results.plots.loss import mean_curve
 from results.builder import write_run
@@ -56,3 +57,10 @@ def test_files_are_written_whole(metrics, tmp_path):
 def test_nothing_but_failures_is_a_figure_that_says_so(tmp_path, drawn):
     loss.draw([write_run(tmp_path, "text", "vmean", status="oom", reason="x")], tmp_path / "loss", "seconds")
     assert "not shown: V-Mean" in drawn[0].axes[0].get_xlabel()
+
+
+def test_a_damaged_history_is_named(tmp_path):
+    path = write_run(tmp_path, "text", "vmean")
+    (path.parent / "history.csv").write_text("step,seconds\n50,x\n")
+    with pytest.raises(LraError, match=r"history.csv cannot be read \(.*\); train this run again."):
+        loss.draw([path], tmp_path / "loss", "seconds")
