@@ -19,7 +19,7 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
 
     Returns:
         ``flops_forward``: matrix products and attention kernels of the whole model. ``flops_attention``: of the
-        attentions without the projections around them. ``flops_formula``: the latter by ``leading_flops``.
+        attentions without the projections around them. ``flops_formula``: the latter by :func:`formula_flops`.
     """
     training = model.training
     model.eval()
@@ -32,12 +32,12 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
     return {
         "flops_forward": counter.get_total_flops(),
         "flops_attention": sum(sum(count.values()) for count in within),
-        "flops_formula": sum(leading_flops(model, tower.shape[1]) * len(tower) for tower in tokens),
+        "flops_formula": sum(formula_flops(model, tower.shape[1]) * len(tower) for tower in tokens),
     }
 
 
-def leading_flops(model: nn.Module, length: int) -> int:
-    """FLOPs of a model's attentions by the leading terms of their formulas, for one sequence."""
+def formula_flops(model: nn.Module, length: int) -> int:
+    """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
     attentions = [module for module in model.modules() if isinstance(module, Attention)]
     return 2 * sum(attention.heads * attention.leading_flops(length) for attention in attentions)
 

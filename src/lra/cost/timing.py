@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,9 @@ from lra.training.optim import is_out_of_memory
 TOLERANCE = 0.02
 """Rounds end once every ratio is known to this share of itself."""
 WARM_UP_SECONDS = {"cpu": 0.0, "cuda": 3.0}
-"""A GPU takes that long to reach its clock; a CPU has reached it while memory was counted."""
+"""A GPU takes that long to reach its clock; a CPU has warmed up while memory was counted."""
+ENOUGH = 5
+"""The interval of fewer rounds may be narrow by chance."""
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % quantiles of Student's t for 1 to 10 degrees of freedom. (SciPy is no requirement for measuring.)"""
 
@@ -32,17 +34,17 @@ Rounds = list[tuple[float, ...]]
 class Ratio:
     """Geometric mean of the rounds' ratios, and its 95 % t-interval on the logarithmic axis.
 
-    A single round has no interval: its ends are 0 and infinity.
+    A single round has no interval.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     @property
     def tight(self) -> bool:
         """Whether both ends are within the tolerance."""
-        return self.high <= self.value * (1 + TOLERANCE)
+        return self.high is not None and self.high <= self.value * (1 + TOLERANCE)
 
 
 def ratio(rounds: Rounds, yardstick: int = 1) -> Ratio:
@@ -50,7 +52,7 @@ def ratio(rounds: Rounds, yardstick: int = 1) -> Ratio:
     logs = [math.log(times[0] / times[yardstick]) for times in rounds]
     mean = statistics.fmean(logs)
     if len(logs) == 1:
-        return Ratio(math.exp(mean), 0.0, math.inf)
+        return Ratio(math.exp(mean))
     half = t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
@@ -62,32 +64,31 @@ def t_quantile(freedom: int) -> float:
     return 1.95996 + 2.37227 / freedom + 2.82250 / freedom**2
 
 
-def in_turn(calls: Sequence[Callable[[], float]], *, repeats: int, seconds: float) -> Rounds:
+def in_turn(calls: Sequence[Callable[[], float]], *, least: int, seconds: float) -> Rounds:
     """Make every call in turn, round after round.
 
     Args:
         calls: each returns its own milliseconds.
-        repeats: rounds at least.
-        seconds: no round beyond these begins after so long, or once every ratio is within the tolerance.
+        least: rounds in any case.
+        seconds: no round beyond these begins after so long, or once five rounds show every ratio within the tolerance.
     """
     started = time.monotonic()
     rounds: Rounds = []
-    while len(rounds) < repeats or (
-        time.monotonic() - started < seconds
-        and not all(ratio(rounds, yardstick).tight for yardstick in range(1, len(calls)))
-    ):
+    while len(rounds) < least or (time.monotonic() - started < seconds and not _known(rounds, len(calls))):
         rounds.append(tuple(call() for call in calls))
     return rounds
 
 
-def warm_up(calls: Iterable[Callable[[], object]], device: torch.device) -> None:
-    """Make every call once, and on a GPU go on until its clocks are up."""
-    calls, started = list(calls), time.monotonic()
-    while True:
+def _known(rounds: Rounds, calls: int) -> bool:
+    return len(rounds) >= ENOUGH and all(ratio(rounds, yardstick).tight for yardstick in range(1, calls))
+
+
+def warm_up(calls: Sequence[Callable[[], object]], device: torch.device) -> None:
+    """Make the calls in turn for the device's time of warming up."""
+    started = time.monotonic()
+    while time.monotonic() - started < WARM_UP_SECONDS[device.type]:
         for call in calls:
             milliseconds(call, device)  # which waits for the GPU
-        if time.monotonic() - started >= WARM_UP_SECONDS[device.type]:
-            return
 
 
 def largest_that_runs(run: Callable[[int], object], batch: int) -> int:
