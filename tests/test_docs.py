@@ -82,7 +82,7 @@ def attention(name: str, features: int = FEATURES, **options: Any) -> Attention:
 
 def methods_table() -> str:
     """The table of all methods in Markdown."""
-    exact = attention("softmax").leading_flops(LENGTH)
+    exact = attention("softmax").multiply_adds(LENGTH)
     lines = ["| name | in the tables | output | time and memory | choices | multiply-adds | source |", "|---" * 7 + "|"]
     for name in METHODS:
         method = attention(name)
@@ -92,7 +92,7 @@ def methods_table() -> str:
             "exact" if method.exact else "approximate",
             "linear" if method.linear else "quadratic",
             "random" if method.random else "deterministic",
-            f"{100 * method.leading_flops(LENGTH) / exact:.3g} %",
+            f"{100 * method.multiply_adds(LENGTH) / exact:.3g} %",
             method.reference,
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -136,7 +136,7 @@ def test_cost_and_options(name: str) -> None:
     size = getattr(method, "block_size", getattr(method, "chunk_length", 1))
     values = {"n": LENGTH, "d": FEATURES, "p": HEAD_DIM, "b": size, "m": size, "N": LENGTH // size}
     values |= {"r": getattr(method, "num_random_blocks", 0), "R": getattr(method, "num_hashes", 0)}
-    assert eval(formula, values) == method.leading_flops(LENGTH)
+    assert eval(formula, values) == method.multiply_adds(LENGTH)
 
     common = {*inspect.signature(Attention).parameters, "common"}
     parameters = inspect.signature(load(METHODS[name].path)).parameters.values()
@@ -195,4 +195,4 @@ def test_site_shows_the_docstrings(site: Path) -> None:
     text = (site / "docs" / "api.html").read_text()
     for name in ("build", "Attention", "load_run", "predict"):
         assert re.search(rf'id="[\w.]+\.{name}"', text), name
-    assert (Attention.leading_flops.__doc__ or "").split(",")[0] in text
+    assert (Attention.multiply_adds.__doc__ or "").split(",")[0] in text

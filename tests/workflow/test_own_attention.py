@@ -39,7 +39,7 @@ class Mine(Attention):
     def attend(self, query, key, value, mask, draws):
         return value * self.sizes.factor + mean(value, mask)
 
-    def leading_flops(self, length):
+    def multiply_adds(self, length):
         return 2 * length * self.head_dim
 '''
 BESIDE = """

@@ -39,7 +39,7 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
 def formula_flops(model: nn.Module, length: int) -> int:
     """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
     attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    return 2 * sum(attention.heads * attention.leading_flops(length) for attention in attentions)
+    return 2 * sum(attention.heads * attention.multiply_adds(length) for attention in attentions)
 
 
 def _attention_kernel(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -36,7 +36,7 @@ ratio's 95 % confidence interval is within 2 % or the time is up. ``measure.json
   ``seconds_per_1000_steps``: of the paper's batch, from the gradients' time an example and the optimiser's a step.
 * ``flops_forward``: of one example, a multiply-add counted as two, matrix products and attention kernels only.
   ``flops_attention``: the part of the attentions themselves, without projections. ``flops_formula``: the same by
-  the method's leading term, 2 layers heads towers ``leading_flops(length)``.
+  the method's leading term, 2 layers heads towers ``multiply_adds(length)``.
 """
 
 from __future__ import annotations
