@@ -36,6 +36,19 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
     }
 
 
+@torch.no_grad()
+def attention_flops(attention: Attention, length: int, device: torch.device) -> int:
+    """FLOPs of an attention's evaluation pass over one sequence, all heads: matrix products and attention kernels."""
+    query, key, value = torch.randn(3, 1, attention.heads, length, attention.head_dim, device=device)
+    mask = torch.ones(1, length, dtype=torch.bool, device=device)
+    training = attention.training
+    attention.eval()
+    with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
+        attention(query, key, value, mask)
+    attention.train(training)
+    return counter.get_total_flops()
+
+
 def formula_flops(model: nn.Module, length: int) -> int:
     """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
     attentions = [module for module in model.modules() if isinstance(module, Attention)]
