@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ QUANTITIES = {
     "peak_mib": "peak memory [MiB a sequence]",
 }
 
-LIMITS = {
+LIMITS: dict[str, tuple[str, Literal[":", "--"]]] = {
     "copy_ms": ("reading and writing the tensors once", ":"),
     "matmul_ms": ("matrix products of exact attention", "--"),
 }
