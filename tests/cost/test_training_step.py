@@ -31,6 +31,7 @@ from lra.tasks.listops_trees import Generator, generate
 ROOT = Path(__file__).parents[2]
 BATCH = 24
 DATA = {"source": "imdb", "max_length": 60}
+PAIRS = {"source": "aan", "max_length": 60}
 SIZES = ModelSettings(layers=2, embedding=16, hidden=16, heads=2, head_dim=8)
 
 # A method in a file of its own that fails in the way its option says.
@@ -67,7 +68,8 @@ def odd(folder: Path, how: str) -> AttentionSettings:
 
 @pytest.mark.parametrize(("task", "towers"), [("text", 1), ("retrieval", 2)])
 def test_what_is_written(task: str, towers: int, tmp_path: Path) -> None:
-    row = measure(task, settings("skeinformer"), tmp_path / "measure.json", code="c0de", threads=1)
+    chosen = replace(settings("skeinformer"), data=DATA if task == "text" else PAIRS)
+    row = measure(task, chosen, tmp_path / "measure.json", code="c0de", threads=1)
     assert read_json(tmp_path / "measure.json") == row
     assert (row["status"], row["reason"], row["task"], row["attention"]) == ("ok", "", task, "skeinformer")
     assert (row["length"], row["towers"], row["batch"], row["code"]) == (64, towers, 2, "c0de")
@@ -301,7 +303,7 @@ def test_a_failure_is_a_row(how: str, status: str, reason: str, tmp_path: Path) 
 
 def test_a_killed_process_is_a_row_and_the_next_task_is_measured(tmp_path: Path) -> None:
     killed = as_mapping(replace(settings(batch=1), attention=odd(tmp_path, "killed")))
-    fine = killed | {"attention": {"name": "vmean"}}
+    fine = killed | {"attention": {"name": "vmean"}, "data": PAIRS}
     command = ["measure", "--attention", "odd", "--threads", "1", "--results", str(tmp_path), "--code", "c"]
     done = subprocess.run(
         [sys.executable, "-m", "lra", *command, "--settings", json.dumps({"text": killed, "retrieval": fine})],
