@@ -56,7 +56,7 @@ class Breaking(VMean):
             case _:
                 return output
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return length**2 if self.fault == "cost" else length
 
 

@@ -114,7 +114,7 @@ def test_counts_its_flops(name: str) -> None:
     attention = make(name, max_length=256, features=32)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         attention(*inputs(256, batch=1))
-    assert counter.get_total_flops() == 2 * attention.heads * attention.leading_flops(256)
+    assert counter.get_total_flops() == 2 * attention.heads * attention.multiply_adds(256)
 
 
 def test_projection_is_trained_and_saved_unless_released() -> None:

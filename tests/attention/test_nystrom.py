@@ -181,7 +181,7 @@ def test_counts_its_flops() -> None:
             attention(*arguments)
         return counter.get_total_flops()
 
-    assert flops(1024) - flops(512) == 2 * 2 * (attention.leading_flops(1024) - attention.leading_flops(512))
+    assert flops(1024) - flops(512) == 2 * 2 * (attention.multiply_adds(1024) - attention.multiply_adds(512))
 
 
 def test_keeps_thirteen_matrices_of_landmarks() -> None:

@@ -147,7 +147,7 @@ def test_counts_its_flops(length: int) -> None:
     attention = make()
     with FlopCounterMode(display=False) as counter:
         attention(*inputs(length, batch=1))
-    assert counter.get_total_flops() / 2 / attention.heads == attention.leading_flops(length)
+    assert counter.get_total_flops() / 2 / attention.heads == attention.multiply_adds(length)
 
 
 @pytest.mark.parametrize("option", ["num_hashes", "chunk_length"])

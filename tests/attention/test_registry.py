@@ -14,7 +14,7 @@ from lra.attention.vmean import VMean
 
 
 class Mine(VMean):
-    def leading_flops(self, length):
+    def multiply_adds(self, length):
         from {helper} import FLOPS
         return FLOPS
 """
@@ -28,7 +28,7 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     mine = build("methods/mine.py:Mine", heads=1, head_dim=1, max_length=1)
     monkeypatch.chdir("/")
-    assert mine.leading_flops(1) == 12
+    assert mine.multiply_adds(1) == 12
 
 
 def test_what_is_installed_goes_before_what_lies_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

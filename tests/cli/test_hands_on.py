@@ -43,7 +43,7 @@ class Mine(VMean):
 
 
 class Uncounted(Mine):
-    def leading_flops(self, length):
+    def multiply_adds(self, length):
         pass
 
 
@@ -129,7 +129,7 @@ def test_what_is_no_number_is_the_same_in_two_evaluations(method: str, capsys: p
 
 def test_a_cost_that_is_no_number(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", method.replace("Mine", "Uncounted")]) == 1
-    assert "But leading_flops(2048) is None, not a whole number above 0." in capsys.readouterr().out
+    assert "But multiply_adds(2048) is None, not a whole number above 0." in capsys.readouterr().out
 
 
 def test_names_in_config(method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

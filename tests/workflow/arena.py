@@ -116,7 +116,7 @@ class Checkout:
 
 
 def worked(output: str) -> set[str]:
-    """Names of the rules that download, prepare, train or measure; measuring with its cell, as training has it."""
+    """Names of the rules that download, prepare, train or measure; measuring with its attention, as training has it."""
     blocks = re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
     return {
         cell(rule, block) for rule, block in blocks if rule.startswith(("download", "prepare_", "train_", "measure"))
@@ -124,6 +124,6 @@ def worked(output: str) -> set[str]:
 
 
 def cell(rule: str, block: str) -> str:
-    """The rule, of a rule for all cells ``measure_ATTENTION_TASK``."""
-    wildcards = dict(re.findall(r"(\w+)=([^,\n]+)", "".join(re.findall(r"^    wildcards: (.*)", block, re.MULTILINE))))
-    return f"measure_{wildcards['attention']}_{wildcards['task']}" if rule == "measure_cell" else rule
+    """The rule; of the one that measures all attentions ``measure_ATTENTION``."""
+    wildcard = re.search(r"^    wildcards: attention=(\w+)$", block, re.MULTILINE)
+    return f"measure_{wildcard[1]}" if rule == "measure_attention" and wildcard else rule

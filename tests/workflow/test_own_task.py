@@ -24,7 +24,7 @@ TARGETS = (
 )
 FEW = ("results/table.csv", "shards")
 TRAINED = {"train_softmax_mine", "train_vmean_mine"}
-MEASURED = {"measure_softmax_mine", "measure_vmean_mine"}
+MEASURED = {"measure_softmax", "measure_vmean"}
 
 TASK = '''
 """Which of two words does a line have?"""

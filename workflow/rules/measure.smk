@@ -4,13 +4,13 @@
 include: "measure_targets.smk"
 
 
-rule measure_cell:
+rule measure_attention:
+    # In one process, which loads torch once; a task that the same code has measured with the same settings is kept.
     output:
-        paths.measurement("{task}", "{attention}"),
+        update([paths.measurement(task, "{attention}") for task in ARENA.tasks]),
     log:
-        paths.log("measure", "{task}", "{attention}"),
+        paths.log("measure", "{attention}"),
     wildcard_constraints:
-        task=get_regex(ARENA.tasks),
         attention=get_regex(ARENA.attentions),
     conda:
         "../../envs/train.yaml"
@@ -19,10 +19,10 @@ rule measure_cell:
         **get_resources_alone(),
     params:
         settings=get_measure_settings,
-        code=lambda wildcards: get_code(wildcards.attention, "lra.cost.training_step"),
+        code=get_measure_code,
     shell:
-        "python -m lra measure --attention {wildcards.attention} --task {wildcards.task} --settings {params.settings:q} "
-        "--code {params.code} --out {output} --threads {threads} > {log} 2>&1"
+        "python -m lra measure --attention {wildcards.attention} --settings {params.settings:q} --code {params.code} "
+        "--stale --threads {threads} > {log} 2>&1"
 
 
 rule measure:

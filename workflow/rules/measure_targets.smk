@@ -1,7 +1,7 @@
 # What is measured, and where it goes: functions of measure.smk.
 
 from lra.attention.registry import resolve
-from lra.cli.cost import EXACT
+from lra.cli.cost import EXACT, measure_fingerprint
 from lra.config.arena import TEXTS
 
 
@@ -11,8 +11,14 @@ def get_measures():
 
 
 def get_measure_settings(wildcards):
-    """How a cell's cost is measured, as JSON."""
-    return json.dumps(as_mapping(ARENA.measure_settings(wildcards.attention, wildcards.task)), sort_keys=True)
+    """How an attention's cost is measured, task by task, as JSON."""
+    settings = {task: as_mapping(ARENA.measure_settings(wildcards.attention, task)) for task in ARENA.tasks}
+    return json.dumps(settings, sort_keys=True)
+
+
+def get_measure_code(wildcards):
+    """Fingerprint of the code that can change an attention's measurements."""
+    return measure_fingerprint(wildcards.attention, ARENA.attentions[wildcards.attention].module)
 
 
 def get_approximate_settings(wildcards):

@@ -117,7 +117,7 @@ class BigBird(Attention):
         block = torch.arange(mask.shape[1], device=mask.device) // self.block_size
         return block[-1].expand(len(mask)) if self.released else (block * mask).amax(dim=-1)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """2 n (5 + r) block_size p, the two global rows apart: 4 n d p at d = 256. The paper's table says 5 n d p."""
         if self.lists_everything(length):
             return 2 * length * length * self.head_dim

@@ -91,7 +91,7 @@ class Attention(nn.Module, ABC):
         return self.attend(query, key, value, mask, draws)
 
     @abstractmethod
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """Multiply-adds of the leading terms for one head and one sequence, as table 3 of the paper counts them."""
 
     def register_noise(self, name: str, *size: int) -> None:

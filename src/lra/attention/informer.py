@@ -92,7 +92,7 @@ class Informer(Attention):
         score = sparsity(query, key, index, kept).masked_fill(~mask[:, None], -math.inf)
         return score.topk(index.shape[1]).indices, kept
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 3 * length * min(self.features, length) * self.head_dim
 
 

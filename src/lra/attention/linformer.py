@@ -41,7 +41,7 @@ class Linformer(Attention):
         projected_key, projected_value = projected.chunk(2, dim=-1)
         return scaled_dot_product_attention(query, projected_key, projected_value)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 4 * length * self.features * self.head_dim
 
 
@@ -76,5 +76,5 @@ class LinformerJLT(Attention):
         sketched = sketch @ (sketch.T @ value.masked_fill(~mask[:, None, :, None], 0))
         return scaled_dot_product_attention(query, key, sketched, attn_mask=mask[:, None, None, :])
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 2 * length * length * self.head_dim + 2 * length * self.features * self.head_dim

@@ -55,7 +55,7 @@ class Nystrom(Attention):
                 output = output + convolve(value, self.taps.to(core))
         return output.to(dtype)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """4 n d p; 2 n^2 p where n <= d, which gets exact attention."""
         return (2 * length if length <= self.features else 4 * self.features) * length * self.head_dim
 

@@ -47,7 +47,7 @@ class Performer(Attention):
             projection = draws["projection"].to(core)
             return attention(query.to(core), key.to(core), value.to(core), mask, projection).to(value.dtype)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 3 * length * self.features * self.head_dim
 
 

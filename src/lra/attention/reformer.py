@@ -145,7 +145,7 @@ class Reformer(Attention):
         masked = ~mask[:, None].expand(-1, chunks.shape[1], -1).gather(-1, windows.flatten(2)).view_as(windows)
         return masked[..., None, :] | (chunks[..., :, None] == windows[..., None, :])
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         """4 n m R p for the chunks of R rounds, and n ceil(n / m) R p for hashing; 2 n^2 p for a single chunk."""
         chunks = self.count_chunks(length)
         if chunks == 1:

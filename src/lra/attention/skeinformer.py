@@ -89,7 +89,7 @@ class Skeinformer(Attention):
             attn_mask=counts.log().to(query.dtype)[:, :, None],
         )
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return (2 + self.uses_pilots + self.reuses_pilots) * length * min(self.features, length) * self.head_dim
 
 
@@ -141,7 +141,7 @@ class SkeinNoNorm(Skeinformer):
         selected = torch.zeros_like(value[..., 0]).scatter(2, columns, 1)
         return scaled_dot_product_attention(query, key, value * selected[..., None], attn_mask=mask[:, None, None, :])
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         pilots = (1 + self.reuses_pilots) * length * min(self.features, length) * self.head_dim
         return 2 * length * length * self.head_dim + pilots
 

@@ -56,7 +56,7 @@ class Softmax(Attention):
         attended = [checkpoint(attend_and_drop, q, key, value, bias, dropout, use_reentrant=False) for q in blocks]
         return torch.cat(attended, dim=2)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 2 * length * length * self.head_dim
 
 

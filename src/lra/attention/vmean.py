@@ -16,7 +16,7 @@ class VMean(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         return mean_value(value, mask).expand_as(value)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return length * self.head_dim
 
 

@@ -39,6 +39,8 @@ HEADINGS = {"attention", "average", "model"}
 """What stands beside the tasks at the head of tables, and of the paper's."""
 TEXTS = "text"
 """The task whose texts approximations are compared on."""
+UNDESCRIBING = {"rows", "expected_rows", "seed", "dev", "split", "options"}
+"""Data settings that change rows, but neither their length nor anything else that a model must know."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
 """Archives of which the tasks read what one pass extracts."""
 
@@ -71,6 +73,7 @@ class Arena:
         bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
         settings: the scale's block of config.yaml, its ``options`` being for training only.
         sweep: what is trained with other batch sizes and learning rates too, if anything.
+        true_size: the settings of every task of the scale ``paper``, and of those that only the chosen scale has.
     """
 
     scale: str
@@ -82,6 +85,7 @@ class Arena:
     bench: Mapping[str, Any]
     settings: Mapping[str, Any]
     sweep: Sweep | None
+    true_size: Mapping[str, Any]
 
     def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
         """The resolved settings of one run, with ``changes`` of its training."""
@@ -97,16 +101,26 @@ class Arena:
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
         )
 
-    def measure_settings(self, attention: str, task: str | None = None) -> MeasureSettings:
-        """How the cost of training an attention is measured; a task of the user's own is described too."""
-        block = dict(self.measure)
-        features = block.pop("features", AttentionSettings.features)
-        if task is not None and task in self.settings["tasks"] and self.own(task):
-            data = self.data(task)
-            kept = ("name", "classes", "vocabulary", "max_length", "towers")
-            block["task"] = {key: data[key] for key in kept if key in data}
-            block["step"] = self.settings["tasks"][task]["train"]["batch"]
-        block["attention"] = as_mapping(replace(self.attentions[attention], features=features))
+    def measured_attention(self, attention: str) -> AttentionSettings:
+        """An attention as its cost is measured: with the budget of the ``measure`` block."""
+        return replace(self.attentions[attention], features=self.measure.get("features", AttentionSettings.features))
+
+    def measure_settings(self, attention: str, task: str) -> MeasureSettings:
+        """How the cost of training an attention on a task of true size is measured.
+
+        Raises:
+            LraError: there is no such task.
+        """
+        if task not in self.true_size:
+            raise LraError(f"unknown task {task!r}.{nearest(task, self.true_size)} Known: {', '.join(self.true_size)}.")
+        data, train = self.true_size[task]["data"], self.true_size[task]["train"]
+        described = {key: value for key, value in data.items() if key not in UNDESCRIBING}
+        block = {key: value for key, value in self.measure.items() if key != "features"} | {
+            "attention": as_mapping(self.measured_attention(attention)),
+            "data": {"name": task, **described} if "module" in data else described,
+            "train_batch": train["batch"],
+            "train_precision": train.get("precision", "fp32"),
+        }
         return from_mapping(MeasureSettings, block, "measure")
 
     def approximate_settings(self, attention: str) -> ApproximateSettings:
@@ -124,7 +138,7 @@ class Arena:
 
     def bench_settings(self, *attentions: str) -> BenchSettings:
         """How the cores of some attentions are timed; there is a ``bench`` block."""
-        methods = tuple(self.measure_settings(attention).attention for attention in attentions)
+        methods = tuple(self.measured_attention(attention) for attention in attentions)
         return BenchSettings(methods, lengths=tuple(self.bench["lengths"]), repeats=self.bench["repeats"])
 
     def data(self, task: str) -> dict[str, Any]:
@@ -210,6 +224,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
             _check_options(f"{where}.options.{name}", options, attentions[name].module)
+    paper = config["scales"].get("paper", {}).get("tasks", {})
     chosen = Arena(
         given.scale,
         given.tasks,
@@ -220,6 +235,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
         config.get("bench") or {},
         settings,
         _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
     )
     _check_rules(chosen)
     for task in chosen.tasks:

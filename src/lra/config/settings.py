@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from lra.tasks.description import Count, Task
+from lra.tasks.description import Count
 
 SHARD_ROWS = 16384
 """Rows of a full Parquet shard; the number of shards of a split follows from its rows."""
@@ -97,13 +97,25 @@ class MeasureOptions:
     Described in ``Field``, since pydantic finds no docstrings below the fields of a base.
     """
 
-    batch: Annotated[Count | None, Field(description="Examples of a timed step; null for 4096 tokens.")] = None
-    repeats: Annotated[Least2, Field(description="Timed steps at most.")] = 5
+    batch: Annotated[
+        Count | None,
+        Field(description="Examples of a timed step; null for the paper's on a GPU, for 4096 tokens on a CPU."),
+    ] = None
+    repeats: Annotated[
+        Least2, Field(description="Timed pairs of steps, the method's and exact attention's, at least.")
+    ] = 2
     seconds: Annotated[
-        NonNegativeFloat, Field(description="No further repeat begins after so many seconds, but two are made.")
-    ] = 1.0
-    memory_gb: Annotated[PositiveFloat, Field(description="Memory in GiB that the largest batch must fit in.")] = 16.0
-    precision: Annotated[Precision, Field(description="fp32, or mixed precision with bf16 or fp16.")] = "fp32"
+        NonNegativeFloat | None,
+        Field(description="No further pair begins after so many seconds; null for 10 on a GPU, 1 on a CPU."),
+    ] = None
+    memory_gib: Annotated[PositiveFloat, Field(description="Memory in GiB that the largest batch must fit in.")] = 16.0
+    precision: Annotated[
+        Precision | None,
+        Field(
+            description="fp32, or mixed precision with bf16 or fp16; null for that of the task's training on a GPU, "
+            "for fp32 on a CPU."
+        ),
+    ] = None
     check: Annotated[
         bool,
         Field(
@@ -114,16 +126,18 @@ class MeasureOptions:
 
 @dataclass(frozen=True)
 class MeasureSettings(MeasureOptions):
-    """What is measured, and how."""
+    """What is measured, and how: an attention on a task at its true size."""
 
     attention: AttentionSettings
     """The method."""
+    data: Mapping[str, Any]
+    """What describes the task, of its ``data`` block."""
+    train_batch: Count
+    """Examples of an optimiser step of the task's training."""
+    train_precision: Precision = "fp32"
+    """Precision of that training."""
     model: ModelSettings = field(default_factory=ModelSettings)
     """Sizes of the model; the paper's by default."""
-    task: Task | None = None
-    """A task of the user's own; null for one of the Arena's."""
-    step: Count | None = None
-    """Examples of an optimiser step of a task of the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,7 @@ class TableRow:
     cost_features: int | None = None
     """Features of the attention that was measured."""
     cost_precision: str | None = None
+    """Precision of the measured steps: fp32, bf16 or fp16."""
     cost_batch: int | None = None
     """Examples of a measured step."""
     ms_per_step: float | None = None
@@ -94,6 +95,17 @@ class TableRow:
     ms_high: float | None = None
     seconds_per_1000_steps: float | None = None
     """For 1000 steps of the paper's batch."""
+    extrapolated: str | None = None
+    """yes where those seconds are multiplied up from steps of fewer examples, else no."""
+    time_ratio: float | None = None
+    """Time of such a step as a multiple of exact attention's without dropout, timed in turn in one process."""
+    time_ratio_low: float | None = None
+    """Lower end of its 95 % confidence interval."""
+    time_ratio_high: float | None = None
+    real_time_ratio: float | None = None
+    """The same for the task's own lengths: padded in buckets, against exact attention over the real tokens only."""
+    real_time_ratio_low: float | None = None
+    real_time_ratio_high: float | None = None
     peak_memory_mib: float | None = None
     """Most that a measured step holds in tensors."""
     memory_per_example_mib: float | None = None
