@@ -117,10 +117,9 @@ class Checkout:
 
 def worked(output: str) -> set[str]:
     """Names of the rules that download, prepare, train or measure; measuring with its attention, as training has it."""
-    blocks = re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
-    return {
-        cell(rule, block) for rule, block in blocks if rule.startswith(("download", "prepare_", "train_", "measure"))
-    }
+    blocks = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
+    kinds = ("download", "prepare_", "train_", "measure")
+    return {cell(rule, block) for rule, block in blocks if rule.startswith(kinds) and "    output: " in block}
 
 
 def cell(rule: str, block: str) -> str:
