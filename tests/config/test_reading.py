@@ -27,7 +27,7 @@ from lra.errors import LraError
         (b"a: 1\n# caf\xe9\n", "mine.yaml cannot be read: line 2, column 6 is not UTF-8; save the file as UTF-8."),
         (b"a: \x01\n", "mine.yaml cannot be read: unacceptable character"),
         (b"[" * 5000, "mine.yaml cannot be read: maximum recursion depth"),
-        (b"? {a: 1}\n: 2\n", "mine.yaml cannot be read: line 1, column 1: found unhashable key. Look"),
+        (b"? {a: 1}\n: 2\n", "mine.yaml cannot be read: line 1, column 3: found unhashable key. Look"),
     ],
     ids=str,
 )

@@ -116,7 +116,7 @@ class Arena:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
-            raise LraError(f"scales.{self.scale}.tasks: {TEXTS!r} is missing; errors are found on its data.")
+            raise LraError(f"the scale {self.scale!r} has no task {TEXTS!r}, on whose data errors are found.")
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
