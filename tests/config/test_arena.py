@@ -212,6 +212,21 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
         load(tmp_path / "config.yaml")
 
 
+def test_empty_values_are_as_none_at_all() -> None:
+    """What YAML has for a key with nothing behind it ended in a traceback."""
+    config = copy.deepcopy(CONFIG) | {"tasks": ["listops", "text"], "bench": None}
+    mini = config["scales"]["mini"]
+    mini["sweep"] = mini["tasks"]["image"] = mini["tasks"]["text"]["model"] = config["sources"]["imdb"] = None
+    config["sources"]["vader"][0]["path"] = config["scales"]["paper"] = None
+    chosen = arena(config)
+    assert chosen.experiment("vmean", "text", seed=1).model.layers == 2
+    assert chosen.sweep is None and not chosen.bench and "imdb" not in chosen.sources
+    with pytest.raises(LraError, match="scales: 'paper', which `scale` asks for, is missing"):
+        arena(config | {"scale": "paper"})
+    with pytest.raises(LraError, match="tasks: 'image' has no settings"):
+        arena(config | {"tasks": ["image"]})
+
+
 def test_aliases_and_options(tmp_path: Path) -> None:
     config = CONFIG | {"attentions": [{"perfromer": {"features": 7, "options": {"released": True}}}, "softmax"]}
     chosen = arena(config)
