@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from lra.cli.main import main
+from lra.fingerprint import _tree
 
 DATA = Path("data/mini/listops")
 RUN = Path("results/runs/mini/listops/vmean/seed-1")
@@ -51,6 +52,7 @@ def attention(**blocks: dict[str, Any]) -> Before:
     """Set the settings of attentions in config.yaml, or list more of them."""
 
     def before(patch: Patch) -> None:
+        _tree.cache_clear()  # other tests have a mine.py too
         config = yaml.safe_load(Path("config.yaml").read_text())
         config["attentions"] = [name for name in config["attentions"] if name not in blocks]
         config["attentions"] += [{name: block} for name, block in blocks.items()]

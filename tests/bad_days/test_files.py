@@ -49,7 +49,7 @@ DAYS = {
     # Sources.
     "a source that nobody named": Day("download vadr", "Did you mean 'vader'?"),
     "a source of two kinds": Day(f"download x {sources({'url': 'http://a/b', 'path': 'c'})}", "exactly one of"),
-    "a source that is no block": Day(f"download x {sources()[:-4]}'[3]'", "must be a block of settings"),
+    "a source that is no block": Day(f"download x {sources()[:-4]}'[3]'", "sources.x: 3 is not a block of settings"),
     "a path that is not there": Day(
         f"download x {sources({'path': 'nowhere'})}", "there is no such file or folder", lines=3
     ),
@@ -212,7 +212,9 @@ DAYS = {
     "a measurement of nothing": Day("collect", "measure.json is not a measurement", text(MEASURE, "{}")),
     "a measurement of nothing to plan with": Day("plan", "measure.json is not a measurement", text(MEASURE, "[]")),
     "a figure that is not there": Day("report --figures results/x.svg", "results/x.svg"),
-    "texts that are not prepared": Day("approximate --attention vmean", "unknown task 'text'. Known: listops, image"),
+    "texts that are not prepared": Day(
+        "approximate --attention vmean", "the scale 'mini' has no task 'text', on whose data errors are found"
+    ),
 }
 
 

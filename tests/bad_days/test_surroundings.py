@@ -173,8 +173,8 @@ def test_an_old_venv_is_made_anew(tmp_path: Path) -> None:
     ("before", "target", "says"),
     [
         (replaced("config.yaml", "seeds:", "seds:"), "", "unknown key 'seds'. Did you mean 'seeds'?"),
-        (replaced("config.yaml", "vmean:", "vmeen:"), "", "unknown attention 'vmeen'. Did you mean 'vmean'?"),
-        (text("config.yaml", "tasks: [listops"), "", "not valid JSON or YAML"),
+        (replaced("config.yaml", "- vmean", "- vmeen"), "", "unknown attention 'vmeen'. Did you mean 'vmean'?"),
+        (text("config.yaml", "tasks: [listops"), "", "Error: config.yaml cannot be read: line 1, column 16: "),
         (replaced("config.yaml", "seeds:", "seeds: [3]\nseeds:"), "", "has the key 'seeds' again; keep one"),
         (lambda patch: None, "trian_vmean_listops", "No rule to produce trian_vmean_listops"),
     ],

@@ -133,6 +133,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"]["generator"].update(min_length=500),
         "listops generator: no length lies between min_length 500 and max_length 128",
     ),
+    "an operator of one": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"]["generator"].update(max_children=1),
+        "data.generator.max_children: 1 is less than 2",
+    ),
+    "a curve of one paddle": (
+        lambda c: c["scales"]["mini"]["tasks"]["pathfinder"]["data"]["generator"].update(contour_length=1),
+        "data.generator.contour_length: 1 is less than 2",
+    ),
     "a likelihood of one": (
         lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"]["generator"].update(digit_probability=1),
         "data.generator.digit_probability: 1 must be less than 1",
@@ -202,6 +210,21 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(LraError, match=r"config\.yaml is empty; "):
         load(tmp_path / "config.yaml")
+
+
+def test_empty_values_are_as_none_at_all() -> None:
+    """What YAML has for a key with nothing behind it ended in a traceback."""
+    config = copy.deepcopy(CONFIG) | {"tasks": ["listops", "text"], "bench": None}
+    mini = config["scales"]["mini"]
+    mini["sweep"] = mini["tasks"]["image"] = mini["tasks"]["text"]["model"] = config["sources"]["imdb"] = None
+    config["sources"]["vader"][0]["path"] = config["scales"]["paper"] = None
+    chosen = arena(config)
+    assert chosen.experiment("vmean", "text", seed=1).model.layers == 2
+    assert chosen.sweep is None and not chosen.bench and "imdb" not in chosen.sources
+    with pytest.raises(LraError, match="scales: 'paper', which `scale` asks for, is missing"):
+        arena(config | {"scale": "paper"})
+    with pytest.raises(LraError, match="tasks: 'image' has no settings"):
+        arena(config | {"tasks": ["image"]})
 
 
 def test_aliases_and_options(tmp_path: Path) -> None:
@@ -274,14 +297,35 @@ def test_a_broken_own_attention_names_file_and_line(own: Path) -> None:
         arena(own_attention("methods/broken.py:Mine"), own)
 
 
-def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "package_of_mine.py").write_text("class Mine:\n    pass\n")
-    metadata = tmp_path / "package_of_mine-1.0.dist-info"
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> None:
+    """A package of the user's own with one entry point."""
+    (folder / "package_of_mine.py").write_text("class Mine:\n    pass\n")
+    metadata = folder / "package_of_mine-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: package-of-mine\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[lra.attention]\nmine = package_of_mine:Mine\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    (metadata / "entry_points.txt").write_text(f"[lra.attention]\n{entry_point} = package_of_mine:Mine\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "mine")
     assert arena(CONFIG | {"attentions": ["mine"]}).attentions["mine"].module == "package_of_mine:Mine"
+
+
+def test_an_installed_package_that_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point called as a method of the registry was ignored in silence."""
+    install(tmp_path, monkeypatch, "vmean")
+    with pytest.raises(
+        LraError, match=r"attentions: the entry point 'vmean' of .* package_of_mine:Mine, has the name of"
+    ):
+        arena(CONFIG)
+    assert arena(CONFIG | {"attentions": ["softmax"]}).attentions["softmax"]
+
+
+def test_a_class_that_is_no_attention(own: Path) -> None:
+    (own / "methods/other.py").write_text("from torch import nn\n\n\nclass Mine(nn.Module):\n    pass\n")
+    with pytest.raises(LraError, match=r"attentions.mine.module: 'Mine' of .*other.py is no subclass of lra.attention"):
+        arena(own_attention("methods/other.py:Mine"), own)
 
 
 TASK_OF_OWN = {"module": "tasks/mine.py:parity", "classes": 2, "vocabulary": 3, "max_length": 12}

@@ -97,7 +97,7 @@ class Arena:
             task=task,
             attention=replace(method, options=options),
             seed=seed,
-            model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
+            model=from_mapping(ModelSettings, self.settings["model"] | (chosen.get("model") or {}), f"{where}.model"),
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
         )
 
@@ -130,7 +130,7 @@ class Arena:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
-            raise LraError(f"scales.{self.scale}.tasks: {TEXTS!r} is missing; errors are found on its data.")
+            raise LraError(f"the scale {self.scale!r} has no task {TEXTS!r}, on whose data errors are found.")
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
@@ -200,9 +200,12 @@ def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = Mapping
 
 def _resolved(config: Any, folder: Path) -> Arena:
     given = from_mapping(Configuration, config)
-    settings = config["scales"][given.scale]
+    settings = config["scales"].get(given.scale)
+    if settings is None:
+        raise LraError(f"scales: {given.scale!r}, which `scale` asks for, is missing.")
     where = f"scales.{given.scale}"
-    tasks = {name: _task(name, block, folder, f"{where}.tasks") for name, block in settings["tasks"].items()}
+    blocks = _given(settings["tasks"])
+    tasks = {name: _task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
     settings = settings | {"tasks": tasks}
     for task in given.tasks:
         if task not in tasks:
@@ -230,7 +233,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
         given.tasks,
         attentions,
         given.seeds,
-        config.get("sources", {}),
+        {name: [_given(place) for place in places] for name, places in _given(config.get("sources", {})).items()},
         config.get("measure", {}),
         config.get("bench") or {},
         settings,
@@ -247,6 +250,11 @@ def _resolved(config: Any, folder: Path) -> Arena:
                 f"{train['steps']}."
             )
     return chosen
+
+
+def _given(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block without the keys that are empty, which is as if they were not there."""
+    return {key: value for key, value in block.items() if value is not None}
 
 
 def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:

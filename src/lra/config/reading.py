@@ -41,7 +41,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def origin(problem: str, files: Mapping[str, Any]) -> str:
     """The file that a problem comes from: the last one that has the most of the keys that the sentence begins with."""
-    place = problem.partition(": ")[0].split(".")
+    place = [] if problem.startswith("the file: ") else problem.partition(": ")[0].split(".")
     if unknown := re.search(r"unknown key '([^']+)'", problem):
         place.append(unknown[1])
 

@@ -1,54 +1,149 @@
-"""The JSON schema of config.yaml, made from the dataclasses that check it.
+"""What config.yaml may hold, made from the dataclasses that check it: a JSON schema for editors, a page for readers.
 
-python -m lra.config.schema > workflow/schemas/config.schema.yaml
+    python -m lra.config.schema
+
+in the project's folder writes both anew.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
 
-from lra.config.blocks import Configuration
+from lra.config.blocks import NAME, SETTINGS, Configuration
 from lra.config.mapping import STRICT
 
+Place = Sequence[str | int]
 
-def json_schema(cls: type) -> dict[str, Any]:
-    """The JSON schema of a dataclass; what stands below a field describes it."""
-    adapter: TypeAdapter[Any] = TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
-    schema = adapter.json_schema()
-    definitions = schema.get("$defs", {})
-    return {**_plain(schema["items"]), "$defs": _plain(definitions)}
+HEAD = """# The keys of config.yaml
+
+<!-- Made by `python -m lra.config.schema` from the dataclasses of lra.config and lra.tasks.settings. -->
+
+`null` stands for an empty value, `{}` for the defaults of a block. An unknown key is refused before any work.
+"""
+
+
+class Schema:
+    """The JSON schema of a dataclass, in which what stands below a field describes it."""
+
+    def __init__(self, cls: type) -> None:
+        # In a list, as it is checked.
+        adapter: TypeAdapter[Any] = TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
+        schema = _plain(adapter.json_schema())
+        self.root, self.definitions = schema["items"], schema.get("$defs", {})
+
+    def at(self, place: Place) -> dict[str, Any]:
+        """What is said of a place; of one that may be empty, what is said of its other values, and ``nullable``."""
+        node = self.resolved(self.root)
+        for part in place:
+            if part in (NAME, SETTINGS):
+                node = node["oneOf"][part == SETTINGS]
+            elif part == "[key]":
+                node = {}
+            elif isinstance(part, int):
+                node = node["items"]
+            else:
+                others: Any = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+                node = node.get("properties", {}).get(part, others[0])
+            node = self.resolved(node if isinstance(node, dict) else {})
+        return node
+
+    def described(self, place: Place) -> str:
+        """The description of a place as a further sentence."""
+        description = self.at(place).get("description")
+        return f" {description}" if description else ""
+
+    def resolved(self, node: dict[str, Any]) -> dict[str, Any]:
+        """A node with what it refers to."""
+        if "$ref" in node:
+            return self.resolved({**self.definitions[_definition(node)], **_without(node, "$ref")})
+        if "anyOf" in node:
+            (given,) = (one for one in node["anyOf"] if one != {"type": "null"})
+            return self.resolved({**given, **_without(node, "anyOf"), "nullable": True})
+        return node
+
+
+def _definition(node: dict[str, Any]) -> str:
+    """Name of the definition that a node refers to, in a list or where it may be empty too; empty for none."""
+    found = re.search(r"#/\$defs/(\w+)", str(node))
+    return found[1] if found else ""
+
+
+def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name != key}
 
 
 def _plain(node: Any) -> Any:
     """Without titles, which repeat the names, and with descriptions in one line."""
     if isinstance(node, list):
         return [_plain(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    kept = {key: value for key, value in node.items() if key != "title" or not isinstance(value, str)}
-    if isinstance(text := kept.get("description"), str):
-        kept["description"] = re.sub(r"\s+", " ", text.replace("``", "`"))
-    return {
-        key: value if key == "description" and isinstance(value, str) else _plain(value) for key, value in kept.items()
-    }
+    if isinstance(node, str):
+        return re.sub(r"\s+", " ", node.replace("``", "`"))
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items() if key != "title" or not isinstance(value, str)}
+    return node
 
 
 def as_yaml() -> str:
     """The schema of config.yaml."""
-    schema = json_schema(Configuration)
+    schema = Schema(Configuration)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
-    top = schema["$defs"].pop("Configuration")
-    text = yaml.safe_dump(
-        {**head, **top, "$defs": schema["$defs"]}, sort_keys=False, width=118, default_flow_style=None
-    )
+    whole = {**head, **schema.resolved(schema.root), "$defs": _without(schema.definitions, "Configuration")}
+    text = yaml.safe_dump(whole, sort_keys=False, width=118, default_flow_style=None)
     return (
         "# Made by `python -m lra.config.schema`, from the dataclasses of lra.config and lra.tasks.settings.\n" + text
     )
 
 
+def as_markdown() -> str:
+    """The page of keys: a table for each block, one that stands in several places at the first of them."""
+    schema = Schema(Configuration)
+    parts, waiting, sections = [HEAD], [("", schema.root)], {"Configuration": ""}
+    while waiting:
+        where, node = waiting.pop(0)
+        block, rows, inner = schema.resolved(node), [], []
+        own = block.get("additionalProperties")
+        keys = block["properties"] | ({"NAME": own} if isinstance(own, dict) and "$ref" in own else {})
+        for key, raw in keys.items():
+            one, definition = schema.resolved(raw), _definition(raw)
+            target = ""
+            if "properties" in schema.definitions.get(definition, {}):
+                if definition not in sections:
+                    sections[definition] = f"{where}.{key}".lstrip(".")
+                    inner.append((sections[definition], {"$ref": f"#/$defs/{definition}"}))
+                target = f" See `{sections[definition]}`."
+            default = "required" if key in block.get("required", []) else _shown(one.get("default", {}))
+            rows.append(f"| `{key}` | {_kind(one)} | {default} | {one.get('description', '')}{target} |")
+        title = f"\n## `{where}`\n\n{block.get('description', '')}\n" if where else ""
+        parts.append("\n".join([f"{title}", "| key | value | default | meaning |", "|---|---|---|---|", *rows, ""]))
+        waiting = inner + waiting
+    return "".join(parts)
+
+
+def _shown(default: Any) -> str:
+    return f"`{yaml.safe_dump(default, default_flow_style=True).strip().removesuffix('...').strip()}`"
+
+
+def _kind(node: dict[str, Any]) -> str:
+    """What a value is, in words."""
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}
+    kind = names.get(node.get("type", ""), "list" if node.get("type") == "array" else "block")
+    limits = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "below"}
+    ranges = [f"{word} {node[limit]:g}" for limit, word in limits.items() if limit in node]
+    return " ".join([kind, *ranges, *(["or `null`"] if node.get("nullable") else [])])
+
+
+MADE = {Path("workflow/schemas/config.schema.yaml"): as_yaml, Path("docs/configuration.md"): as_markdown}
+"""What is made, from the project's folder."""
+
+
 if __name__ == "__main__":
-    print(as_yaml(), end="")
+    for path, make in MADE.items():
+        path.write_text(make(), encoding="utf-8")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from lra.config.blocks import ARENA, NAME, NAME_FORM, SETTINGS
-from lra.config.schema import json_schema
+from lra.config.schema import Place, Schema
 from lra.errors import nearest
-
-Place = Sequence[str | int]
 
 _KINDS = {
     "int_type": "a whole number",
@@ -37,7 +34,7 @@ def sentence(problem: ValidationError, cls: type, where: str = "") -> str:
     found = [{**error, "loc": error["loc"][1:]} for error in problem.errors(include_url=False)]
     # A list of which an item is wrong counts as too short as well.
     first: Any = min((error for error in found if error["type"] != "too_short" or not error["input"]), key=_depth)
-    about = _Schema(json_schema(cls))
+    about = Schema(cls)
     key = first["type"] in ("missing", "unexpected_keyword_argument", "extra_forbidden")
     place = first["loc"][:-1] if key else first["loc"]
     called = ".".join(filter(None, [where, *_called(place)])) or "the file"
@@ -60,7 +57,7 @@ def _called(place: Place) -> list[str]:
     return [str(p) for p, skip in zip(place, named, strict=True) if not skip and p not in (NAME, SETTINGS, "[key]")]
 
 
-def _what(error: Any, place: Place, called: str, about: _Schema) -> str:
+def _what(error: Any, place: Place, called: str, about: Schema) -> str:
     value, context, key = error["input"], error.get("ctx", {}), str(error["loc"][-1:] and error["loc"][-1])
     shown, node = _short.repr(value), about.at(place)
     match error["type"]:
@@ -130,43 +127,3 @@ def _unquoted(kind: str, value: Any) -> str:
     if kind not in ("int_type", "float_type") or not isinstance(value, str) or not _NUMBER.fullmatch(value):
         return ""
     return " It is a text: leave the quotes away, or write 1.0e-3 for 1e-3."
-
-
-class _Schema:
-    """A JSON schema, read along the places of pydantic's errors."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self.root, self.definitions = schema, schema.get("$defs", {})
-
-    def at(self, place: Place) -> dict[str, Any]:
-        """What is said of a place; of one that may be empty, what is said of its other values, and ``nullable``."""
-        node = self._resolved(self.root)
-        for part in place:
-            if part in (NAME, SETTINGS):
-                node = node["oneOf"][part == SETTINGS]
-            elif part == "[key]":
-                node = {}
-            elif isinstance(part, int):
-                node = node["items"]
-            else:
-                others: Any = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-                node = node.get("properties", {}).get(part, others[0])
-            node = self._resolved(node if isinstance(node, dict) else {})
-        return node
-
-    def described(self, place: Place) -> str:
-        """The description of a place as a further sentence."""
-        description = self.at(place).get("description")
-        return f" {description}" if description else ""
-
-    def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
-        if "$ref" in node:
-            return self._resolved({**self.definitions[node["$ref"].rpartition("/")[2]], **_without(node, "$ref")})
-        if "anyOf" in node:
-            (given,) = (one for one in node["anyOf"] if one != {"type": "null"})
-            return self._resolved({**given, **_without(node, "anyOf"), "nullable": True})
-        return node
-
-
-def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in node.items() if name != key}
