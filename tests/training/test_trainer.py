@@ -20,9 +20,10 @@ from lra.data.batches import Batch
 from lra.data.prefetch import prefetch
 from lra.data.shards import Shards, write_shards
 from lra.tasks.contract import Task
+from lra.training import evaluation as scoring
 from lra.training import trainer as training
 from lra.training.checkpoint import Checkpoints
-from lra.training.evaluation import Score
+from lra.training.evaluation import Score, batches_of, evaluation_rows, rows_at_once
 from lra.training.trainer import Failed, Interrupted, Progress, Trainer
 
 Make = Callable[..., Experiment]
@@ -119,12 +120,13 @@ def test_prefetched_buckets_go_on_to_the_same_bits(
 ) -> None:
     """As on a GPU: what was made ahead is forgotten at the interruption and made again."""
     experiment = toy_experiment(pad="bucket", batch=8, steps=30)  # epochs of 12 batches
-    monkeypatch.setattr(training, "BUCKET_BATCHES", 5)
+    monkeypatch.setattr(scoring, "BUCKET_BATCHES", 5)
     whole = trainer(experiment, toy_shards, tmp_path / "whole")
     expected = whole.run()
 
     monkeypatch.setattr(Batch, "pinned", lambda self: self)
-    monkeypatch.setattr(Trainer, "_ahead", lambda self, batches: contextlib.closing(prefetch(batches)))
+    for module in (training, scoring):
+        monkeypatch.setattr(module, "ready", lambda batches, device: contextlib.closing(prefetch(batches)))
     first = trainer(experiment, toy_shards, tmp_path / "stopped")
     stop_in_forward(first, stop_at)
     with pytest.raises(Interrupted):
@@ -274,14 +276,16 @@ def test_padding_to_the_batch_changes_nothing_in_evaluation(
 
 
 def test_a_gpu_takes_the_batch_at_once(
-    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_experiment: Make, toy_shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CPU takes it in micro-batches of so many tokens; here a sequence has 32."""
-    monkeypatch.setattr(training, "CPU_TOKENS", 32 * 7 + 5)
-    run = trainer(toy_experiment(batch=90), toy_shards, tmp_path)
-    assert run._micro_batch() == run.progress.micro_batch == 7
-    run.device = torch.device("cuda")
-    assert run._micro_batch() == 90
+    monkeypatch.setattr(scoring, "CPU_TOKENS", 32 * 7 + 5)
+    settings = toy_experiment(batch=90).train
+    assert rows_at_once(toy_shards.task, settings, CPU) == evaluation_rows(7, CPU) == 7
+    assert rows_at_once(toy_shards.task, settings, torch.device("cuda")) == 90
+    assert evaluation_rows(90, torch.device("cuda")) > 90
+    settings = dataclasses.replace(settings, micro_batch=100)
+    assert rows_at_once(toy_shards.task, settings, torch.device("cuda")) == 90
 
 
 def test_another_error_than_of_memory_is_raised_and_forgets_what_it_drew(
@@ -296,7 +300,7 @@ def test_another_error_than_of_memory_is_raised_and_forgets_what_it_drew(
     run.forward = broken  # type: ignore[assignment]
     micro_batch, random = run.progress.micro_batch, torch.get_rng_state()
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        run.step(next(run._batches("train", 16).in_order()))
+        run.step(next(batches_of(run.model, toy_shards, "train", 16, run.settings).in_order()))
     assert (run.progress.step, run.progress.micro_batch) == (0, micro_batch)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -316,6 +320,6 @@ def test_two_towers_are_trained_at_lengths_of_their_own(pad: str, toy_experiment
     examples = toy_examples(length=200, towers=2)
     shards = write_shards(tmp_path / "data", task, examples, expected=None, provenance={})
     run = trainer(toy_experiment("vmean", pad=pad, batch=1), shards, tmp_path / "run")
-    batches = itertools.islice(run._batches("train", 1).shuffled(1), 12)
+    batches = itertools.islice(batches_of(run.model, shards, "train", 1, run.settings).shuffled(1), 12)
     assert any(first.shape != second.shape for first, second in (batch.tokens for batch in batches))
     assert 0 <= run.run().accuracy <= 1
