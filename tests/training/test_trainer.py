@@ -24,7 +24,8 @@ from lra.training import evaluation as scoring
 from lra.training import trainer as training
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score, batches_of, evaluation_rows, rows_at_once
-from lra.training.trainer import Failed, Interrupted, Progress, Trainer
+from lra.training.progress import Failed, Interrupted, Progress
+from lra.training.trainer import Trainer
 
 Make = Callable[..., Experiment]
 CPU = torch.device("cpu")

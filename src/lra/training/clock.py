@@ -60,18 +60,12 @@ class Clock:
         """Seconds so far that are no part of the loop."""
         return self.times["compile"] + self.times["evaluation"]
 
-    @contextlib.contextmanager
-    def compiler_watched(self) -> Iterator[None]:
-        """Have torch's compiler tell when it begins and ends, wherever that is."""
-        from torch._dynamo.callback import callback_handler as compiler
+    def watch_compiler(self) -> None:
+        """Have torch's compiler tell when it begins and ends, wherever that is, until it is reset."""
+        from torch._dynamo.callback import callback_handler  # takes a second
 
-        compiler.register_start_callback(self._compiling_starts)
-        compiler.register_end_callback(self._compiling_ends)
-        try:
-            yield
-        finally:
-            compiler.remove_start_callback(self._compiling_starts)
-            compiler.remove_end_callback(self._compiling_ends)
+        callback_handler.register_start_callback(self._compiling_starts)
+        callback_handler.register_end_callback(self._compiling_ends)
 
     def _compiling_starts(self, _: object) -> None:
         self._compiling_since = time.perf_counter()

@@ -32,8 +32,9 @@ from lra.model import build_model
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score, evaluate
+from lra.training.progress import Failed, Interrupted, Progress
 from lra.training.run_folder import load_weights, read_run
-from lra.training.trainer import Failed, Interrupted, Progress, Trainer
+from lra.training.trainer import Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 

@@ -12,8 +12,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -28,66 +27,16 @@ from lra.errors import LraError, device_fault, is_out_of_memory
 from lra.model import build_model, padded_length, trims
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
-from lra.training.clock import PARTS, Clock, busy
+from lra.training.clock import Clock
 from lra.training.compiling import Forward, compiled, compiles, warm_up_lengths
 from lra.training.evaluation import Score, batches_of, evaluate, evaluation_rows, rows_at_once
 from lra.training.optim import autocast, make_optimizer, random_state, restore_random_state
+from lra.training.progress import Failed, Interrupted, Progress
 
 T = TypeVar("T")
 
 LEAST_SCALE = 2.0**-24
 """A loss scale at which gradients that overflow fp16 have no finite value."""
-
-
-class Interrupted(Exception):
-    """A signal asked the run to stop; its checkpoint is saved."""
-
-
-class Failed(Exception):
-    """The run cannot give a result; ``status`` is ``diverged`` or ``oom``."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds besides model, optimiser and random states."""
-
-    step: int = 0
-    """Updates of the weights."""
-    skipped: int = 0
-    """Batches whose update the loss scaler of fp16 left out."""
-    times: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
-    """Seconds; see :mod:`lra.training.clock`."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One row an evaluation."""
-    micro_batch: int = 0
-    """Rows that pass through the model at once in training, and in an evaluation."""
-    evaluation_batch: int = 0
-    compiled: bool = False
-    """The model is compiled, and that has not failed."""
-
-    @property
-    def best(self) -> dict[str, float]:
-        """The evaluation with the highest dev accuracy, the lower loss deciding among equals."""
-        return max(self.history, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]))
-
-    def stale(self) -> int:
-        """Evaluations since the lowest dev loss."""
-        losses = [row["dev_loss"] for row in self.history]
-        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
-
-    def measurements(self) -> dict[str, Any]:
-        """What ``metrics.json`` says of steps and times."""
-        return {
-            "steps": self.step,
-            "skipped_steps": self.skipped,
-            "compiled": self.compiled,
-            **{f"{part}_seconds": self.times[part] for part in PARTS if part != "loop"},
-            "busy": busy(self.times),
-        }
 
 
 class Trainer:
@@ -141,7 +90,7 @@ class Trainer:
             Failed: the loss diverged, or not even one example fits in memory.
         """
         self._resume()
-        with self._stopped_by_signals(), self._compiler_watched():
+        with self._stopped_by_signals():
             try:
                 self._compile()
                 self._train()
@@ -240,6 +189,7 @@ class Trainer:
         rows, length = self.progress.micro_batch, padded_length(self.shards.task)
         rows_vary, lengths_vary = self.settings.batch % rows > 0, trims(self.model, self.settings.pad)
         self.forward = compiled(self.model, rows_vary=rows_vary, lengths_vary=lengths_vary)
+        self.clock.watch_compiler()
         random = random_state(self.device)
         for some in warm_up_lengths(length, lengths_vary):
             self.model.eval()
@@ -256,9 +206,6 @@ class Trainer:
         towers = self.shards.task.towers
         batch = Batch((tokens,) * towers, (tokens == 0,) * towers, torch.zeros(rows, dtype=torch.int64))
         return batch.to(self.device)
-
-    def _compiler_watched(self) -> contextlib.AbstractContextManager[None]:
-        return self.clock.compiler_watched() if self.progress.compiled else contextlib.nullcontext()
 
     def _accumulate(self, batch: Batch) -> Tensor:
         """Gradients of the batch's mean loss, a micro-batch at a time; returns that loss."""
