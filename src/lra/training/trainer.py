@@ -182,6 +182,7 @@ class Trainer:
         if self.progress.compiled:
             with self.clock.time("compile"):
                 self._retried(self._warm_up)
+            self.model.train()  # also where an evaluation's batch failed
 
     def _warm_up(self) -> None:
         if not self.progress.compiled:
