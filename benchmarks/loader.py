@@ -24,6 +24,7 @@ from made_up import make_shards, trainer
 
 from lra.data.batches import POOL_ROWS, Batch
 from lra.data.shards import Shards
+from lra.training.evaluation import batches_of
 
 PADS = ("length", "batch", "bucket")
 ATTENTIONS = ("vmean", "skeinformer")
@@ -32,7 +33,7 @@ ROWS = 4
 
 def batches_of(shards: Shards, pad: str, seed: int = 0) -> Iterator[Batch]:
     run = trainer(shards, "vmean", pad)
-    return run._batches("train", run.settings.batch).shuffled(seed)
+    return batches_of(run.model, shards, "train", run.settings.batch, run.settings).shuffled(seed)
 
 
 def padding(batches: list[Batch]) -> tuple[float, float]:
