@@ -17,7 +17,8 @@ from lra.errors import LraError, device_fault, is_out_of_memory, reason_of
         (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), "run the same command"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"), "run the same command again"),
         (RuntimeError("Triton Error [CUDA]: unspecified launch failure"), "run the same command again"),
-        (RuntimeError("CUDA driver version is insufficient: CUDA error 35"), "install a driver"),
+        (RuntimeError("The CUDA driver version is insufficient for the runtime version"), "install a driver"),
+        (RuntimeError("No CUDA GPUs are available"), "run the same command again"),
     ],
 )
 def test_a_fault_of_the_gpu_is_no_row(problem: Exception, remedy: str) -> None:

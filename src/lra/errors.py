@@ -19,7 +19,17 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 PROGRAM_ERRORS = ("device-side assert", "invalid argument", "invalid configuration argument")
 """CUDA errors that a method causes: an index out of range, or a kernel that cannot be launched so."""
 MEMORY_ERRORS = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
-GPU_ERRORS = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "Triton Error [CUDA]")
+GPU_ERRORS = (
+    "CUDA error",
+    "CUDA unknown error",
+    "CUDA driver",
+    "No CUDA GPUs",
+    "cudaGetDeviceCount",
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+    "Triton Error [CUDA]",
+)
 """What errors of a GPU hold that torch raises as plain RuntimeError."""
 REMEDIES = {
     "no kernel image": "this torch has no code for this GPU; install a torch that was built for it, see pytorch.org, "

@@ -95,20 +95,21 @@ class Batches:
             size = self.window * self.batch
             rows = self._shuffled_rows(np.random.default_rng([seed, epoch]), first * size)
             for number, table in enumerate(_cut(rows, size), start=first):
-                yield from map(self._pad, self._share_out(table, [seed, epoch, number + 1])[skip:])
+                yield from map(self._pad, self._share_out(table, [seed, epoch, number + 1], skip))
                 skip = 0
             epoch, skip = epoch + 1, 0
 
-    def _share_out(self, window: pa.Table, seed: list[int]) -> list[pa.Table]:
-        """The full batches of a window; what is left over, rows of any length, is dropped."""
+    def _share_out(self, window: pa.Table, seed: list[int], skip: int) -> Iterator[pa.Table]:
+        """The full batches of a window after the first ``skip``; what is left over, rows of any length, is dropped."""
         whole = window.num_rows - window.num_rows % self.batch
         starts = np.arange(0, whole, self.batch)
-        if self.window > 1:
-            window = window.slice(0, whole)
-            longer = np.maximum.reduce([pc.list_value_length(window[name]).to_numpy() for name in self.towers])
-            window = window.take(pa.array(np.argsort(longer, kind="stable")))
-            np.random.default_rng(seed).shuffle(starts)
-        return [window.slice(start, self.batch) for start in starts]
+        if self.window == 1:
+            return (window.slice(start, self.batch) for start in starts[skip:])
+        window = window.slice(0, whole)
+        longer = np.maximum.reduce([pc.list_value_length(window[name]).to_numpy() for name in self.towers])
+        order = np.argsort(longer, kind="stable")
+        np.random.default_rng(seed).shuffle(starts)
+        return (window.take(pa.array(order[start : start + self.batch])) for start in starts[skip:])
 
     def _shuffled_rows(self, random: np.random.Generator, skip: int) -> Iterator[pa.Table]:
         """An epoch's rows after the first ``skip``, a pool at a time."""
@@ -117,7 +118,10 @@ class Batches:
             if skip >= len(order):
                 skip -= len(order)
                 continue
-            yield self._read(pool).take(pa.array(order[skip:]))
+            # A window at a time: all at once would keep a GPU waiting. Of several chunks rows are taken slowly.
+            rows, size = self._read(pool).combine_chunks(), self.window * self.batch
+            for start in range(skip, len(order), size):
+                yield rows.take(pa.array(order[start : start + size]))
             skip = 0
 
     def _pools(self, order: npt.NDArray[np.integer]) -> Iterator[list[int]]:
@@ -154,8 +158,8 @@ def _cut(blocks: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
         whole = table.num_rows - table.num_rows % size
         for start in range(0, whole, size):
             yield table.slice(start, size)
-        rest = table.slice(whole)
-    if rest is not None and rest.num_rows:
+        rest = table.slice(whole) if whole < table.num_rows else None
+    if rest is not None:
         yield rest
 
 
