@@ -75,6 +75,7 @@ class Batches:
         self.length = length
         self.trim = trim
         self.window = window
+        self.token_types: dict[str, type[np.unsignedinteger]] = {}
         self.groups: list[tuple[Path, int, int]] = []  # file, row group, its rows
         for path in shards.files(split):
             metadata = pq.read_metadata(path)
@@ -106,7 +107,7 @@ class Batches:
         if self.window == 1:
             return (window.slice(start, self.batch) for start in starts[skip:])
         window = window.slice(0, whole)
-        longer = np.maximum.reduce([pc.list_value_length(window[name]).to_numpy() for name in self.towers])
+        longer = np.maximum.reduce([pc.binary_length(window[name]).to_numpy() for name in self.towers])
         order = np.argsort(longer, kind="stable")
         np.random.default_rng(seed).shuffle(starts)
         return (window.take(pa.array(order[start : start + self.batch])) for start in starts[skip:])
@@ -118,8 +119,8 @@ class Batches:
             if skip >= len(order):
                 skip -= len(order)
                 continue
-            # A window at a time: all at once would keep a GPU waiting. Of several chunks rows are taken slowly.
-            rows, size = self._read(pool).combine_chunks(), self.window * self.batch
+            # A window at a time: all at once would keep a GPU waiting.
+            rows, size = self._read(pool), self.window * self.batch
             for start in range(skip, len(order), size):
                 yield rows.take(pa.array(order[start : start + size]))
             skip = 0
@@ -139,11 +140,20 @@ class Batches:
             with pq.ParquetFile(path, memory_map=True) as file:
                 for place, group in wanted:
                     pieces[place] = file.read_row_group(group, columns=[*self.towers, "label"])
-        return pa.concat_tables([pieces[place] for place in range(len(pool))])
+        table = pa.concat_tables([pieces[place] for place in range(len(pool))]).combine_chunks()
+        for name in self.towers:
+            rows = table[name].combine_chunks()
+            self.token_types[name] = rows.type.value_type.to_pandas_dtype()
+            table = table.set_column(table.schema.get_field_index(name), name, as_bytes(rows))
+        return table
 
     def _pad(self, table: pa.Table) -> Batch:
         tokens, masks = zip(
-            *(pad(table[name].combine_chunks(), self.length, trim=self.trim) for name in self.towers), strict=True
+            *(
+                pad(as_lists(table[name].combine_chunks(), self.token_types[name]), self.length, trim=self.trim)
+                for name in self.towers
+            ),
+            strict=True,
         )
         label = torch.from_numpy(table["label"].to_numpy().astype(np.int64))
         return Batch(tokens, masks, label)
@@ -161,6 +171,21 @@ def _cut(blocks: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
         rest = table.slice(whole) if whole < table.num_rows else None
     if rest is not None:
         yield rest
+
+
+def as_bytes(rows: pa.ListArray) -> pa.BinaryArray:
+    """The same rows as strings of bytes, which Arrow takes whole, where it takes lists element by element."""
+    values = rows.values.to_numpy()
+    offsets = rows.offsets.to_numpy() * values.itemsize
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.binary(), len(rows), buffers)
+
+
+def as_lists(rows: pa.BinaryArray, kind: type[np.unsignedinteger]) -> pa.ListArray:
+    """The inverse of :func:`as_bytes`."""
+    _, offsets, values = rows.buffers()
+    starts = np.frombuffer(offsets, np.int32)[rows.offset : rows.offset + len(rows) + 1] // np.dtype(kind).itemsize
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(np.frombuffer(values or b"", kind)))
 
 
 def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor, Tensor]:
