@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import torch
 
-from lra.errors import LraError
+from lra.errors import LraError, device_fault, is_out_of_memory
 from lra.files import lock
 
 RUNS_PER_GPU = "LRA_RUNS_PER_GPU"
@@ -84,13 +84,38 @@ def _take_first(places: Sequence[tuple[int, Path]]) -> tuple[int, IO[str]] | Non
 
 
 def default_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one, once it has run a kernel.
+
+    Raises:
+        LraError: the GPU cannot be used: this torch has no code for it, another process holds it, it is broken.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run_tiny_kernel(device)
+    return device
+
+
+def run_tiny_kernel(device: torch.device) -> None:
+    """Add two numbers on a device.
+
+    Raises:
+        LraError: the device cannot be used.
+    """
+    try:
+        (torch.ones(1, device=device) + 1).item()
+    except RuntimeError as problem:
+        fault = device_fault(problem)
+        if fault is None and is_out_of_memory(problem):
+            fault = LraError("the GPU has no memory left for another process; end one, or choose another GPU.")
+        raise fault or problem from problem
 
 
 def make_deterministic() -> None:
-    """Have torch take only operations that repeat to the bit, where it has one that does."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    """Have torch take only operations that repeat to the bit, and raise where it has none.
+
+    Call it before the first matrix product: cuBLAS reads its variable when it starts.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # one for all, since another may round otherwise
+    torch.use_deterministic_algorithms(True)
     # Else torch fills every new tensor with NaN, against code that reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -212,11 +212,7 @@ def test_what_is_timed_is_as_config_has_it(tmp_path: Path) -> None:
     assert benched(path, "perfromer", "mine.py:Mine") == [("performer", None, None), ("mine.py:Mine", None, None)]
     assert [name for name, *_ in benched(path)] == names()
     config = copy.deepcopy(CONFIG)
-<<<<<<< HEAD
     (tmp_path / "mine.py").write_text("from lra.attention import Attention\n\n\nclass Mine(Attention): ...")
-=======
-    (tmp_path / "mine.py").write_text("from lra.attention.vmean import VMean as Mine")
->>>>>>> refs/heads/config
     config["attentions"].remove("bigbird")
     config["attentions"] += [{"bigbird": {"options": {"num_random_blocks": 2}}}, {"mine": {"module": "mine.py:Mine"}}]
     config["measure"]["features"] = 64

@@ -20,7 +20,8 @@ from lra.cli.main import STOPPED, main, parser
 from lra.config.blocks import ARENA
 from lra.fingerprint import fingerprint
 from lra.training.evaluation import Score
-from lra.training.trainer import Interrupted, Trainer
+from lra.training.progress import Interrupted
+from lra.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices

@@ -39,6 +39,10 @@ class Odd(VMean):
     def attend(self, query, key, value, mask, draws):
         if self.how == "crash":
             raise IndexError("out of range\\nsecond line")
+        if self.how == "gpu":
+            raise torch.AcceleratorError(
+                "CUDA error: no kernel image is available for execution on the device\\nsecond line"
+            )
         if self.how == "memory":
             raise torch.OutOfMemoryError("too much")
         if self.how == "nan":
@@ -188,3 +192,27 @@ def test_a_stopped_process_goes_on(toy_experiment: Make, toy_shards: Shards, tmp
     timeless = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (out, tmp_path / "whole")]
     pd.testing.assert_frame_equal(*timeless)
     assert not (out / "checkpoint").exists()
+
+
+def test_a_fault_of_the_gpu_fails_the_job_and_keeps_the_checkpoint(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    """It was a finished row `failed`, with exit code 0, which no retry would have tried again."""
+    (method := tmp_path / "odd.py").write_text(METHOD)
+    attention = AttentionSettings("odd", 8, {"how": "gpu"}, f"{method}:Odd")
+    experiment = dataclasses.replace(toy_experiment(), attention=attention)
+    settings = json.dumps(as_mapping(experiment, leave_out="seed"))
+    out = tmp_path / "run"
+    (out / "checkpoint").mkdir(parents=True)
+    (out / "checkpoint" / "latest.pt").write_bytes(b"of the attempt before")
+    command = [sys.executable, "-m", "lra", "train", "--settings", settings, "--seed", "1", "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--data", str(toy_shards.folder), "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert sentence.startswith("Error: the GPU failed (CUDA error: no kernel image is available for execution on")
+    assert sentence.endswith("or set CUDA_VISIBLE_DEVICES= to use the CPU.")
+    assert [path.name for path in out.iterdir()] == ["checkpoint"]
+    assert (out / "checkpoint" / "latest.pt").exists()

@@ -204,8 +204,8 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
 def run_train(options: argparse.Namespace) -> int:
     from lra.devices import own_gpu
     from lra.fingerprint import fingerprint
+    from lra.training.progress import Interrupted
     from lra.training.run import train_run
-    from lra.training.trainer import Interrupted
 
     experiment, scale = _experiment(options)
     attention, task = experiment.attention, experiment.task

@@ -61,8 +61,8 @@ class TrainSettings:
     pad: Literal["length", "batch", "bucket"] = "length"
     """Pad every sequence to the task's length, or to the batch's longest rounded up to 64 (``batch``), or that with
     training batches of sequences of about the same length (``bucket``)."""
-    compile: bool = False
-    """Compile the model with torch.compile."""
+    compile: Literal["auto", True, False] = "auto"
+    """Compile the model with torch.compile; ``auto`` does on a GPU."""
 
 
 @dataclass(frozen=True)

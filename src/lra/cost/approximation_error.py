@@ -110,8 +110,8 @@ def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, le
             try:
                 errors[features].append(float(relative_error(attention, inputs, seed).mean()))
             except Exception as problem:  # a method that crashes is a row
+                reasons[features] = reason_of(problem)  # or LraError, alone
                 traceback.print_exc()
-                reasons[features] = reason_of(problem)
     return [
         Row(
             settings.attention.name,

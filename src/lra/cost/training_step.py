@@ -104,9 +104,8 @@ def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threa
     try:
         results = Measurement(describe(task, settings.data), settings).run()
     except Exception as problem:  # a method that crashes is a row of the table
+        status, reason = "oom" if is_out_of_memory(problem) else "failed", reason_of(problem)  # or LraError, alone
         traceback.print_exc()
-        status = "oom" if is_out_of_memory(problem) else "failed"
-        reason = reason_of(problem)
     return write(task, settings, out, status, reason, code, threads, results)
 
 
@@ -251,7 +250,7 @@ class Measurement:
         lengths = REAL_LENGTHS.get((self.task.name, self.task.max_length))
         if lengths is None:
             return {"real_lengths": None} | dict.fromkeys(names)
-        trimmed = trims(self.ours.model, self.ours.train)
+        trimmed = trims(self.ours.model, self.ours.train.pad)
         padded = [-(-real // ROUNDED) * ROUNDED if trimmed else self.length for real in lengths]
         ours = [self.ours.examples(batch, length, real) for length, real in zip(padded, lengths, strict=True)]
         exact = [self.exact.examples(batch, real) for real in lengths]

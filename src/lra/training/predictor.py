@@ -87,7 +87,7 @@ class TrainedRun:
     def _padded(self, tokens: npt.NDArray[np.unsignedinteger]) -> list[torch.Tensor]:
         """Tokens and mask, (1, length) each, padded as in training."""
         rows = list_array(tokens, np.array([len(tokens)]))
-        trim = trims(self.model, self.experiment.train)
+        trim = trims(self.model, self.experiment.train.pad)
         return [tensor.to(self.device) for tensor in pad(rows, padded_length(self.task), trim=trim)]
 
 

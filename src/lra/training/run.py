@@ -28,11 +28,13 @@ from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
 from lra.files import atomic_write, sha256, write_csv, write_json
+from lra.model import build_model
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
-from lra.training.evaluation import Score
+from lra.training.evaluation import Score, evaluate
+from lra.training.progress import Failed, Interrupted, Progress
 from lra.training.run_folder import load_weights, read_run
-from lra.training.trainer import Failed, Interrupted, Progress, Trainer
+from lra.training.trainer import Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
 
@@ -99,8 +101,8 @@ def train_run(
     except (LraError, OSError, Interrupted):
         raise
     except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
+        status, reason = "failed", reason_of(failure)  # or LraError, alone
         traceback.print_exc()
-        status, reason = "failed", reason_of(failure)
     metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
     metrics |= _results(trainer, score, shards)
     _write(out, metrics, trainer, score)
@@ -125,8 +127,7 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
         "dev_accuracy": best.get("dev_accuracy"),
         "dev_loss": best.get("dev_loss"),
         "best_step": best.get("step"),
-        "steps": progress.step,
-        "train_seconds": progress.seconds,
+        **progress.measurements(),
         "micro_batch": None,
         "parameters": None,
         "peak_memory_bytes": None,
@@ -174,12 +175,15 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     verify(shards)
     torch.set_num_threads(metrics["machine"]["threads"])
+    make_deterministic()
+    device = default_device()
     try:
-        trainer = Trainer(experiment, shards, default_device(), Checkpoints(folder / "checkpoint", ""))
+        torch.manual_seed(experiment.seed)
+        model = build_model(shards.task, experiment.model, experiment.attention).to(device)
     except (ValueError, TypeError) as problem:
         raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
-    load_weights(trainer.model, folder)
-    return metrics, trainer.evaluate(split)
+    load_weights(model, folder)
+    return metrics, evaluate(model, shards, split, experiment.train, device)
 
 
 def _trained_on(folder: Path, metrics: dict[str, Any]) -> Path:
