@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "tasks": "errors",
     "config": "attention.registry errors fingerprint paths tasks.description tasks.settings",
     "data": "config errors files paths tasks",
-    "training": "config data devices errors files model paths tasks",
+    "training": "attention.registry config data devices errors files model paths tasks",
     "cost": "attention config data devices errors files model paths tasks training",
     "results": "config errors files paths",
 }
