@@ -58,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_snakemake_deletes_is_taken_from_the_store(train: Train, tmp_path: Path, trainings: list[Path]) -> None:
-    """Snakemake deletes a job's outputs before the job starts, so that whatever stopped it early lost a finished run."""
+    """Snakemake deletes outputs before their job starts, so that whatever stopped it early lost a finished run."""
     metrics = train()
     before = contents(tmp_path / "run")
     assert set(before) == {"metrics.json", *RUN_FILES}
@@ -145,7 +145,7 @@ def test_where_files_cannot_be_linked_they_are_copied(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     entry = tmp_path / "store" / train()["key"]
     assert all((tmp_path / "run" / name).read_bytes() == (entry / name).read_bytes() for name in RUN_FILES)
-    assert not os.path.samefile(tmp_path / "run/metrics.json", entry / "metrics.json")
+    assert not (tmp_path / "run/metrics.json").samefile(entry / "metrics.json")
 
 
 def test_another_finished_run_is_not_replaced(train: Train, tmp_path: Path) -> None:

@@ -101,11 +101,11 @@ def _wanted(config: Path) -> Iterator[dict[str, Any]]:
 
     content = read_yaml(config)
     arena(content, config.parent)
-    for scale in content["scales"]:
-        try:
-            chosen = arena({**content, "scale": scale}, config.parent)
-        except LraError:  # another scale may lack one of the tasks
+    for scale, block in content["scales"].items():
+        tasks = [task for task in content["tasks"] if task in block["tasks"]]
+        if not tasks:
             continue
+        chosen = arena({**content, "scale": scale, "tasks": tasks}, config.parent)
         for task in chosen.tasks:
             try:
                 data = read_shards(Path("data", scale, task)).identity

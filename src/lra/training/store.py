@@ -72,16 +72,20 @@ def train_stored(
             print(f"taken from {entry}, where it was trained before; `lra clean {out}` has it trained anew")
         else:
             write_json(entry / MADE_OF, decisive)
-            with own_gpu():
-                metrics = train_run(
-                    experiment,
-                    data,
-                    entry,
-                    code=code,
-                    threads=threads,
-                    checkpoint_seconds=checkpoint_seconds,
-                    max_steps=max_steps,
-                )
+            try:
+                with own_gpu():
+                    metrics = train_run(
+                        experiment,
+                        data,
+                        entry,
+                        code=code,
+                        threads=threads,
+                        checkpoint_seconds=checkpoint_seconds,
+                        max_steps=max_steps,
+                    )
+            finally:
+                if [path.name for path in entry.iterdir()] == [MADE_OF]:  # nothing to go on from
+                    shutil.rmtree(entry)
         _link(entry, out)
     return metrics
 
