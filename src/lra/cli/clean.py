@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.config.arena import Arena, arena
-from lra.config.schema import read_yaml
+from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.errors import LraError
 
@@ -99,7 +99,7 @@ def _wanted(config: Path) -> Iterator[dict[str, Any]]:
     from lra.fingerprint import fingerprint
     from lra.training.run_folder import made_of
 
-    content = read_yaml(config)
+    content = read_config(config)
     arena(content, config.parent)
     for scale, block in content["scales"].items():
         tasks = [task for task in content["tasks"] if task in block["tasks"]]
