@@ -198,13 +198,13 @@ def test_a_file_of_another_run(toy_experiment: Make, toy_shards: Shards, tmp_pat
         (lambda m: m["machine"].update(threads="all"), "machine.threads is 'all'"),
         (lambda m: m["settings"]["model"].update(layers=10**9), "asks for another model than its weights"),
         (lambda m: m["settings"]["model"].update(hidden=2**40), "asks for another model than its weights"),
-        (lambda m: m["settings"]["model"].update(heads=0), "asks for another model than its weights"),
+        (lambda m: m["settings"]["model"].update(heads=0), "heads: 0 is less than 1"),
         (lambda m: m["settings"]["attention"].update(features=2**40), "asks for another model than its weights"),
         (
             lambda m: m["settings"]["attention"].update(options={"blocks": 1e300}),
             "asks for another model than its weights",
         ),
-        (lambda m: m["settings"]["attention"].update(options=[1]), "asks for another model than its weights"),
+        (lambda m: m["settings"]["attention"].update(options=[1]), "is not a block of settings"),
     ],
 )
 def test_a_folder_from_elsewhere_may_not_ask_for_everything(

@@ -96,7 +96,7 @@ def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, leng
         length: longest sequence, as far as the folder says it.
 
     Raises:
-        LraError: a size is below 1, or the weights are missing or fewer than the sizes need.
+        LraError: the weights are missing or fewer than the sizes need.
     """
     sizes, attention = experiment.model, experiment.attention
     try:
@@ -106,10 +106,10 @@ def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, leng
     # Token and position embeddings; the two matrices of an MLP, and query, value and output of an attention.
     inner = 2 * sizes.hidden + 3 * sizes.heads * sizes.head_dim
     needed = sizes.embedding * (vocabulary + length + sizes.layers * inner)
-    least = min(sizes.layers, sizes.embedding, sizes.hidden, sizes.heads, sizes.head_dim)
-    options = attention.options.values() if isinstance(attention.options, Mapping) else [float("inf")]
-    budgets = [abs(value) for value in (attention.features, *options) if isinstance(value, int | float)]
-    if least < 1 or needed > held or max(budgets) > LARGEST:
+    budgets = [
+        abs(value) for value in (attention.features, *attention.options.values()) if isinstance(value, int | float)
+    ]
+    if needed > held or max(budgets) > LARGEST:
         raise LraError(f"{folder}: metrics.json asks for another model than its weights are of; train this run again.")
 
 
