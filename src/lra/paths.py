@@ -10,6 +10,9 @@ from pathlib import Path
 DATA = Path("data")
 RESULTS = Path("results")
 LOGS = Path("logs")
+RUNS = RESULTS / "runs"
+STORE = RESULTS / "store"
+"""Finished runs, each under a digest of what it was made of."""
 
 LOCK = DATA / "sources" / "lock.json"
 """Checksums of the sources at first use."""
@@ -27,7 +30,9 @@ CONTACT_SHEET = PLOTS / "pathfinder_examples.png"
 MANIFEST = "manifest.json"
 """Checksums of a prepared task's files; without it they are not valid."""
 METRICS, HISTORY, PREDICTIONS, WEIGHTS = "metrics.json", "history.csv", "predictions.parquet", "model.safetensors"
-RUN_FILES = (METRICS, HISTORY, PREDICTIONS, WEIGHTS)
+SEALED_FILES = (HISTORY, PREDICTIONS, WEIGHTS)
+"""Those whose checksums ``metrics.json`` holds."""
+RUN_FILES = (METRICS, *SEALED_FILES)
 """What a finished run's folder holds."""
 
 
@@ -68,7 +73,7 @@ def rehearsal_shards(scale: str, task: str) -> Path:
 
 def cell(scale: str, task: str, attention: str, results: Path = RESULTS) -> Path:
     """Folder of an attention's runs on a task, a folder ``seed-N`` each."""
-    return results / "runs" / scale / task / attention
+    return results / RUNS.name / scale / task / attention
 
 
 def run(scale: str, task: str, attention: str, seed: int | str) -> Path:

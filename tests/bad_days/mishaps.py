@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from lra.cli.main import main
+from lra.files import sealed
 from lra.fingerprint import _tree
 
 DATA = Path("data/mini/listops")
@@ -95,11 +96,11 @@ def garbled(path: Path) -> Before:
 
 
 def edited(path: Path, change: Callable[[Any], Any]) -> Before:
-    """Change what a JSON file says."""
+    """Change what a JSON file says, and its checksum with it, as another version or another's program may."""
 
     def before(patch: Patch) -> None:
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps(change(content)))
+        content = change(json.loads(path.read_text()))
+        path.write_text(json.dumps(sealed(content) if isinstance(content, dict) else content))
 
     return before
 

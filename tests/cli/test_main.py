@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,15 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
     monkeypatch.setattr(Trainer, "run", stopped)
     assert main(["train", "--attention", "vmean", "--task", "listops"]) == STOPPED
     assert capsys.readouterr().err.endswith("stopped; run the same command again to go on from here\n")
+
+
+def test_files_in_the_current_folder_hide_no_module(tmp_path: Path) -> None:
+    """`python -m` puts the folder first on sys.path: a stray tokenize.py or a method in random.py ended every job."""
+    (tmp_path / "tokenize.py").write_text("raise SystemExit('mine')\n")
+    (tmp_path / "random.py").write_text(
+        "from lra.attention.vmean import VMean\n\nfrom beside import Base\n\n\nclass Mine(Base, VMean):\n    pass\n"
+    )
+    (tmp_path / "beside.py").write_text("class Base:\n    pass\n")
+    command = [sys.executable, "-m", "lra", "check", "random.py:Mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

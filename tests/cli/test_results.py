@@ -13,6 +13,7 @@ import yaml
 from lra.cli.main import main
 from lra.cli.results import measure_files, metrics_files, sweep_files
 from lra.config.arena import load
+from lra.files import sealed
 from lra.results.captions import FIGURES
 from results.builder import write_measure, write_run
 
@@ -58,7 +59,7 @@ def test_the_sweep_is_drawn_of_its_finished_runs(arena, capsys):
     metrics = json.loads(run.read_text())
     metrics["settings"]["train"]["learning_rate"] = 0.005
     shutil.copytree(run.parent, paths[0].parent)
-    paths[0].write_text(json.dumps(metrics))
+    paths[0].write_text(json.dumps(sealed(metrics)))
     assert main(["plots", "sweep"]) == 0
     assert sorted(path.name for path in (arena / "results/plots").iterdir()) == ["sweep.png", "sweep.svg"]
 

@@ -40,3 +40,18 @@ def test_a_missing_or_damaged_table_is_told_in_one_sentence(tmp_path, text, word
         path.write_text(text)
     with pytest.raises(LraError, match=words):
         read_rows(path)
+
+
+@pytest.mark.parametrize("edit", ["foreign", "removed", "twice", "number"])
+def test_a_table_that_was_edited_is_refused(table, tmp_path, edit):
+    """A row typed in by hand stood in tables, figures and report."""
+    head, first, *rest = table.read_text().splitlines()
+    lines = {
+        "foreign": [head, first, *rest, first.replace("softmax", "mine")],
+        "removed": [head, *rest],
+        "twice": [head, first, first, *rest],
+        "number": [head, first.replace("ok", "oom", 1), *rest],
+    }
+    (tmp_path / "table.csv").write_text("\n".join(lines[edit]) + "\n")
+    with pytest.raises(LraError, match=r"table.csv was edited .*; make it again"):
+        read_rows(tmp_path / "table.csv")

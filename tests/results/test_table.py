@@ -14,7 +14,7 @@ from lra.results.rows import read_rows
 from lra.results.statistics import compare, holm, mean_accuracy, pool
 from lra.results.table import collect
 from lra.training.run import train_run
-from results.builder import labels, write_run
+from results.builder import labels, reseal, write_run
 
 
 def collected(paths, tmp_path, **options):
@@ -233,6 +233,26 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path, change, words):
     assert not (tmp_path / "table.csv").exists()
 
 
+@pytest.mark.parametrize("name", ["history.csv", "predictions.parquet", "model.safetensors"])
+def test_a_file_that_another_run_wrote_is_refused(tmp_path, name):
+    """An emptied history was drawn, and weights of another run were counted."""
+    path = write_run(tmp_path, "text", "vmean", 1, 0.6)
+    (path.parent / "model.safetensors").write_bytes(b"weights")
+    reseal(path)
+    read_runs([path])
+    (path.parent / name).write_bytes(b"")
+    with pytest.raises(LraError, match=rf"seed-1/{name} is damaged or another run's: .*; train this run again"):
+        read_runs([path])
+
+
+def test_a_run_cut_short_counts_in_no_table(tmp_path):
+    """Five steps were averaged with the 132 of other seeds, status ok."""
+    path = write_run(tmp_path, "text", "vmean", 3, 0.6, max_steps=5)
+    with pytest.raises(LraError, match=r"vmean/seed-3 was cut short at 5 steps by --max-steps"):
+        collect([write_run(tmp_path, "text", "vmean", 1, 0.6), path], tmp_path / "table.csv")
+    assert not (tmp_path / "table.csv").exists()
+
+
 def test_a_run_given_twice_is_refused(tmp_path):
     path = write_run(tmp_path, "text", "vmean", 1, 0.6)
     with pytest.raises(LraError, match="the same task, attention and seed"):
@@ -243,6 +263,7 @@ def test_other_labels_are_refused(tmp_path):
     paths = [write_run(tmp_path, "text", "softmax", 1, 0.6), write_run(tmp_path, "text", "vmean", 1, 1.0)]
     label = 1 - labels("text")
     pq.write_table(pa.table({"label": label, "prediction": label}), paths[1].parent / "predictions.parquet")
+    reseal(paths[1])
     with pytest.raises(LraError, match="other labels"):
         collect(paths, tmp_path / "table.csv")
 
@@ -250,6 +271,7 @@ def test_other_labels_are_refused(tmp_path):
 def test_damaged_files_are_named(tmp_path):
     path = write_run(tmp_path, "text", "vmean", 1, 0.6)
     (path.parent / "predictions.parquet").write_bytes(b"PAR1")
+    reseal(path)
     with pytest.raises(LraError, match=r"predictions.parquet cannot be read"):
         collect([path], tmp_path / "table.csv")
     path.write_text('{"status": "ok"}')

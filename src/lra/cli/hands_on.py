@@ -48,6 +48,11 @@ def add_commands(commands: Any) -> None:
         help="an expression (listops), a text (text; retrieval takes two an example), or an image file or .npy array "
         "of grey values 0..255 (pathfinder, image), or token ids such as '3 1 2' (a task of your own)",
     )
+    predict.add_argument(
+        "--trust",
+        action="store_true",
+        help="ask a run whose attention is no method of the registry, by running the file that the run names",
+    )
     predict.set_defaults(run=run_predict)
 
 
@@ -102,7 +107,7 @@ def run_predict(options: argparse.Namespace) -> None:
     """Print label and probabilities of each example, a line each."""
     from lra.training.predictor import load_run
 
-    run = load_run(options.run_folder)
+    run = load_run(options.run_folder, trust=options.trust)
     if len(options.inputs) % run.task.towers:
         raise LraError(f"{run.task.name} compares pairs; give two inputs an example, not {len(options.inputs)} in all.")
     raw = [read_picture(Path(one)) if run.task.name in PICTURES else one for one in options.inputs]

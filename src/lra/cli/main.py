@@ -16,8 +16,8 @@ from typing import Any
 
 from lra import paths
 from lra.attention.registry import ALIASES
+from lra.cli import clean, hands_on, results
 from lra.cli import cost as costs
-from lra.cli import hands_on, results
 from lra.cli import preview as ahead
 from lra.cli.console import Parser, as_json, at_least, guarded, named
 from lra.config.arena import EXTRACTED, load
@@ -40,6 +40,7 @@ STOPPED = 75
 UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
 """Bytes of disk that what is extracted needs besides the archive, at most."""
 CORES = os.cpu_count() or 1
+TRUST = "score a run whose attention is no method of the registry, by running the file that the run names"
 TASK = "its name in config.yaml, such as listops"
 
 
@@ -113,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--mode", choices=("train", "eval"), default="train", help="eval: score a trained run in results/runs again"
     )
+    train.add_argument("--trust", action="store_true", help=TRUST)
     train.add_argument("--code", help=argparse.SUPPRESS)
     train.set_defaults(run=run_train)
 
@@ -120,11 +122,13 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("folder", type=Path, help="folder of the run")
     evaluate.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
     evaluate.add_argument("--split", choices=("dev", "test"), default="test", help="dev or test (default: test)")
-    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
+    evaluate.add_argument("--trust", action="store_true", help=TRUST)
+    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split, options.trust))
 
     resolved = [*costs.add_commands(commands), *ahead.add_commands(commands)]
     hands_on.add_commands(commands)
     results.add_commands(commands)
+    clean.add_command(commands)
 
     completion = commands.add_parser("completion", help="print what makes a shell complete commands, names and paths")
     completion.add_argument("shell", choices=("bash", "zsh"), help='bash or zsh: `eval "$(lra completion bash)"`')
@@ -202,10 +206,9 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from lra.devices import own_gpu
     from lra.fingerprint import fingerprint
     from lra.training.progress import Interrupted
-    from lra.training.run import train_run
+    from lra.training.store import train_stored
 
     experiment, scale = _experiment(options)
     attention, task = experiment.attention, experiment.task
@@ -213,24 +216,36 @@ def run_train(options: argparse.Namespace) -> int:
     out = options.out or folder(scale, task, attention.name, experiment.seed)
     data = options.data or paths.shards(scale, task)
     if options.mode == "eval":
-        return evaluate_run(out, data, "test")
+        return evaluate_run(out, data, "test", options.trust)
+    _refuse_wrong_place(out, experiment, options.max_steps)
     module = costs.attention_module(attention.name, attention.module)
     try:
-        with own_gpu():
-            metrics = train_run(
-                experiment,
-                data,
-                out,
-                code=options.code or fingerprint("lra.training.run", module),
-                threads=options.threads,
-                checkpoint_seconds=options.checkpoint_seconds,
-                max_steps=options.max_steps,
-            )
+        metrics = train_stored(
+            experiment,
+            data,
+            out,
+            code=options.code or fingerprint("lra.training.run", module),
+            threads=options.threads,
+            checkpoint_seconds=options.checkpoint_seconds,
+            max_steps=options.max_steps,
+            replace=options.out is None,
+        )
     except Interrupted:
         print("stopped; run the same command again to go on from here", file=sys.stderr)
         return STOPPED
     print(_summary(metrics))
     return 0
+
+
+def _refuse_wrong_place(out: Path, experiment: Experiment, max_steps: int | None) -> None:
+    """In results/runs a folder's path says what it is for, and no run there is cut short: all of them are averaged."""
+    if not out.resolve().is_relative_to(paths.RUNS.resolve()):
+        return
+    belongs = (experiment.task, experiment.attention.name, f"seed-{experiment.seed}")
+    if out.resolve().parts[-3:] != belongs:
+        raise LraError(f"{out} is not the place of {'/'.join(belongs)}; leave --out out, or give a folder elsewhere.")
+    if max_steps is not None:
+        raise LraError(f"{out} is for a full run, not one of {max_steps} steps; leave --max-steps or --out out.")
 
 
 def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
@@ -246,11 +261,11 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
     return arena.experiment(attention, task, options.seed), arena.scale
 
 
-def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:
+def evaluate_run(folder: Path, data: Path | None, split: Any, trust: bool) -> int:
     """Score a run's best weights on a split and print it."""
     from lra.training.run import score_run
 
-    metrics, score = score_run(folder, data, split)
+    metrics, score = score_run(folder, data, split, trust=trust)
     print(f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}: {split} accuracy {score.accuracy:.4f}")
     return 0
 

@@ -39,7 +39,7 @@ from lra.config.settings import ApproximateSettings, AttentionSettings, ModelSet
 from lra.data.shards import Shards, read_shards
 from lra.devices import default_device
 from lra.errors import LraError, reason_of
-from lra.files import read_metrics, sha256, write_csv
+from lra.files import read_metrics, write_csv
 from lra.model import Layer, Model, build_model
 from lra.training.run_folder import NEEDED, read_run, read_weights
 
@@ -216,7 +216,7 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
             not exact.
     """
     metrics, experiment = read_run(run)
-    if sha256(shards.folder / paths.MANIFEST) != metrics["data"]:
+    if shards.identity != metrics["data"]:
         raise LraError(f"{run} was trained on other data than {shards.folder}; train it again or give another --run.")
     task = dataclasses.replace(shards.task, max_length=length)
     model = build_model(task, experiment.model, experiment.attention)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import json
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -124,19 +126,21 @@ class TableRow:
     """Accuracy minus the paper's."""
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(TableRow))
+COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), "checksum")
+"""Those of :class:`TableRow`, and a digest of all rows, the same in each, so that an edit by hand is noticed."""
 
 
 def write_rows(rows: Iterable[TableRow], path: Path) -> None:
     """Write the table as CSV."""
-    write_csv(path, COLUMNS, ([_rounded(getattr(row, name)) for name in COLUMNS] for row in rows))
+    lines = [["" if row[name] is None else str(_rounded(row[name])) for name in row] for row in map(vars, rows)]
+    write_csv(path, COLUMNS, ([*line, _digest(lines)] for line in lines))
 
 
 def read_rows(path: Path) -> list[TableRow]:
     """Read what :func:`write_rows` wrote.
 
     Raises:
-        LraError: it is missing, empty, or not such a table.
+        LraError: it is missing, empty, edited, or not such a table.
     """
     hints = typing.get_type_hints(TableRow)
     try:
@@ -144,14 +148,28 @@ def read_rows(path: Path) -> list[TableRow]:
             table = csv.DictReader(stream)
             if missing := set(COLUMNS) - set(table.fieldnames or ()):
                 raise ValueError(f"no column {sorted(missing)[0]}")
-            rows = [TableRow(**{name: _value(hints[name], line[name]) for name in COLUMNS}) for line in table]
+            lines = [[line[name] for name in COLUMNS] for line in table]
+            rows = [
+                TableRow(**{name: _value(hints[name], text) for name, text in zip(COLUMNS[:-1], line, strict=False)})
+                for line in lines
+            ]
     except FileNotFoundError:
         raise LraError(f"{path} is not there; make it with `lra collect`.") from None
     except (OSError, ValueError, csv.Error) as problem:
         raise LraError(f"{path} cannot be read ({problem}); make it again with `lra collect`.") from problem
     if not rows:
         raise LraError(f"{path} has no rows; make it again with `lra collect`.")
+    digest = _digest([line[:-1] for line in lines])
+    for number, line in enumerate(lines, start=2):
+        if line[-1] != digest:
+            raise LraError(
+                f"{path} was edited (line {number} is not what `lra collect` wrote); make it again with that."
+            )
     return rows
+
+
+def _digest(lines: Sequence[Sequence[str | None]]) -> str:
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
 
 def _rounded(value: object) -> object:

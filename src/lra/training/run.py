@@ -1,12 +1,8 @@
-"""A run's folder: ``metrics.json``, ``history.csv``, ``predictions.parquet`` and ``model.safetensors`` (best weights).
-
-``checkpoint/`` is there only while a run is unfinished. ``metrics.json`` is written last, so that a folder with one is
-complete.
-"""
+"""One run, from its settings to its folder, which :mod:`lra.training.run_folder` describes."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import hashlib
 import json
 import time
@@ -27,16 +23,19 @@ from lra.config.settings import Experiment
 from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
-from lra.files import atomic_write, sha256, write_csv, write_json
+from lra.files import atomic_write, sealed, sha256, write_csv, write_json
 from lra.model import build_model
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score, evaluate
 from lra.training.progress import Failed, Interrupted, Progress
-from lra.training.run_folder import load_weights, read_run
+from lra.training.run_folder import load_weights, made_of, read_run, run_key
 from lra.training.trainer import Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
+
+MOST_THREADS = 4096
+"""More than any machine has; a foreign run that asks for more asks for a crash."""
 
 
 def train_run(
@@ -58,7 +57,7 @@ def train_run(
         code: fingerprint of the code that runs.
         threads: CPU threads; part of what makes a run reproducible to the bit.
         checkpoint_seconds: time between checkpoints.
-        max_steps: end after so many steps.
+        max_steps: end after so many steps; ``metrics.json`` says so, and such a run is never averaged.
 
     Returns:
         What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
@@ -77,13 +76,13 @@ def train_run(
     torch.set_num_threads(threads)
     make_deterministic()
     device = default_device()
+    decisive = made_of(experiment, code, shards.identity, max_steps)
     facts = {
         "task": experiment.task,
         "attention": experiment.attention.name,
         "seed": experiment.seed,
-        "settings": dataclasses.asdict(experiment),
-        "code": code,
-        "data": sha256(data / paths.MANIFEST),
+        **decisive,
+        "key": run_key(decisive),
         "data_settings": shards.provenance.get("settings"),
         "machine": machine(device, threads),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -105,7 +104,7 @@ def train_run(
         traceback.print_exc()
     metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
     metrics |= _results(trainer, score, shards)
-    _write(out, metrics, trainer, score)
+    metrics = _write(out, metrics, trainer, score)
     checkpoints.remove()
     return metrics
 
@@ -139,7 +138,8 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
     return results
 
 
-def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:
+def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> dict[str, Any]:
+    """Write the folder; returns what ``metrics.json`` says, checksums included."""
     history = trainer.progress.history if trainer else []
     write_csv(out / paths.HISTORY, HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
     nothing = np.zeros(0, dtype=np.uint8)
@@ -155,26 +155,37 @@ def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: S
             safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
         except safetensors.SafetensorError as problem:
             raise OSError(f"{out / 'model.safetensors'} cannot be written: {problem}") from problem
+    metrics = sealed({**metrics, "files": {name: sha256(out / name) for name in paths.SEALED_FILES}})
     write_json(out / paths.METRICS, metrics)
+    return metrics
 
 
-def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, Any], Score]:
+def score_run(folder: Path, data: Path | None, split: Split, *, trust: bool = False) -> tuple[dict[str, Any], Score]:
     """Score the best weights of a finished run on a split.
+
+    Args:
+        folder: the run's folder.
+        data: folder of the prepared task; None for the one in ``data/``.
+        split: dev or test.
+        trust: whether to run the code of an attention that is not in the registry.
 
     Returns:
         The run's metrics and the new score.
 
     Raises:
-        LraError: the folder is no finished run, the data are not those it was trained on, or the class of its attention
-            is not where it was.
+        LraError: the folder is no finished run or not to be trusted, the data are not those it was trained on, or the
+            class of its attention is not where it was.
     """
-    metrics, experiment = read_run(folder)
+    metrics, experiment = read_run(folder, trust=trust)
     data = data or _trained_on(folder, metrics)
     shards = read_shards(data)
-    if sha256(data / paths.MANIFEST) != metrics["data"]:
+    if shards.identity != metrics["data"]:
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     verify(shards)
-    torch.set_num_threads(metrics["machine"]["threads"])
+    threads = metrics["machine"].get("threads")
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise LraError(f"{folder / 'metrics.json'}: machine.threads is {threads!r}, no number of threads.")
+    torch.set_num_threads(threads)
     make_deterministic()
     device = default_device()
     try:
@@ -187,10 +198,11 @@ def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, 
 
 
 def _trained_on(folder: Path, metrics: dict[str, Any]) -> Path:
-    """The prepared data of any scale that a run was trained on, known by their checksum."""
+    """The prepared data of any scale that a run was trained on, known by their content."""
     for data in paths.prepared(metrics["task"]):
-        if sha256(data / paths.MANIFEST) == metrics["data"]:
-            return data
+        with contextlib.suppress(LraError):  # data of another scale may be damaged
+            if read_shards(data).identity == metrics["data"]:
+                return data
     raise LraError(
         f"{paths.shards('*', metrics['task'])} is not the data that {folder} was trained on; prepare it again or give "
         "--data."
