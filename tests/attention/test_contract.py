@@ -132,19 +132,47 @@ def test_a_size_of_nothing(name: str) -> None:
         VMean(**sizes)
 
 
-def test_fixed_numbers_of_a_module_are_independent() -> None:
-    """Skeinformer's pilots and columns, drawn in evaluation, do not come from the same numbers."""
-    attention = build("skeinformer", heads=2, head_dim=8, max_length=64, features=16)
-    pilots, columns = attention.get_buffer("evaluation_pilots"), attention.get_buffer("evaluation_columns")
-    assert not torch.isclose(pilots.flatten(), columns.flatten()[:32]).any()
+RANDOM = [name for name in names() if build(name, heads=1, head_dim=1, max_length=1).random]
 
 
-def test_fixed_numbers_are_no_extremes_in_half_precision() -> None:
-    """A uniform number that is rounded up to 1 does not become the largest normal number there is."""
-    tensors, mask = inputs(1024), masks(1024)["full"]
-    attention = build("linformer_jlt", heads=2, head_dim=8, max_length=1024, features=64).eval()
-    largest = attention.draw(*tensors, mask)["S"].max()
-    assert attention.bfloat16().draw(*tensors, mask)["S"].max() <= largest
+@pytest.mark.parametrize("name", RANDOM)
+def test_numbers_for_evaluation_come_from_the_seed_of_the_module(name: str) -> None:
+    """Another seed and another layer draw otherwise; the same seed and loaded weights draw the same."""
+    arguments = [*inputs(700), masks(700)["prefix"]]
+
+    def layers(seed: int) -> list[Attention]:
+        torch.manual_seed(seed)
+        return [build(name, heads=2, head_dim=8, max_length=700, features=16).eval() for _ in range(2)]
+
+    first, second = layers(1)
+    again, _ = layers(1)
+    other, _ = layers(2)
+    output = first(*arguments)
+    assert torch.equal(output, again(*arguments))
+    assert not torch.equal(output, second(*arguments)) and not torch.equal(output, other(*arguments))
+    other.load_state_dict(first.state_dict())
+    assert torch.equal(output, other(*arguments))
+
+
+def test_numbers_for_evaluation_survive_a_conversion_to_half_precision() -> None:
+    """Rounded to bfloat16, pilots of 4096 tokens would fall on multiples of 16, and some numbers on 1."""
+    attention = build("skeinformer", heads=2, head_dim=8, max_length=4096, features=64).eval()
+    before = attention.fixed_noise("pilots")
+    assert before.min() >= 0 and before.max() < 1 and before.dtype == torch.float32
+    for convert in (attention.bfloat16, attention.half, attention.double):
+        assert torch.equal(convert().fixed_noise("pilots"), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_another_default_type(dtype: torch.dtype) -> None:
+    """Random numbers stay float32 where a program sets another default, fresh and fixed ones."""
+    torch.set_default_dtype(dtype)
+    try:
+        attention = build("skeinformer", heads=2, head_dim=8, max_length=64, features=16)
+        for module in (attention.train(), attention.eval()):
+            assert module.noise("pilots", 3, None).dtype == module.fixed_noise("pilots").dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_the_mean_in_double_precision() -> None:

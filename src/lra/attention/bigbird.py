@@ -22,8 +22,9 @@ class BigBird(Attention):
 
     The last block is the one with the sequence's own last real token, so padding changes nothing; with ``released`` it
     is the last block of the padded length. The random blocks are distinct and none that is listed already. They are a
-    fixed pattern, as in the paper: one choice for each head and block, the same in every layer, at every step and in
-    evaluation, unless :meth:`draw` is given a generator. A sequence of at most 4 + r blocks has all its blocks listed:
+    fixed pattern: one choice for each layer, head and block, drawn when the module is built and saved with its weights,
+    the same at every step and in evaluation, unless :meth:`draw` is given a generator. (The official encoder seeds each
+    layer differently, too.) A sequence of at most 4 + r blocks has all its blocks listed:
     it gets exact attention. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
 
     Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
@@ -66,9 +67,9 @@ class BigBird(Attention):
         """
         if self.lists_everything(mask.shape[1]):
             return {}
-        rank: Tensor = self.get_buffer("evaluation_rand_blocks")  # (heads, blocks, blocks)
+        rank = self.fixed_noise("rand_blocks")  # (heads, blocks, blocks)
         if generator is not None:
-            rank = torch.rand(rank.shape, generator=generator, device=rank.device)
+            rank = torch.rand(rank.shape, generator=generator, dtype=torch.float32, device=rank.device)
         blocks = self.count_blocks(mask.shape[1])
         other = torch.arange(blocks, device=mask.device)
         row = other[1:-1, None]  # (blocks - 2, 1)

@@ -223,16 +223,25 @@ def _in_half_precision(
 
 
 def check_state(make: Make) -> None:
-    """A module that loads another's state_dict gives its outputs."""
+    """A module that was built without memory (on the meta device) and loads another's state_dict gives its outputs."""
     tensors, mask = inputs(65), masks(65)["prefix"]
     trained = make(65).eval()
     with torch.no_grad():
         for parameter in trained.parameters():
             parameter.add_(0.1)
-    loaded = make(65).eval()
-    loaded.load_state_dict(trained.state_dict())
-    same = _same(loaded(*tensors, mask), trained(*tensors, mask))
-    _require(same, "the outputs differ; a tensor that it keeps must be a parameter or, by `register_buffer`, a buffer")
+    advice = "a tensor that it keeps must be a parameter or, by `register_buffer`, a persistent buffer"
+    try:
+        with torch.device("meta"):
+            loaded = make(65).eval()
+        loaded = loaded.to_empty(device="cpu")
+        with torch.no_grad():
+            for tensor in itertools.chain(loaded.parameters(), loaded.buffers()):
+                tensor.fill_(math.nan if tensor.is_floating_point() else 0)  # what was there before does not help
+        loaded.load_state_dict(trained.state_dict())
+        output = loaded(*tensors, mask)
+    except Exception as problem:
+        raise AssertionError(f"{_told(problem)}; {advice}") from problem
+    _require(torch.equal(output, trained(*tensors, mask)), f"the outputs differ; {advice}")
 
 
 def check_cost(make: Make) -> None:

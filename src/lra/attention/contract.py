@@ -18,7 +18,8 @@ from torch import Generator, Tensor, nn
 
 Draws = dict[str, Tensor]
 
-EVALUATION_SEED = 2112_05359
+NOISE_BITS = 24
+"""Uniform numbers are multiples of 2^-24, as torch draws them in float32."""
 
 
 class Attention(nn.Module, ABC):
@@ -68,9 +69,9 @@ class Attention(nn.Module, ABC):
     ) -> Draws:
         """Make this pass's random choices.
 
-        With a ``generator`` they come from it. Without one they come from torch's global state while training, and
-        from fixed numbers shared by all sequences and layers in evaluation: a prediction then depends on its sequence
-        alone.
+        With a ``generator`` they come from it. Without one they come from torch's global state while training, and in
+        evaluation from numbers that were drawn when the module was built and are saved with its weights: a prediction
+        is a function of the weights and its own sequence.
         """
         return {}
 
@@ -95,16 +96,22 @@ class Attention(nn.Module, ABC):
         """Multiply-adds of the leading terms for one head and one sequence, as table 3 of the paper counts them."""
 
     def register_noise(self, name: str, *size: int) -> None:
-        """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`."""
-        # With one seed for all, two noises of a module would be the same numbers.
-        generator = Generator().manual_seed(EVALUATION_SEED + len(list(self.buffers())))
-        self.register_buffer(f"evaluation_{name}", torch.rand(size, generator=generator), persistent=False)
+        """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`.
+
+        Those for evaluation are drawn here, from torch's global state, and belong to the state dict.
+        """
+        # Whole numbers, because converting a module to half precision rounds all of its floats.
+        self.register_buffer(f"evaluation_{name}", torch.randint(1 << NOISE_BITS, size, dtype=torch.int32))
+
+    def fixed_noise(self, name: str) -> Tensor:
+        """The uniform numbers in [0, 1) for evaluation, (size...) float32."""
+        return self.get_buffer(f"evaluation_{name}").float() * 2.0**-NOISE_BITS
 
     def noise(self, name: str, batch: int, generator: Generator | None) -> Tensor:
-        """Uniform numbers in [0, 1), (batch, size...), fresh in training and fixed in evaluation (see :meth:`draw`)."""
-        fixed: Tensor = getattr(self, f"evaluation_{name}")
+        """Uniform numbers in [0, 1), (batch, size...) float32: fresh in training, fixed in evaluation."""
+        fixed = self.get_buffer(f"evaluation_{name}")
         if generator is None and not self.training:
-            # A module converted to half precision has rounded them, perhaps up to 1: back to its largest number below.
-            return fixed.float().clamp(max=1 - torch.finfo(fixed.dtype).eps / 2).expand(batch, *fixed.shape)
+            return self.fixed_noise(name).expand(batch, *fixed.shape)
         # Not torch.rand: with a `generator`, be it None, it does not compile for batches of several sizes.
-        return torch.empty(batch, *fixed.shape, device=fixed.device).uniform_(generator=generator)
+        fresh = torch.empty(batch, *fixed.shape, dtype=torch.float32, device=fixed.device)
+        return fresh.uniform_(generator=generator)
