@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 from lra.attention.gather import take
 
 
@@ -81,7 +82,7 @@ class BigBird(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         if self.lists_everything(mask.shape[1]):
-            return scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+            return attend(query, key, value, mask)
         batch, heads, length, head_dim = query.shape
         blocks = self.count_blocks(length)
         extra = blocks * self.block_size - length
@@ -95,17 +96,15 @@ class BigBird(Attention):
         listed, counts = list_blocks(last, draws["rand_blocks"], blocks)  # (batch, heads, blocks - 2, 5 + r)
         seen = mask.view(batch, blocks, -1)[torch.arange(batch, device=mask.device)[:, None, None, None], listed]
         rows = batch * heads * (blocks - 2)
-        middle = scaled_dot_product_attention(
+        middle = attend(
             query_blocks[:, :, 1:-1].reshape(rows, 1, -1, head_dim),
             take(key_blocks, listed).view(rows, 1, -1, head_dim),
             take(value_blocks, listed).view(rows, 1, -1, head_dim),
-            attn_mask=(seen & counts[..., None]).view(rows, 1, 1, -1),
+            (seen & counts[..., None]).view(rows, -1),
         ).reshape(batch, heads, blocks - 2, -1)
 
         ends = torch.stack([torch.zeros_like(last), last], dim=-1)[:, None].expand(-1, heads, -1)
-        whole = scaled_dot_product_attention(
-            take(query_blocks, ends).view(batch, heads, -1, head_dim), key, value, attn_mask=mask[:, None, None, :]
-        )
+        whole = attend(take(query_blocks, ends).view(batch, heads, -1, head_dim), key, value, mask)
         first_row, last_row = whole.unflatten(2, (2, -1)).flatten(3).split(1, dim=2)
 
         output = torch.cat([first_row, middle, last_row], dim=2)  # (batch, heads, blocks, block_size * head_dim)

@@ -241,7 +241,7 @@ def check_state(make: Make) -> None:
         output = loaded(*tensors, mask)
     except Exception as problem:
         raise AssertionError(f"{_told(problem)}; {advice}") from problem
-    _require(torch.equal(output, trained(*tensors, mask)), f"the outputs differ; {advice}")
+    _require(_same(output, trained(*tensors, mask)), f"the outputs differ; {advice}")
 
 
 def check_cost(make: Make) -> None:

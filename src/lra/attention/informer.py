@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 from lra.attention.vmean import mean_value
 
 QUERIES_AT_ONCE = 256
@@ -76,7 +76,7 @@ class Informer(Attention):
             query, key, value, mask = self.released_inputs(query, key, value, mask)
         selected, kept = self.select(query, key, mask, draws["index"])
         rows = selected[..., None].expand(-1, -1, -1, query.shape[3])
-        exact = scaled_dot_product_attention(query.gather(2, rows), key, value, attn_mask=mask[:, None, None, :])
+        exact = attend(query.gather(2, rows), key, value, mask)
         mean = mean_value(value, mask)
         return mean.expand_as(value).scatter(2, rows, torch.where(kept[:, None, :, None], exact, mean))
 
