@@ -60,7 +60,7 @@ class Informer(Attention):
         if self.released:
             uniform = self.noise("index", 1, generator)[:, :length, :most]
             return {"index": (uniform * self.released_count(mask)[:, None, None]).long()}
-        uniform = self.noise("index", len(mask), generator)[:, :length]
+        uniform = self.token_noise("index", mask, generator)
         return {"index": uniform.masked_fill(~mask, -1).topk(most).indices}
 
     def released_count(self, mask: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Skeinformer(Attention):
         count = min(self.features, length)
         if self.released:
             count = min(count, max(int(mask.sum(-1).min()) - 1, 1))
-        noise = self.noise("columns", batch, generator)[..., :length]
+        noise = self.token_noise("columns", mask, generator)
         if not self.uses_pilots:
             return {"S1": draw_columns(torch.zeros_like(noise), mask, noise, count)}
         pilots = draw_pilots(mask, self.noise("pilots", batch, generator)[..., :count])

@@ -21,6 +21,7 @@ class Softmax(Attention):
     """
 
     exact = True
+    cross_attention = True
     linear = False
     reference = "Vaswani et al. 2017, arXiv 1706.03762"
 
