@@ -53,7 +53,7 @@ class BigBird(Attention):
         self.register_noise("rand_blocks", self.heads, blocks, blocks)
 
     def count_blocks(self, length: int) -> int:
-        return -(-length // self.block_size)
+        return (length + self.block_size - 1) // self.block_size
 
     def lists_everything(self, length: int) -> bool:
         """Whether so short a sequence gets exact attention whatever the random blocks are."""
@@ -84,33 +84,34 @@ class BigBird(Attention):
         if self.lists_everything(mask.shape[1]):
             return attend(query, key, value, mask)
         batch, heads, length, head_dim = query.shape
-        blocks = self.count_blocks(length)
-        extra = blocks * self.block_size - length
+        # Sizes are written out: the compiler would carry a size that torch infers along as an ever longer quotient.
+        size, blocks, listings = self.block_size, self.count_blocks(length), 5 + self.num_random_blocks
+        extra = blocks * size - length
         mask = pad(mask, (0, extra))
         query, key, value = (pad(tensor, (0, 0, 0, extra)) for tensor in (query, key, value))
         query_blocks, key_blocks, value_blocks = (
-            tensor.unflatten(2, (blocks, -1)).flatten(3) for tensor in (query, key, value)
-        )  # (batch, heads, blocks, block_size * head_dim)
+            tensor.reshape(batch, heads, blocks, size * head_dim) for tensor in (query, key, value)
+        )
         last = self.last_block(mask)
 
         listed, counts = list_blocks(last, draws["rand_blocks"], blocks)  # (batch, heads, blocks - 2, 5 + r)
-        seen = mask.view(batch, blocks, -1)[torch.arange(batch, device=mask.device)[:, None, None, None], listed]
+        seen = mask.view(batch, blocks, size)[torch.arange(batch, device=mask.device)[:, None, None, None], listed]
         rows = batch * heads * (blocks - 2)
         middle = attend(
-            query_blocks[:, :, 1:-1].reshape(rows, 1, -1, head_dim),
-            take(key_blocks, listed).view(rows, 1, -1, head_dim),
-            take(value_blocks, listed).view(rows, 1, -1, head_dim),
-            (seen & counts[..., None]).view(rows, -1),
-        ).reshape(batch, heads, blocks - 2, -1)
+            query_blocks[:, :, 1:-1].reshape(rows, 1, size, head_dim),
+            take(key_blocks, listed).view(rows, 1, listings * size, head_dim),
+            take(value_blocks, listed).view(rows, 1, listings * size, head_dim),
+            (seen & counts[..., None]).view(rows, listings * size),
+        ).reshape(batch, heads, blocks - 2, size * head_dim)
 
         ends = torch.stack([torch.zeros_like(last), last], dim=-1)[:, None].expand(-1, heads, -1)
-        whole = attend(take(query_blocks, ends).view(batch, heads, -1, head_dim), key, value, mask)
-        first_row, last_row = whole.unflatten(2, (2, -1)).flatten(3).split(1, dim=2)
+        whole = attend(take(query_blocks, ends).view(batch, heads, 2 * size, head_dim), key, value, mask)
+        first_row, last_row = whole.reshape(batch, heads, 2, size * head_dim).split(1, dim=2)
 
-        output = torch.cat([first_row, middle, last_row], dim=2)  # (batch, heads, blocks, block_size * head_dim)
+        output = torch.cat([first_row, middle, last_row], dim=2)  # (batch, heads, blocks, size * head_dim)
         is_last = torch.arange(blocks, device=mask.device) == last[:, None]  # (batch, blocks)
         output = torch.where(is_last[:, None, :, None], last_row, output)
-        return output.view(batch, heads, -1, head_dim)[:, :, :length]
+        return output.view(batch, heads, blocks * size, head_dim)[:, :, :length]
 
     def last_block(self, mask: Tensor) -> Tensor:
         """(batch) the index of the last global block."""
