@@ -95,6 +95,57 @@ def test_a_sequence_longer_than_promised() -> None:
         attention(*tensors, torch.ones(1, 5, dtype=torch.bool))
 
 
+class CosFormer(VMean):
+    """cos(pi i / 2 M) of Qin et al. 2022 as a weight of position i, with M the padded length instead of the longest."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        position = torch.arange(key.shape[2]) / key.shape[2]
+        return super().attend(query, key, value * (torch.pi / 2 * position).cos()[:, None], mask, draws)
+
+
+class Unmasked(VMean):
+    """It looks at padding."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        return super().attend(query, key, value, torch.ones_like(mask), draws)
+
+
+@pytest.mark.parametrize(
+    ("method", "cause"),
+    [
+        (CosFormer, "the padded length must not count, mask.sum(-1) or max_length may"),
+        (Unmasked, "keys that the mask leaves out must not count"),
+    ],
+)
+def test_what_padding_changed_is_named(method: type[VMean], cause: str) -> None:
+    def make(length: int) -> Attention:
+        return method(heads=2, head_dim=8, max_length=length, features=4)
+
+    (failure,) = [failure for _, failure in violations(make) if failure]
+    assert failure.endswith(cause)
+
+
+class Forgetful(VMean):
+    """It keeps a random tensor as a buffer that is not saved."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+        self.register_buffer("kept", torch.randn(1), persistent=False)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        return super().attend(query, key, value, mask, draws) + self.kept
+
+
+def test_a_buffer_that_is_not_saved() -> None:
+    """A program that builds on the meta device and loads weights would compute with whatever lay in memory."""
+
+    def make(length: int) -> Attention:
+        return Forgetful(heads=2, head_dim=8, max_length=length, features=4)
+
+    (failure,) = [failure for _, failure in violations(make) if failure]
+    assert failure.startswith("the outputs differ; a tensor that it keeps must be a parameter or")
+
+
 class AllPositions(VMean):
     """As many outputs as it has positions, whatever the length."""
 

@@ -155,15 +155,20 @@ def check_padding(make: Make) -> None:
             short_mask = masks(length)[kind]
             tensors = inputs(length)
             short = attention(*tensors, short_mask)
-            for content in (0.0, 100.0):
-                padded = [torch.nn.functional.pad(t, (0, 0, 0, longest - length), value=content) for t in tensors]
-                mask = torch.nn.functional.pad(short_mask, (0, longest - length))
-                padded = [torch.where(mask[:, None, :, None], tensor, content) for tensor in padded]
-                output = attention(*padded, mask)[:, :, :length]
-                where = f"length {length} padded to {longest} with {content:g}, mask {kind!r}"
-                where += "; keys that the mask leaves out must not count"
-                for row in range(3):
-                    _require_close(output[row], short[row], short_mask[row], where)
+            mask = torch.nn.functional.pad(short_mask, (0, longest - length))
+            real = mask[:, None, :, None]
+            padded = [torch.nn.functional.pad(tensor, (0, 0, 0, longest - length)) for tensor in tensors]
+            zeros, hundreds = (
+                attention(*(torch.where(real, tensor, content) for tensor in padded), mask)[:, :, :length]
+                for content in (0.0, 100.0)
+            )
+            where = f"length {length} padded to {longest}, mask {kind!r}"
+            for row in range(3):
+                other = f"{where}, padding of 100 instead of 0; keys that the mask leaves out must not count"
+                _require_close(hundreds[row], zeros[row], short_mask[row], other)
+            for row in range(3):
+                more = f"{where}, whatever the padding holds; the padded length must not count, mask.sum(-1) or max_length may"
+                _require_close(zeros[row], short[row], short_mask[row], more)
 
 
 def check_determinism(make: Make) -> None:
