@@ -26,7 +26,8 @@ class BigBird(Attention):
     fixed pattern: one choice for each layer, head and block, drawn when the module is built and saved with its weights,
     the same at every step and in evaluation, unless :meth:`draw` is given a generator. (The official encoder seeds each
     layer differently, too.) A sequence of at most 4 + r blocks has all its blocks listed:
-    it gets exact attention. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
+    it gets exact attention. Blocks are cut by position, padding included, so padding belongs behind the tokens; with
+    holes in the mask a token keeps its position. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
 
     Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
 
@@ -116,7 +117,7 @@ class BigBird(Attention):
     def last_block(self, mask: Tensor) -> Tensor:
         """(batch) the index of the last global block."""
         block = torch.arange(mask.shape[1], device=mask.device) // self.block_size
-        return block[-1].expand(len(mask)) if self.released else (block * mask).amax(dim=-1)
+        return block[-1].expand(mask.shape[0]) if self.released else (block * mask).amax(dim=-1)
 
     def multiply_adds(self, length: int) -> int:
         """2 n (5 + r) block_size p, the two global rows apart: 4 n d p at d = 256. The paper's table says 5 n d p."""
@@ -136,7 +137,7 @@ def list_blocks(last: Tensor, rand_blocks: Tensor, blocks: int) -> tuple[Tensor,
     fixed = torch.stack(torch.broadcast_tensors(row * 0, last[:, None], row - 1, row, row + 1), dim=-1)
     heads, _, count = rand_blocks.shape[-3:]
     listed = torch.cat(
-        [fixed[:, None].expand(-1, heads, -1, -1), rand_blocks.expand(len(last), heads, blocks - 2, count)], dim=-1
+        [fixed[:, None].expand(-1, heads, -1, -1), rand_blocks.expand(last.shape[0], heads, blocks - 2, count)], dim=-1
     )
     repeated = (listed[..., :, None] == listed[..., None, :]).tril(-1).any(dim=-1)
     return listed.clamp(min=0), ~repeated & (listed >= 0)

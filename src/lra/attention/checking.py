@@ -163,12 +163,12 @@ def check_padding(make: Make) -> None:
                 for content in (0.0, 100.0)
             )
             where = f"length {length} padded to {longest}, mask {kind!r}"
+            content = f"{where}, padding of 100 instead of 0; keys that the mask leaves out must not count"
+            amount = f"{where}, whatever it holds; the padded length must not count, mask.sum(-1) or max_length may"
             for row in range(3):
-                other = f"{where}, padding of 100 instead of 0; keys that the mask leaves out must not count"
-                _require_close(hundreds[row], zeros[row], short_mask[row], other)
+                _require_close(hundreds[row], zeros[row], short_mask[row], content)
             for row in range(3):
-                more = f"{where}, whatever the padding holds; the padded length must not count, mask.sum(-1) or max_length may"
-                _require_close(zeros[row], short[row], short_mask[row], more)
+                _require_close(zeros[row], short[row], short_mask[row], amount)
 
 
 def check_determinism(make: Make) -> None:

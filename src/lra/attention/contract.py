@@ -92,7 +92,7 @@ class Attention(nn.Module, ABC):
         Raises:
             ValueError: an argument has another shape, type or device than the module was built for.
         """
-        if not torch.jit.is_tracing():  # it would take shapes for tensors, and warn
+        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # shapes are tensors there
             self.refuse(query, key, value, mask)
         if draws is None:
             draws = self.draw(query, key, value, mask)
@@ -108,16 +108,17 @@ class Attention(nn.Module, ABC):
                 raise ValueError(f"{name} is {tuple(shape)}, but this attention was built for {built}")
             if not 1 <= shape[2] <= self.max_length:
                 raise ValueError(f"a sequence of {shape[2]} tokens, but max_length is {self.max_length}")
-        if key.shape != query.shape and not (self.cross_attention and len(key) == len(query)):
+        if key.shape != query.shape and not (self.cross_attention and key.shape[0] == query.shape[0]):
             what = "keys of the same batch as queries" if self.cross_attention else "self-attention, a key a query"
             raise ValueError(
                 f"key is {tuple(key.shape)} and query {tuple(query.shape)}; {type(self).__name__} is {what}"
             )
         if value.shape != key.shape:
             raise ValueError(f"value is {tuple(value.shape)} and key {tuple(key.shape)}; expected one shape")
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (len(key), key.shape[2]):
+        expected = (key.shape[0], key.shape[2])  # not len, which torch.export takes for a constant
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected:
             given = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
-            wanted = f"torch.bool {len(key), key.shape[2]}, (batch, length) with True for a real token"
+            wanted = f"torch.bool {expected}, (batch, length) with True for a real token"
             raise ValueError(f"mask is {given}; expected {wanted}, and no causal or additive mask")
         types = {tensor.dtype for tensor in tensors.values()}
         mixed = len(types) > 1 and not torch.is_autocast_enabled(query.device.type)
@@ -159,9 +160,9 @@ class Attention(nn.Module, ABC):
 
         So a token's number does not depend on where padding stands. Padding holds numbers of other tokens.
         """
-        noise = self.noise(name, len(mask), generator)
+        noise = self.noise(name, mask.shape[0], generator)
         if generator is None and self.training:
             return noise[..., : mask.shape[1]]  # fresh numbers are as good in any order
         rank = mask.cumsum(-1).sub(1).clamp(min=0)  # (batch, length)
-        rank = rank.view(len(mask), *[1] * (noise.dim() - 2), -1)
+        rank = rank.view(mask.shape[0], *[1] * (noise.dim() - 2), -1)
         return noise.gather(-1, rank.expand(*noise.shape[:-1], -1))

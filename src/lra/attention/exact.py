@@ -137,7 +137,7 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | N
     in memory linear in the length.
     """
     query, value = query * query.shape[-1] ** -0.5, value / (1 - dropout)
-    bias = key.new_zeros(len(key), key.shape[2]) if bias is None else bias
+    bias = key.new_zeros(key.shape[0], key.shape[2]) if bias is None else bias
     mask = over_queries(bias, query.dtype)
     if mask.dtype == torch.bool:
         # Added, not filled in: a fill where a boolean says so is slow on a CPU.

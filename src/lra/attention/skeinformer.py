@@ -82,7 +82,7 @@ class Skeinformer(Attention):
         real = mask[:, None].expand(-1, key.shape[1], -1)
         precision = torch.promote_types(key.dtype, torch.float32)
         selected = real.gather(2, columns).to(precision)  # (batch, heads, d), 0 for padding
-        others = real.scatter(2, columns, False).to(precision)  # (batch, heads, length)
+        others = real.scatter(2, columns, 0).to(precision)  # (batch, heads, length); jit.trace refuses False
         selected_key = take_rows(key, columns)
         counts = torch.cat([selected, others.sum(-1, keepdim=True)], -1)
         return attend(
