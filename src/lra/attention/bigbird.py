@@ -25,9 +25,9 @@ class BigBird(Attention):
     is the last block of the padded length. The random blocks are distinct and none that is listed already. They are a
     fixed pattern: one choice for each layer, head and block, drawn when the module is built and saved with its weights,
     the same at every step and in evaluation, unless :meth:`draw` is given a generator. (The official encoder seeds each
-    layer differently, too.) A sequence of at most 4 + r blocks has all its blocks listed:
-    it gets exact attention. Blocks are cut by position, padding included, so padding belongs behind the tokens; with
-    holes in the mask a token keeps its position. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
+    layer differently, too.) A sequence of at most 4 + r blocks has all its blocks listed: it gets exact attention.
+    Blocks are cut by position, padding included, so padding belongs behind the tokens; with holes in the mask a token
+    keeps its position. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
 
     Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
 
@@ -77,7 +77,7 @@ class BigBird(Attention):
         row = other[1:-1, None]  # (blocks - 2, 1)
         last = self.last_block(mask)[:, None, None]  # (batch, 1, 1)
         free = (other > 0) & (other < last) & ((other - row).abs() > 1)  # (batch, blocks - 2, blocks)
-        rank = torch.where(free[:, None], rank[:, 1 : blocks - 1, :blocks], -1)
+        rank = torch.where(free[:, None], rank[:, row, other], -1)
         best, listed = rank.topk(self.num_random_blocks)
         return {"rand_blocks": torch.where(best < 0, -1, listed)}
 
