@@ -73,4 +73,4 @@ def test_a_file_with_the_name_of_a_module(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "path", sys.path.copy())
     (tmp_path / "random.py").write_text(METHOD.format(helper="random").replace("FLOPS", "randrange"))
     mine = build(f"{tmp_path}/random.py:Mine", heads=1, head_dim=1, max_length=1)
-    assert mine.leading_flops(1) == random.randrange and sys.modules["random"] is random
+    assert mine.multiply_adds(1) == random.randrange and sys.modules["random"] is random
