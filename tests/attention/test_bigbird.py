@@ -82,9 +82,10 @@ def test_random_blocks_are_distinct_and_not_listed_already() -> None:
 
 
 def test_plan_is_fixed_unless_drawn_from_a_generator() -> None:
-    attention, arguments = make(), inputs(MAX_LENGTH)
+    attention, other_layer, arguments = make(), make(), inputs(MAX_LENGTH)
     fixed = attention.draw(*arguments)["rand_blocks"]
-    assert torch.equal(fixed, make().eval().draw(*arguments)["rand_blocks"])
+    assert torch.equal(fixed, attention.eval().draw(*arguments)["rand_blocks"])
+    assert not torch.equal(fixed, other_layer.draw(*arguments)["rand_blocks"]), "another layer has another plan"
     assert not torch.equal(fixed[:, 0], fixed[:, 1])
     other = [attention.draw(*arguments, Generator().manual_seed(1))["rand_blocks"] for _ in range(2)]
     assert torch.equal(*other) and not torch.equal(fixed, other[0])

@@ -140,5 +140,5 @@ def test_sketch_is_fresh_in_training_fixed_in_evaluation_and_always_finite() -> 
     assert not torch.equal(attention.draw(*arguments)["S"], attention.draw(*arguments)["S"])
     attention.eval()
     assert torch.equal(attention.draw(*arguments)["S"], attention.draw(*arguments)["S"])
-    attention.evaluation_S[0, :2] = torch.tensor([0.0, 1 - 2**-24])
+    attention.evaluation_S[0, :2] = torch.tensor([0, 2**24 - 1])
     assert attention.draw(*arguments)["S"].isfinite().all()

@@ -103,8 +103,11 @@ def test_fresh_in_training_fixed_in_evaluation_and_replayable() -> None:
     seeded = [attention.draw(*arguments, Generator().manual_seed(3))["projection"] for _ in range(2)]
     assert torch.equal(*seeded)
     attention.eval()
-    assert torch.equal(attention(*arguments), make().eval()(*arguments))
-    assert not attention.state_dict()
+    assert torch.equal(attention(*arguments), attention(*arguments))
+    other = make().eval()
+    assert not torch.equal(attention(*arguments), other(*arguments))
+    other.load_state_dict(attention.state_dict())
+    assert torch.equal(attention(*arguments), other(*arguments))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 8), (5, 8), (8, 8), (20, 8), (3, 1)])

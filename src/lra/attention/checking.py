@@ -155,15 +155,20 @@ def check_padding(make: Make) -> None:
             short_mask = masks(length)[kind]
             tensors = inputs(length)
             short = attention(*tensors, short_mask)
-            for content in (0.0, 100.0):
-                padded = [torch.nn.functional.pad(t, (0, 0, 0, longest - length), value=content) for t in tensors]
-                mask = torch.nn.functional.pad(short_mask, (0, longest - length))
-                padded = [torch.where(mask[:, None, :, None], tensor, content) for tensor in padded]
-                output = attention(*padded, mask)[:, :, :length]
-                where = f"length {length} padded to {longest} with {content:g}, mask {kind!r}"
-                where += "; keys that the mask leaves out must not count"
-                for row in range(3):
-                    _require_close(output[row], short[row], short_mask[row], where)
+            mask = torch.nn.functional.pad(short_mask, (0, longest - length))
+            real = mask[:, None, :, None]
+            padded = [torch.nn.functional.pad(tensor, (0, 0, 0, longest - length)) for tensor in tensors]
+            zeros, hundreds = (
+                attention(*(torch.where(real, tensor, content) for tensor in padded), mask)[:, :, :length]
+                for content in (0.0, 100.0)
+            )
+            where = f"length {length} padded to {longest}, mask {kind!r}"
+            content = f"{where}, padding of 100 instead of 0; keys that the mask leaves out must not count"
+            amount = f"{where}, whatever it holds; the padded length must not count, mask.sum(-1) or max_length may"
+            for row in range(3):
+                _require_close(hundreds[row], zeros[row], short_mask[row], content)
+            for row in range(3):
+                _require_close(zeros[row], short[row], short_mask[row], amount)
 
 
 def check_determinism(make: Make) -> None:
@@ -223,16 +228,25 @@ def _in_half_precision(
 
 
 def check_state(make: Make) -> None:
-    """A module that loads another's state_dict gives its outputs."""
+    """A module that was built without memory (on the meta device) and loads another's state_dict gives its outputs."""
     tensors, mask = inputs(65), masks(65)["prefix"]
     trained = make(65).eval()
     with torch.no_grad():
         for parameter in trained.parameters():
             parameter.add_(0.1)
-    loaded = make(65).eval()
-    loaded.load_state_dict(trained.state_dict())
-    same = _same(loaded(*tensors, mask), trained(*tensors, mask))
-    _require(same, "the outputs differ; a tensor that it keeps must be a parameter or, by `register_buffer`, a buffer")
+    advice = "a tensor that it keeps must be a parameter or, by `register_buffer`, a persistent buffer"
+    try:
+        with torch.device("meta"):
+            loaded = make(65).eval()
+        loaded = loaded.to_empty(device="cpu")
+        with torch.no_grad():
+            for tensor in itertools.chain(loaded.parameters(), loaded.buffers()):
+                tensor.fill_(math.nan if tensor.is_floating_point() else 0)  # what was there before does not help
+        loaded.load_state_dict(trained.state_dict())
+        output = loaded(*tensors, mask)
+    except Exception as problem:
+        raise AssertionError(f"{_told(problem)}; {advice}") from problem
+    _require(_same(output, trained(*tensors, mask)), f"the outputs differ; {advice}")
 
 
 def check_cost(make: Make) -> None:

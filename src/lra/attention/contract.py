@@ -1,7 +1,8 @@
 """What every attention promises, whatever its method.
 
 Shapes throughout: ``query``, ``key``, ``value`` and the output are (batch, heads, length, head_dim); ``mask`` is
-(batch, length) bool with True for a real token. Queries arrive unscaled: a method applies 1/sqrt(head_dim) itself.
+(batch, length) bool with True for a real token. Queries arrive unscaled: a method applies 1/sqrt(head_dim) itself. So
+this is self-attention with as many key heads as query heads, not causal; anything else is refused in a sentence.
 
 * A row of the batch never depends on another row, on the amount of padding, or on what the padding holds.
 * Every random choice is a named entry of ``draws``, so that a forward pass is a function of its arguments.
@@ -10,6 +11,7 @@ Shapes throughout: ``query``, ``key``, ``value`` and the output are (batch, head
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -18,7 +20,8 @@ from torch import Generator, Tensor, nn
 
 Draws = dict[str, Tensor]
 
-EVALUATION_SEED = 2112_05359
+NOISE_BITS = 24
+"""Uniform numbers are multiples of 2^-24, as torch draws them in float32."""
 
 
 class Attention(nn.Module, ABC):
@@ -40,6 +43,8 @@ class Attention(nn.Module, ABC):
     """The method makes random choices (:meth:`draw` is not empty)."""
     uses_key: ClassVar[bool] = True
     """False where queries serve as keys, so that the model makes no key projection."""
+    cross_attention: ClassVar[bool] = False
+    """Keys may be more or fewer than queries; ``mask`` is then (batch, keys)."""
     fixed_length: ClassVar[bool] = False
     """True where sequences must be padded to ``max_length`` (a learned projection over positions)."""
     reference: ClassVar[str]
@@ -68,9 +73,9 @@ class Attention(nn.Module, ABC):
     ) -> Draws:
         """Make this pass's random choices.
 
-        With a ``generator`` they come from it. Without one they come from torch's global state while training, and
-        from fixed numbers shared by all sequences and layers in evaluation: a prediction then depends on its sequence
-        alone.
+        With a ``generator`` they come from it. Without one they come from torch's global state while training, and in
+        evaluation from numbers that were drawn when the module was built and are saved with its weights: a prediction
+        is a function of the weights and its own sequence.
         """
         return {}
 
@@ -81,30 +86,83 @@ class Attention(nn.Module, ABC):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws | None = None) -> Tensor:
         """Attend; ``draws`` replays recorded random choices, by default they are made by :meth:`draw`.
 
+        Self-attention with a (batch, length) bool mask, True for a real token, not causal. Padding should follow the
+        tokens: for methods that go by a token's place, what goes before it shifts it.
+
         Raises:
-            ValueError: the sequence is longer than ``max_length``.
+            ValueError: an argument has another shape, type or device than the module was built for.
         """
-        if query.shape[2] > self.max_length:
-            raise ValueError(f"a sequence of {query.shape[2]} tokens, but max_length is {self.max_length}")
+        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # shapes are tensors there
+            self.refuse(query, key, value, mask)
         if draws is None:
             draws = self.draw(query, key, value, mask)
         return self.attend(query, key, value, mask, draws)
+
+    def refuse(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> None:
+        """Raise ValueError for arguments of which a method would make a wrong number, or an error in torch's words."""
+        tensors = {"query": query, "key": key, "value": value}
+        for name, tensor in tensors.items():
+            shape = tensor.shape
+            if len(shape) != 4 or shape[1] != self.heads or shape[3] != self.head_dim:
+                built = f"(batch, heads, length, head_dim) = (batch, {self.heads}, length, {self.head_dim})"
+                raise ValueError(f"{name} is {tuple(shape)}, but this attention was built for {built}")
+            if not 1 <= shape[2] <= self.max_length:
+                raise ValueError(f"a sequence of {shape[2]} tokens, but max_length is {self.max_length}")
+        if key.shape != query.shape and not (self.cross_attention and key.shape[0] == query.shape[0]):
+            what = "keys of the same batch as queries" if self.cross_attention else "self-attention, a key a query"
+            raise ValueError(
+                f"key is {tuple(key.shape)} and query {tuple(query.shape)}; {type(self).__name__} is {what}"
+            )
+        if value.shape != key.shape:
+            raise ValueError(f"value is {tuple(value.shape)} and key {tuple(key.shape)}; expected one shape")
+        expected = (key.shape[0], key.shape[2])  # not len, which torch.export takes for a constant
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected:
+            given = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
+            wanted = f"torch.bool {expected}, (batch, length) with True for a real token"
+            raise ValueError(f"mask is {given}; expected {wanted}, and no causal or additive mask")
+        types = {tensor.dtype for tensor in tensors.values()}
+        mixed = len(types) > 1 and not torch.is_autocast_enabled(query.device.type)
+        if mixed or not all(dtype.is_floating_point for dtype in types):
+            listed = ", ".join(f"{name} {tensor.dtype}" for name, tensor in tensors.items())
+            raise ValueError(f"{listed}; expected one floating point type, or autocast")
+        own = itertools.chain(self._parameters.items(), self._buffers.items())
+        for name, other in itertools.chain(tensors.items(), [("mask", mask)], own):
+            if other is not None and other.device != query.device:
+                raise ValueError(f"query is on {query.device}, but {name} on {other.device}; expected one device")
 
     @abstractmethod
     def multiply_adds(self, length: int) -> int:
         """Multiply-adds of the leading terms for one head and one sequence, as table 3 of the paper counts them."""
 
     def register_noise(self, name: str, *size: int) -> None:
-        """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`."""
-        # With one seed for all, two noises of a module would be the same numbers.
-        generator = Generator().manual_seed(EVALUATION_SEED + len(list(self.buffers())))
-        self.register_buffer(f"evaluation_{name}", torch.rand(size, generator=generator), persistent=False)
+        """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`.
+
+        Those for evaluation are drawn here, from torch's global state, and belong to the state dict.
+        """
+        # Whole numbers, because converting a module to half precision rounds all of its floats.
+        self.register_buffer(f"evaluation_{name}", torch.randint(1 << NOISE_BITS, size, dtype=torch.int32))
+
+    def fixed_noise(self, name: str) -> Tensor:
+        """The uniform numbers in [0, 1) for evaluation, (size...) float32."""
+        return self.get_buffer(f"evaluation_{name}").float() * 2.0**-NOISE_BITS
 
     def noise(self, name: str, batch: int, generator: Generator | None) -> Tensor:
-        """Uniform numbers in [0, 1), (batch, size...), fresh in training and fixed in evaluation (see :meth:`draw`)."""
-        fixed: Tensor = getattr(self, f"evaluation_{name}")
+        """Uniform numbers in [0, 1), (batch, size...) float32: fresh in training, fixed in evaluation."""
+        fixed = self.get_buffer(f"evaluation_{name}")
         if generator is None and not self.training:
-            # A module converted to half precision has rounded them, perhaps up to 1: back to its largest number below.
-            return fixed.float().clamp(max=1 - torch.finfo(fixed.dtype).eps / 2).expand(batch, *fixed.shape)
+            return self.fixed_noise(name).expand(batch, *fixed.shape)
         # Not torch.rand: with a `generator`, be it None, it does not compile for batches of several sizes.
-        return torch.empty(batch, *fixed.shape, device=fixed.device).uniform_(generator=generator)
+        fresh = torch.empty(batch, *fixed.shape, dtype=torch.float32, device=fixed.device)
+        return fresh.uniform_(generator=generator)
+
+    def token_noise(self, name: str, mask: Tensor, generator: Generator | None) -> Tensor:
+        """:meth:`noise` whose last axis counts a sequence's real tokens: (batch, size..., length), at their positions.
+
+        So a token's number does not depend on where padding stands. Padding holds numbers of other tokens.
+        """
+        noise = self.noise(name, mask.shape[0], generator)
+        if generator is None and self.training:
+            return noise[..., : mask.shape[1]]  # fresh numbers are as good in any order
+        rank = mask.cumsum(-1).sub(1).clamp(min=0)  # (batch, length)
+        rank = rank.view(mask.shape[0], *[1] * (noise.dim() - 2), -1)
+        return noise.gather(-1, rank.expand(*noise.shape[:-1], -1))

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from lra.attention.contract import EVALUATION_SEED, Attention, Draws
+from lra.attention.contract import Attention, Draws
 
 
 class Performer(Attention):
@@ -30,8 +30,7 @@ class Performer(Attention):
 
     def __init__(self, **common: Any) -> None:
         super().__init__(**common)
-        fixed = orthogonal_gaussian(self.features, self.head_dim, Generator().manual_seed(EVALUATION_SEED))
-        self.register_buffer("evaluation_projection", fixed, persistent=False)
+        self.register_buffer("evaluation_projection", orthogonal_gaussian(self.features, self.head_dim))
 
     def draw(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
