@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -39,14 +39,16 @@ class Attention(nn.Module, ABC):
     """The output is softmax attention itself."""
     linear: ClassVar[bool] = True
     """Time and memory grow linearly with the sequence length at a fixed number of features."""
-    random: ClassVar[bool] = False
-    """The method makes random choices (:meth:`draw` is not empty)."""
+    random: bool = False
+    """The method makes random choices (:meth:`draw` is not empty); an option may settle whether it does."""
     uses_key: ClassVar[bool] = True
     """False where queries serve as keys, so that the model makes no key projection."""
     cross_attention: ClassVar[bool] = False
     """Keys may be more or fewer than queries; ``mask`` is then (batch, keys)."""
     fixed_length: ClassVar[bool] = False
     """True where sequences must be padded to ``max_length`` (a learned projection over positions)."""
+    approximation: ClassVar[dict[str, Any]] = {}
+    """Options that leave out what a method adds to its approximation of softmax attention."""
     reference: ClassVar[str]
     """Where the method comes from."""
 
@@ -132,7 +134,10 @@ class Attention(nn.Module, ABC):
 
     @abstractmethod
     def multiply_adds(self, length: int) -> int:
-        """Multiply-adds of the leading terms for one head and one sequence, as table 3 of the paper counts them."""
+        """Multiply-adds of the products of matrices, for one head and one sequence.
+
+        The terms of the paper's table 3, and those that it leaves out though they count at usual sizes.
+        """
 
     def register_noise(self, name: str, *size: int) -> None:
         """Reserve uniform numbers of this size per sequence; call it in ``__init__``, read them with :meth:`noise`.

@@ -154,13 +154,14 @@ def relative_error(attention: AttentionSettings, inputs: Inputs, seed: int) -> T
     """
     _, heads, length, head_dim = inputs.query.shape
     torch.manual_seed(seed)
+    name = attention.module or attention.name
     method = build(
-        attention.module or attention.name,
+        name,
         heads=heads,
         head_dim=head_dim,
         max_length=length,
         features=attention.features,
-        **attention.options,
+        **{**load(resolve(name).path).approximation, **attention.options},
     )
     method = method.to(inputs.query.device).eval()
     tensors = (inputs.query, inputs.key, inputs.value, inputs.mask)
