@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from lra.attention import build, names
+from lra.attention import build, load, names, resolve
 
 HEADS, HEAD_DIM = 2, 32
 COLUMNS = ("error", "error released", "between", "neighbours", "neighbours released", "padding", "padding released")
@@ -76,12 +76,12 @@ def exact_attention(name: str, query: Tensor, key: Tensor, value: Tensor) -> Ten
 
 def both(name: str, length: int, features: int) -> list[Any]:
     """The method by its own paper and as released, in evaluation mode."""
+    approximation = load(resolve(name).path).approximation
+    size = {"heads": HEADS, "head_dim": HEAD_DIM, "max_length": length, "features": features}
     methods = []
     for options in ({}, {"released": True}):
         torch.manual_seed(0)
-        methods.append(
-            build(name, heads=HEADS, head_dim=HEAD_DIM, max_length=length, features=features, **options).eval()
-        )
+        methods.append(build(name, **size, **approximation, **options).eval())
     return methods
 
 

@@ -24,15 +24,16 @@ from made_up import make_shards, trainer
 
 from lra.data.batches import POOL_ROWS, Batch
 from lra.data.shards import Shards
+from lra.training.evaluation import batches_of
 
 PADS = ("length", "batch", "bucket")
 ATTENTIONS = ("vmean", "skeinformer")
 ROWS = 4
 
 
-def batches_of(shards: Shards, pad: str, seed: int = 0) -> Iterator[Batch]:
+def shuffled(shards: Shards, pad: str, seed: int = 0) -> Iterator[Batch]:
     run = trainer(shards, "vmean", pad)
-    return run._batches("train", run.settings.batch).shuffled(seed)
+    return batches_of(run.model, shards, "train", run.settings.batch, run.settings).shuffled(seed)
 
 
 def padding(batches: list[Batch]) -> tuple[float, float]:
@@ -47,7 +48,7 @@ def loader_seconds(shards: Shards, pad: str, count: int, repeats: int) -> float:
     times = []
     for seed in range(repeats):
         started = time.perf_counter()
-        for _ in itertools.islice(batches_of(shards, pad, seed), count):
+        for _ in itertools.islice(shuffled(shards, pad, seed), count):
             pass
         times.append((time.perf_counter() - started) / count)
     return statistics.median(times)
@@ -55,7 +56,7 @@ def loader_seconds(shards: Shards, pad: str, count: int, repeats: int) -> float:
 
 def training_seconds(shards: Shards, attention: str, pads: list[str], steps: int) -> list[float]:
     """Seconds an example of each setting, in turn: means over the steps after a first one to warm up."""
-    runs = [(trainer(shards, attention, pad), batches_of(shards, pad)) for pad in pads]
+    runs = [(trainer(shards, attention, pad), shuffled(shards, pad)) for pad in pads]
     spent = [0.0] * len(pads)
     for step in range(1 + steps):
         for i, (run, batches) in enumerate(runs):
@@ -84,7 +85,7 @@ def main() -> None:
             for i, pad in enumerate(PADS):
                 batch = trainer(shards, "vmean", pad).settings.batch
                 count = shards.rows("train") // batch
-                share, positions = padding(list(itertools.islice(batches_of(shards, pad), count)))
+                share, positions = padding(list(itertools.islice(shuffled(shards, pad), count)))
                 made = loader_seconds(shards, pad, count, options.repeats)
                 line = f"{task:8} {pad:8}{share:8.1%}{positions:10.0f}{1 / made:10.0f}"
                 for times in training:

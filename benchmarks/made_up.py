@@ -11,13 +11,17 @@ import pyarrow as pa
 import torch
 
 from lra.attention import resolve
+from lra.config.arena import load
 from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
-from lra.cost.training_step import PAPER_BATCH, TASKS
 from lra.data.shards import Shards, write_shards
+from lra.data.synthetic import describe
 from lra.tasks.contract import list_array, record_batch
 from lra.tasks.listops_trees import Generator, generate
 from lra.training.checkpoint import Checkpoints
 from lra.training.trainer import Trainer
+
+TRUE_SIZE = load(Path(__file__).parents[1] / "config.yaml").true_size
+"""Settings of the tasks at the scale paper."""
 
 
 def review_lengths(rows: int, random: np.random.Generator) -> np.ndarray:
@@ -40,7 +44,7 @@ def make_shards(task: str, rows: int, folder: Path) -> Shards:
     train = list(itertools.takewhile(Rows(rows), source))
     few = train[0].slice(0, 8)
     examples = {"train": train, "dev": [few], "test": [few]}
-    return write_shards(folder / task, TASKS[task], examples, expected=None, provenance={})
+    return write_shards(folder / task, describe(task, TRUE_SIZE[task]["data"]), examples, expected=None, provenance={})
 
 
 class Rows:
@@ -58,7 +62,9 @@ class Rows:
 def trainer(shards: Shards, attention: str, pad: str, batch: int | None = None, features: int = 256) -> Trainer:
     """The paper's model on a task, with the paper's batch unless another is given."""
     task = shards.task.name
-    train = TrainSettings(batch or PAPER_BATCH[task], 1e-4, warmup=80, steps=20000, evaluate_every=500, pad=pad)
+    train = TrainSettings(
+        batch or TRUE_SIZE[task]["train"]["batch"], 1e-4, warmup=80, steps=20000, evaluate_every=500, pad=pad
+    )
     method = AttentionSettings(attention, features, resolve(attention).options)
     experiment = Experiment(task, method, seed=1, model=ModelSettings(), train=train)
     return Trainer(experiment, shards, torch.device("cpu"), Checkpoints(shards.folder / "checkpoint", ""))

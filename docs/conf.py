@@ -26,6 +26,7 @@ CONTENTS = """
 :hidden:
 :glob:
 :caption: Use
+docs/configuration
 docs/data
 docs/attentions
 docs/results

@@ -36,5 +36,5 @@ class LinearTransformer(Attention):
         weight = (query_features @ total).clamp(min=1e-6)  # a sequence may have no real key
         return ((query_features @ summary) / weight).to(value.dtype)
 
-    def leading_flops(self, length: int) -> int:
+    def multiply_adds(self, length: int) -> int:
         return 2 * length * self.head_dim**2

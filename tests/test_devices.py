@@ -128,3 +128,41 @@ def test_determinism_does_not_fill_new_tensors() -> None:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.utils.deterministic.fill_uninitialized_memory = before[1]
+
+
+def test_only_operations_that_repeat_are_taken() -> None:
+    """In a process of its own, since torch reads cuBLAS's variable once; `warn_only` let others pass on a GPU."""
+    program = (
+        "import os, torch; os.environ['CUBLAS_WORKSPACE_CONFIG'] = ':0:0'; "
+        "from lra.devices import make_deterministic; make_deterministic(); "
+        "print(os.environ['CUBLAS_WORKSPACE_CONFIG'], torch.is_deterministic_algorithms_warn_only_enabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ":4096:8 False\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        (torch.AcceleratorError("CUDA error: no kernel image is available"), "install a torch that was built for it"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "the GPU has no memory left"),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_told_at_once(
+    problem: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ones(size: int, device: torch.device) -> torch.Tensor:
+        raise problem
+
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(LraError, match=says):
+        devices.default_device()
+
+
+def test_another_error_of_the_first_kernel_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ones(size: int, device: torch.device) -> torch.Tensor:
+        raise RuntimeError("a mistake of this package")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        devices.default_device()

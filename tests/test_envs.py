@@ -59,9 +59,15 @@ def commands_of(env: str) -> set[str]:
     """The commands that the rules of an environment run."""
     rules = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
     pieces = re.split(r"^ *(?:rule|checkpoint)\b.*:$", rules, flags=re.MULTILINE)
-    return {
+    named = {
         command for piece in pieces if f"envs/{env}.yaml" in piece for command in re.findall(r"-m lra ([\w-]+)", piece)
     }
+    return named | (plot_commands(rules) if env == "report" else set())
+
+
+def plot_commands(rules: str) -> set[str]:
+    """The commands of the rule that draws every figure, which it takes from a table."""
+    return set(re.findall(r"\bPlot\(\s*\"([\w-]+)", rules))
 
 
 SUBPARSERS = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
@@ -153,7 +159,8 @@ def test_an_environment_declares_just_what_its_rules_import(env: str) -> None:
 
 def test_every_rule_that_runs_the_package_has_an_environment() -> None:
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    assert set(re.findall(r"-m lra ([\w-]+)", rules)) == set().union(*(commands_of(env) for env in ENVS))
+    named = set(re.findall(r"-m lra ([\w-]+)", rules)) | plot_commands(rules)
+    assert named == set().union(*(commands_of(env) for env in ENVS))
 
 
 def test_what_make_installs_covers_the_package() -> None:

@@ -5,14 +5,28 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lra import files
 from lra.errors import LraError
-from lra.files import atomic_directory, atomic_write, read_json, read_metrics, sha256, write_csv, write_json
+from lra.files import (
+    LARGEST_JSON,
+    atomic_directory,
+    atomic_write,
+    lock,
+    read_json,
+    read_metrics,
+    refuse_foreign_run_files,
+    sealed,
+    sha256,
+    write_csv,
+    write_json,
+)
 
 NAMES = ("old", "ne*")
 
@@ -168,6 +182,72 @@ def test_metrics_that_do_not_say_what_is_needed(content: str, told: str, tmp_pat
         read_metrics(path, {"seed": int, "loss": float | int})
 
 
+def test_metrics_that_were_edited(tmp_path: Path) -> None:
+    """Another seed, attention or time, typed in, was averaged and drawn without a word."""
+    path = tmp_path / "metrics.json"
+    write_json(path, content := sealed({"seed": 1, "files": {}, "options": {2: 0.1, "a": (1, 2)}}))
+    assert read_metrics(path, {"seed": int}) == content == sealed(content)
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(LraError, match=r"metrics.json is not what the run wrote: .* differs; train this run again"):
+        read_metrics(path, {"seed": int})
+
+
+def test_files_of_a_run_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("step\n1\n")
+    metrics = {"files": {"history.csv": sha256(tmp_path / "history.csv"), "model.safetensors": "0"}}
+    refuse_foreign_run_files(tmp_path, metrics)  # a reader that needs a file that is not there says so itself
+    for name in ("history.csv", "predictions.parquet"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(LraError, match=rf"{name} is damaged or another run's: .*; train this run again"):
+            refuse_foreign_run_files(tmp_path, metrics, [name])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("[" * 100_000, "recursion"), (" " * (LARGEST_JSON + 1), "it is larger than 64 MiB")]
+)
+def test_json_that_asks_for_too_much(tmp_path: Path, content: str, told: str) -> None:
+    """A folder from elsewhere may hold anything."""
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(LraError, match=rf"metrics.json cannot be read \(.*{told}"):
+        read_json(tmp_path / "metrics.json")
+
+
 def test_checksum_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     assert sha256(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
+
+
+def test_a_lock_that_another_holds(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        assert lock(first, wait=False)
+        assert not lock(second, wait=False)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lustre and some NFS: the work is done all the same, with one warning for all locks."""
+
+    def flock(file: object, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    files._warn_of_missing_locks.cache_clear()
+    for _ in range(2):
+        with atomic_directory(tmp_path / "folder", NAMES) as part:
+            (part / "old").touch()
+    assert names(tmp_path) == ["folder"]
+    error = capsys.readouterr().err
+    assert error.count("never run two snakemake") == error.count("\n") == 1
+
+
+def test_a_lock_that_fails_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, a signal: that is no reason to go on without a lock."""
+
+    def flock(file: object, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (tmp_path / "lock").open("w") as file, pytest.raises(OSError, match="Input/output"):
+        lock(file)

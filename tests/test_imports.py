@@ -19,18 +19,19 @@ MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
 MAY_IMPORT = {
     # Single files.
     "errors": "",
-    "files": "errors",
+    "files": "errors paths",
     "fingerprint": "errors",
-    "devices": "errors",
+    "devices": "errors files",
+    "paths": "",
     "model": "attention config",
     # Rooms.
     "attention": "",
     "tasks": "errors",
-    "config": "attention.registry errors fingerprint tasks.description",
-    "data": "config errors files tasks",
-    "training": "config data devices errors files model tasks",
-    "cost": "attention config data devices errors files model tasks training",
-    "results": "config errors files",
+    "config": "attention.registry errors fingerprint paths tasks.description tasks.settings",
+    "data": "config errors files paths tasks",
+    "training": "attention.registry config data devices errors files model paths tasks",
+    "cost": "attention config data devices errors files model paths tasks training",
+    "results": "config errors files paths",
 }
 """Rooms of the package (files or folders of src/lra) and what each may import besides itself.
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
+from lra.attention.dropout import Dropout
 from lra.attention.vmean import VMean
-from lra.config.settings import AttentionSettings, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings
 from lra.model import Model, build_model, padded_length, trims
 from lra.tasks.contract import Task
 
@@ -100,15 +101,20 @@ def test_padded_length(longest: int, padded: int) -> None:
 )
 def test_padding_is_saved_where_settings_and_attention_allow_it(attention: str, pad: str, trimmed: bool) -> None:
     built = model(attention)
-    train = TrainSettings(8, learning_rate=1e-3, warmup=1, steps=2, evaluate_every=1, pad=pad)  # type: ignore[arg-type]
-    assert trims(built, train) == trimmed
+    assert trims(built, pad) == trimmed
 
 
 @pytest.mark.parametrize("name", ["softmax", "informer", "skeinformer"])
 def test_it_compiles_for_batches_of_several_sizes(name: str) -> None:
-    """As the last batch of a split has another, and with the same random choices as without compiling."""
+    """As the last batch of a split has another, and with an attention's random choices as without compiling.
+
+    Dropout is left out: where it is compiled it is torch's own, since that of this package does not compile.
+    """
     torch._dynamo.reset()
     built = model(name).train()
+    for layer in built.modules():
+        if isinstance(layer, Dropout):
+            layer.p = 0.0
     forward = torch.compile(built, backend="aot_eager")
     tokens, mask = inputs()
     for rows in (4, 3):

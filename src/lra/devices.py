@@ -6,7 +6,6 @@ Jobs of one machine agree on GPUs through locks on files, which end with their p
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import resource
@@ -20,7 +19,8 @@ from typing import IO, Any
 
 import torch
 
-from lra.errors import LraError
+from lra.errors import LraError, device_fault, is_out_of_memory
+from lra.files import lock
 
 RUNS_PER_GPU = "LRA_RUNS_PER_GPU"
 """Environment variable: how many runs may share a GPU; 1 unless set. Not of config.yaml, since it changes no number."""
@@ -50,8 +50,8 @@ def own_gpu(folder: Path | None = None, poll_seconds: float = 1) -> Iterator[Non
     while found is None:
         time.sleep(poll_seconds)
         found = _take_first(places)
-    index, lock = found
-    with lock:
+    index, file = found
+    with file:
         torch.cuda.set_device(index)
         yield
 
@@ -76,24 +76,46 @@ def runs_per_gpu() -> int:
 
 def _take_first(places: Sequence[tuple[int, Path]]) -> tuple[int, IO[str]] | None:
     for index, path in places:
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-        else:
-            return index, lock
+        file = path.open("w")
+        if lock(file, wait=False):
+            return index, file
+        file.close()
     return None
 
 
 def default_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one, once it has run a kernel.
+
+    Raises:
+        LraError: the GPU cannot be used: this torch has no code for it, another process holds it, it is broken.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run_tiny_kernel(device)
+    return device
+
+
+def run_tiny_kernel(device: torch.device) -> None:
+    """Add two numbers on a device.
+
+    Raises:
+        LraError: the device cannot be used.
+    """
+    try:
+        (torch.ones(1, device=device) + 1).item()
+    except RuntimeError as problem:
+        fault = device_fault(problem)
+        if fault is None and is_out_of_memory(problem):
+            fault = LraError("the GPU has no memory left for another process; end one, or choose another GPU.")
+        raise fault or problem from problem
 
 
 def make_deterministic() -> None:
-    """Have torch take only operations that repeat to the bit, where it has one that does."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    """Have torch take only operations that repeat to the bit, and raise where it has none.
+
+    Call it before the first matrix product: cuBLAS reads its variable when it starts.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # one for all, since another may round otherwise
+    torch.use_deterministic_algorithms(True)
     # Else torch fills every new tensor with NaN, against code that reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class LraError(Exception):
@@ -16,12 +16,77 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+PROGRAM_ERRORS = ("device-side assert", "invalid argument", "invalid configuration argument")
+"""CUDA errors that a method causes: an index out of range, or a kernel that cannot be launched so."""
+MEMORY_ERRORS = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
+GPU_ERRORS = (
+    "CUDA error",
+    "CUDA unknown error",
+    "CUDA driver",
+    "No CUDA GPUs",
+    "cudaGetDeviceCount",
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+    "Triton Error [CUDA]",
+)
+"""What errors of a GPU hold that torch raises as plain RuntimeError."""
+REMEDIES = {
+    "no kernel image": "this torch has no code for this GPU; install a torch that was built for it, see pytorch.org, "
+    "or set CUDA_VISIBLE_DEVICES= to use the CPU",
+    "busy or unavailable": "another process holds the GPU; wait, or choose another GPU with CUDA_VISIBLE_DEVICES",
+    "driver version": "install a driver that is new enough for this torch, or set CUDA_VISIBLE_DEVICES= to use the CPU",
+    "ECC": "have the GPU checked (nvidia-smi -q), and choose another one with CUDA_VISIBLE_DEVICES",
+}
+"""What helps against a fault of a GPU, by a part of its message."""
+
+
+def chain(problem: BaseException) -> Iterator[BaseException]:
+    """A problem, what it was raised from, and so on."""
+    link: BaseException | None = problem
+    while link is not None:
+        yield link
+        link = link.__cause__
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an accelerator or the CPU's allocator ran out of memory."""
+    return any(
+        type(link).__name__ == "OutOfMemoryError"
+        or (isinstance(link, RuntimeError) and any(words in str(link) for words in MEMORY_ERRORS))
+        for link in chain(problem)
+    )
+
+
+def device_fault(problem: BaseException) -> LraError | None:
+    """One sentence about a GPU that failed, with what helps; None where it did not, or only ran out of memory.
+
+    An unsupported, busy or broken GPU says nothing about the method that ran on it.
+    """
+    if is_out_of_memory(problem):
+        return None
+    for link in chain(problem):
+        told = (str(link).splitlines() or [""])[0].rstrip(".")
+        named = any(kind.__name__ == "AcceleratorError" for kind in type(link).__mro__)
+        if not isinstance(link, RuntimeError) or not (named or any(words in told for words in GPU_ERRORS)):
+            continue
+        if any(words in told for words in PROGRAM_ERRORS):
+            return None
+        remedy = next((remedy for words, remedy in REMEDIES.items() if words in told), None)
+        remedy = remedy or "run the same command again, on another GPU (CUDA_VISIBLE_DEVICES) if that repeats"
+        return LraError(f"the GPU failed ({told}): {remedy}.")
+    return None
+
+
 def reason_of(problem: Exception) -> str:
     """What made a method crash, in one line, for its row of a table.
 
     Raises:
-        LraError: it needs a package that is not installed; that is no row, since trying again makes sense.
+        LraError: the surroundings are at fault, a GPU or a package that is not installed; that is no row, since trying
+            again makes sense.
     """
+    if (fault := device_fault(problem)) is not None:
+        raise fault from problem
     if isinstance(problem.__cause__, ModuleNotFoundError):
         raise LraError(f"{problem}; install it and run the same command again.") from problem
     return f"{type(problem).__name__}: {problem}".splitlines()[0]

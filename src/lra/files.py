@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import reprlib
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
 from lra.errors import LraError
+from lra.paths import SEALED_FILES
+
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What the system answers where a file system has no locks."""
+
+LARGEST_JSON = 1 << 26
+"""Bytes of a JSON file at most, 64 MiB; those that are written here are a thousand times smaller."""
 
 
 @contextlib.contextmanager
@@ -53,20 +63,49 @@ def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
         raise LraError(f"{folder} would be replaced, but holds {strange[0]!r}; give a folder of its own, or delete it.")
 
 
+def lock(file: IO[str], *, wait: bool = True) -> bool:
+    """Lock an open file until it is closed, which the end of its process does too.
+
+    Where the file system has no locks (Lustre without ``flock``, some NFS), warn once and go on without.
+
+    Returns:
+        False where another process holds the lock and ``wait`` is false.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as problem:
+        if problem.errno not in WITHOUT_LOCKS:
+            raise
+        _warn_of_missing_locks()
+    return True
+
+
+@functools.cache
+def _warn_of_missing_locks() -> None:
+    print(
+        "warning: this file system has no locks, so nothing keeps two processes apart: never run two snakemake, or two "
+        "lra commands that write the same files, at once.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside ``alone(path)``. A process that dies lets the next one in."""
+def file_lock(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside ``file_lock(path)``. A process that dies lets the next one in."""
     guard = path.with_name(f".{path.name}.guard")
     guard.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with guard.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file)
             # The process before this one removes the guard when it leaves; a lock on a removed file guards nothing.
             if _is(file, guard):
                 try:
                     yield
                 finally:
-                    guard.unlink()
+                    guard.unlink(missing_ok=True)  # without locks, another process may be first
                 return
 
 
@@ -97,7 +136,7 @@ def atomic_directory(target: Path, names: Collection[str]) -> Iterator[Path]:
     target = target.resolve()  # a link to a folder stays one
     part = target.with_name(f"{target.name}.part")
     try:
-        with alone(target), contextlib.ExitStack() as stack:
+        with file_lock(target), contextlib.ExitStack() as stack:
             shutil.rmtree(part, ignore_errors=True)
             stack.callback(shutil.rmtree, part, ignore_errors=True)
             part.mkdir(parents=True)
@@ -135,13 +174,27 @@ def read_json(path: Path) -> Any:
         LraError: it is missing, not to be read, or not JSON.
     """
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it is larger than {LARGEST_JSON >> 20} MiB")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LraError(f"{path} is not there; make it first, or check the path.") from None
     except OSError as problem:  # such as a folder that may not be entered: what is there may be good
         raise LraError(f"{path} cannot be read: {problem.strerror}; correct that.") from problem
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise LraError(f"{path} cannot be read ({problem}); delete it and make it again.") from problem
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON content with a ``checksum`` of all the rest, so that an edit by hand is noticed."""
+    plain = json.loads(json.dumps(content))
+    return {**plain, "checksum": checksum(plain)}
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON content in a normal form, its own ``checksum`` left out."""
+    rest = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,10 +205,10 @@ def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
         needed: what it must say, and of which type (or types, as in ``int | None``).
 
     Raises:
-        LraError: it is missing, not JSON, or does not say that.
+        LraError: it is missing, not JSON, does not say that, or was edited by hand.
     """
     metrics = read_json(path)
-    for name, kind in needed.items():
+    for name, kind in (*needed.items(), ("files", dict)):
         if not isinstance(metrics, dict) or name not in metrics:
             problem = f"it has no {name!r}"
         elif not isinstance(metrics[name], kind):
@@ -163,7 +216,22 @@ def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
         else:
             continue
         raise LraError(f"{path} is not the metrics.json of a run ({problem}); train this run again.")
+    if metrics.get("checksum") != checksum(metrics):
+        raise LraError(f"{path} is not what the run wrote: its checksum differs; train this run again.")
     return dict(metrics)
+
+
+def refuse_foreign_run_files(folder: Path, metrics: Mapping[str, Any], names: Collection[str] = SEALED_FILES) -> None:
+    """Compare files of a run, as far as they are there, with the checksums in its ``metrics.json``.
+
+    Raises:
+        LraError: a file was edited, damaged or is another run's.
+    """
+    for name in names:
+        if (path := folder / name).is_file() and sha256(path) != metrics["files"].get(name):
+            raise LraError(
+                f"{path} is damaged or another run's: metrics.json has another checksum; train this run again."
+            )
 
 
 def sha256(path: Path) -> str:

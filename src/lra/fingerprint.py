@@ -12,15 +12,16 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Literal
 
 from lra.errors import LraError
 
 PACKAGE = Path(__file__).parent
-LEFT_OUT = {"lra.attention.registry"}
-"""The table of methods: a run depends on its own entry, which is among its settings, never on the others."""
+LEFT_OUT = {"lra.attention.registry", "lra.config.sentences", "lra.paths"}
+"""A run depends on its own entry of the table of methods, which is among its settings, never on the others. The words
+of a mistake and the places of files change no number."""
 
 TOO_DEEP = "nests too deeply, as a sum of hundreds of terms does; write such a sum as a list."
 
@@ -79,6 +80,43 @@ def keywords(module: str, name: str) -> set[str] | None:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return _keywords_of(node, module)
     return None
+
+
+def descends(module: str, name: str, bases: Set[str]) -> bool | None:
+    """Whether a class descends from one of ``bases``, full names; None where that is not told without running it."""
+    try:
+        tree = _tree(source_of(module))
+    except LraError:
+        return None
+    imported = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    known = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    if name not in known:
+        return _is_one(imported.get(name, ""), bases)
+    if known[name].decorator_list:
+        return None
+    found = []
+    for base in map(ast.unparse, known[name].bases):
+        first, _, rest = base.partition(".")
+        if base in known and base != name:
+            found.append(descends(module, base, bases))
+        else:
+            full = imported.get(first, first)
+            found.append(_is_one(f"{full}.{rest}" if rest else full, bases))
+    return True if True in found else None if None in found else False
+
+
+def _is_one(full: str, bases: Set[str]) -> bool | None:
+    module, _, name = full.rpartition(".")
+    if full in bases:
+        return True
+    if full in ("object", "ABC", "abc.ABC") or module.partition(".")[0] == "torch":
+        return False
+    return descends(module, name, bases) if module else None
 
 
 def _keywords_of(node: ast.ClassDef, module: str) -> set[str] | None:

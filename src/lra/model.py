@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from lra.attention import build
 from lra.attention.contract import Attention
 from lra.attention.dropout import Dropout
-from lra.config.settings import AttentionSettings, ModelSettings, TrainSettings
+from lra.config.settings import AttentionSettings, ModelSettings
 
 if TYPE_CHECKING:
     from lra.tasks.contract import Task
@@ -153,7 +153,7 @@ def padded_length(task: Task) -> int:
     return 1 << (task.max_length - 1).bit_length()
 
 
-def trims(model: Model, settings: TrainSettings) -> bool:
-    """Whether sequences may be padded to less than that: the settings ask for it, and no attention forbids it."""
+def trims(model: Model, pad: str) -> bool:
+    """Whether sequences may be padded to less than that: the setting ``pad`` asks for it, no attention forbids it."""
     fixed = any(module.fixed_length for module in model.modules() if isinstance(module, Attention))
-    return settings.pad != "length" and not fixed
+    return pad != "length" and not fixed

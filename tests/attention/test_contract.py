@@ -95,6 +95,57 @@ def test_a_sequence_longer_than_promised() -> None:
         attention(*tensors, torch.ones(1, 5, dtype=torch.bool))
 
 
+class CosFormer(VMean):
+    """cos(pi i / 2 M) of Qin et al. 2022 as a weight of position i, with M the padded length instead of the longest."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        position = torch.arange(key.shape[2]) / key.shape[2]
+        return super().attend(query, key, value * (torch.pi / 2 * position).cos()[:, None], mask, draws)
+
+
+class Unmasked(VMean):
+    """It looks at padding."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        return super().attend(query, key, value, torch.ones_like(mask), draws)
+
+
+@pytest.mark.parametrize(
+    ("method", "cause"),
+    [
+        (CosFormer, "the padded length must not count, mask.sum(-1) or max_length may"),
+        (Unmasked, "keys that the mask leaves out must not count"),
+    ],
+)
+def test_what_padding_changed_is_named(method: type[VMean], cause: str) -> None:
+    def make(length: int) -> Attention:
+        return method(heads=2, head_dim=8, max_length=length, features=4)
+
+    (failure,) = [failure for _, failure in violations(make) if failure]
+    assert failure.endswith(cause)
+
+
+class Forgetful(VMean):
+    """It keeps a random tensor as a buffer that is not saved."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+        self.register_buffer("kept", torch.randn(1), persistent=False)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        return super().attend(query, key, value, mask, draws) + self.kept
+
+
+def test_a_buffer_that_is_not_saved() -> None:
+    """A program that builds on the meta device and loads weights would compute with whatever lay in memory."""
+
+    def make(length: int) -> Attention:
+        return Forgetful(heads=2, head_dim=8, max_length=length, features=4)
+
+    (failure,) = [failure for _, failure in violations(make) if failure]
+    assert failure.startswith("the outputs differ; a tensor that it keeps must be a parameter or")
+
+
 class AllPositions(VMean):
     """As many outputs as it has positions, whatever the length."""
 
@@ -179,3 +230,157 @@ def test_the_mean_in_double_precision() -> None:
     value = torch.randn(1, 1, 7, 2, dtype=torch.float64)
     mean = mean_value(value, torch.ones(1, 7, dtype=torch.bool))
     torch.testing.assert_close(mean, value.mean(2, keepdim=True), rtol=1e-14, atol=1e-14)
+
+
+REFUSED = {
+    "a float mask": (
+        lambda q, k, v, m: (q, k, v, m.float()),
+        r"mask is torch.float32 \(3, 9\); expected torch.bool \(3, 9\)",
+    ),
+    "an integer mask": (lambda q, k, v, m: (q, k, v, m.long()), "mask is torch.int64"),
+    "an additive mask": (
+        lambda q, k, v, m: (q, k, v, m[:, None, None] * -1e9),
+        r"mask is torch.float32 \(3, 1, 1, 9\)",
+    ),
+    "a mask over pairs": (
+        lambda q, k, v, m: (q, k, v, m[:, :, None] & m[:, None]),
+        r"torch.bool \(3, 9, 9\); expected",
+    ),
+    "a mask of another length": (lambda q, k, v, m: (q, k, v, m[:, :8]), r"mask is torch.bool \(3, 8\)"),
+    "a mask of one sequence": (lambda q, k, v, m: (q, k, v, m[:1]), r"mask is torch.bool \(1, 9\)"),
+    "no mask": (lambda q, k, v, m: (q, k, v, None), "mask is None; expected torch.bool"),
+    "hidden states": (
+        lambda q, k, v, m: (q.flatten(1, 2), k, v, m),
+        r"query is \(3, 18, 8\), but this attention was built",
+    ),
+    "heads behind the length": (lambda q, k, v, m: (q.mT, k.mT, v.mT, m), r"query is \(3, 2, 8, 9\), but"),
+    "grouped queries": (
+        lambda q, k, v, m: (q, k[:, :1], v[:, :1], m),
+        r"key is \(3, 1, 9, 8\), but this attention was",
+    ),
+    "another head_dim": (
+        lambda q, k, v, m: (q, k[..., :4], v, m),
+        r"key is \(3, 2, 9, 4\), but this attention was built",
+    ),
+    "values of another size": (
+        lambda q, k, v, m: (q, k, v[..., :4], m),
+        r"value is \(3, 2, 9, 4\), but this attention",
+    ),
+    "values of another length": (
+        lambda q, k, v, m: (q, k, v[:, :, :4], m),
+        r"value is \(3, 2, 4, 8\) and key \(3, 2, 9, 8\)",
+    ),
+    "another batch": (lambda q, k, v, m: (q, k[:2], v[:2], m[:2]), r"key is \(2, 2, 9, 8\) and query \(3, 2, 9, 8\)"),
+    "no tokens": (lambda q, k, v, m: (q[:, :, :0], k, v, m), "a sequence of 0 tokens"),
+    "mixed types": (
+        lambda q, k, v, m: (q, k, v.bfloat16(), m),
+        "query torch.float32, key torch.float32, value torch.bfloat16",
+    ),
+    "whole numbers": (lambda q, k, v, m: (q.long(), k.long(), v.long(), m), "expected one floating point type"),
+    "a mask elsewhere": (
+        lambda q, k, v, m: (q, k, v, m.to("meta")),
+        "query is on cpu, but mask on meta; expected one device",
+    ),
+    "a value elsewhere": (lambda q, k, v, m: (q, k, v.to("meta"), m), "query is on cpu, but value on meta"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("name", names())
+def test_arguments_that_are_refused(name: str, case: str) -> None:
+    """In one sentence; without it some methods would return wrong numbers or shapes, others raise torch's words."""
+    change, message = REFUSED[case]
+    attention = maker(name)(64)
+    with pytest.raises(ValueError, match=message) as raised:
+        attention(*change(*inputs(9), masks(9)["prefix"]))
+    assert "\n" not in str(raised.value)
+
+
+CROSS = ["softmax", "softmax_nodropout", "vmean"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_more_or_fewer_keys_than_queries(name: str) -> None:
+    attention, (query, _, _), (_, key, value) = maker(name)(64).eval(), inputs(5), inputs(9)
+    for mask in (masks(9)["prefix"], masks(9)["holes"]):
+        if name not in CROSS:
+            with pytest.raises(
+                ValueError, match=r"key is \(3, 2, 9, 8\) and query \(3, 2, 5, 8\); \w+ is self-attention"
+            ):
+                attention(query, key, value, mask)
+            continue
+        output = attention(query, key, value, mask)
+        padded = torch.cat([query, query.new_zeros(3, 2, 4, 8)], 2)
+        torch.testing.assert_close(output, attention(padded, key, value, mask)[:, :, :5])
+        alone = attention(query[:, :, :1], key, value, mask)
+        torch.testing.assert_close(alone, output[:, :, :1])
+
+
+def test_a_module_elsewhere() -> None:
+    with pytest.raises(ValueError, match="query is on cpu, but evaluation_pilots on meta"):
+        maker("skeinformer")(64).to("meta")(*inputs(9), masks(9)["full"])
+
+
+def test_types_may_be_mixed_under_autocast() -> None:
+    query, key, value = inputs(9)
+    with torch.autocast("cpu", torch.bfloat16):
+        maker("skeinformer")(64)(query.bfloat16(), key, value, masks(9)["full"])
+
+
+BY_RANK = ["softmax", "softmax_nodropout", "vmean", "informer", "informer_mask"]
+BY_RANK += ["skeinformer", "skein_uniform", "skein_nonorm", "skein_simplenorm", "skein_nopilot"]
+BY_RANK += ["linear", "luna", "skyformer", "cosformer", "retention"]
+"""Methods to which a token's rank among the real ones matters at most, and not its place."""
+
+
+@pytest.mark.parametrize("name", BY_RANK)
+def test_padding_may_stand_anywhere(name: str) -> None:
+    """Before the tokens, between them or behind: the same numbers for the same tokens."""
+    length, longest = 200, 300
+    attention = maker(name)(longest).eval()
+    tensors, full = inputs(length), torch.ones(3, length, dtype=torch.bool)
+    expected = attention(*tensors, full)
+    scattered = torch.randperm(longest, generator=Generator().manual_seed(0))[:length].sort().values
+    for places in (torch.arange(100, 300), torch.arange(50, 250), scattered):
+        padded = [torch.full((3, 2, longest, 8), 100.0).index_copy(2, places, tensor) for tensor in tensors]
+        mask = torch.zeros(3, longest, dtype=torch.bool).index_fill(1, places, True)
+        torch.testing.assert_close(attention(*padded, mask)[:, :, places], expected, atol=2e-5, rtol=1e-5)
+
+
+BEYOND = ["local", "longformer", "sparse", "linear", "synthesizer", "luna", "skyformer", "cosformer", "fnet"]
+BEYOND += ["hierarchical", "retention"]
+HALF = sorted({*BY_RANK, "bigbird", *BEYOND})
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("how", ["default", "converted"])
+@pytest.mark.parametrize("name", HALF)
+def test_a_module_in_half_precision(name: str, how: str, dtype: torch.dtype, training: bool) -> None:
+    """A module built under another default type, or converted to it, is near to the one in float32."""
+    length = 700
+    query, key, value = inputs(length)
+    mask = masks(length)["holes"]
+    attention = maker(name)(length).train(training)
+    torch.manual_seed(0)
+    draws = attention.draw(query, key, value, mask)
+    torch.manual_seed(0)
+    expected = attention(query, key, value, mask, draws)
+    halves = [tensor.to(dtype) for tensor in (query, key, value)]
+    if how == "converted":
+        attention = attention.to(dtype)
+        output = attention(*halves, mask, draws)
+        fresh = attention(*halves, mask)
+    else:
+        torch.set_default_dtype(dtype)
+        try:
+            other = maker(name)(length).train(training)
+            other.load_state_dict(attention.state_dict())
+            torch.manual_seed(0)
+            output, fresh = other(*halves, mask, draws), other(*halves, mask)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert output.dtype == dtype and output.isfinite().all() and fresh.isfinite().all()
+    if name != "softmax" or not training:  # which drops other weights
+        error = (output.float() - expected).abs()[mask[:, None].expand(3, 2, length)].median()
+        assert error < 0.03

@@ -54,3 +54,10 @@ def test_a_seed_decides() -> None:
     x, dropout = torch.randn(3, 5), Dropout(0.5).train()
     once, again = (dropout(x) for _ in range(2) if torch.manual_seed(1))
     assert torch.equal(once, again)
+
+
+def test_under_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It draws from a function that can be traced, the same share."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.manual_seed(0)
+    assert draw_kept(torch.Size((1000, 999)), 0.25, torch.float32).mean().sub(0.75).abs() < 0.005

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from attention import golden
-from attention.compiling import compiled
+from attention.compiling import compiles_for_two_lengths
 from attention.references.reformer import reformer
 from lra.attention import build
 from lra.attention.reformer import Reformer
@@ -123,13 +123,27 @@ def test_autocast_hashes_alike() -> None:
     torch.testing.assert_close(output.float(), attention(*arguments), atol=0.05, rtol=0.05)
 
 
-def test_compiles_in_one_graph() -> None:
-    attention, arguments = make().eval(), inputs(257, dtype=torch.float32)
-    upstream = torch.randn_like(arguments[0])
-    results = [module(*arguments) for module in (compiled(attention), attention)]
-    gradients = [torch.autograd.grad(output, (arguments[0], arguments[2]), upstream) for output in results]
-    torch.testing.assert_close(*results)
-    torch.testing.assert_close(*gradients)
+@pytest.mark.parametrize("released", [False, True])
+def test_compiles_in_one_graph(released: bool) -> None:
+    compiles_for_two_lengths(make(released=released), lambda length, dtype: inputs(length, dtype=dtype))
+
+
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize("length", [3, 11])
+def test_gradients_by_finite_differences(length: int, released: bool) -> None:
+    """With a row that is all padding, too."""
+    attention = make(chunk_length=4, released=released).double().eval()
+    query, key, value, mask = inputs(length)
+    mask[3] = False
+    real = mask[:, None, :, None]
+    assert torch.autograd.gradcheck(lambda q, v: attention(q, key, v, mask) * real, (query, value))
+
+
+def test_hashing_makes_it_quadratic() -> None:
+    """Its cost a token grows with the length, unlike that of every method that says it is linear."""
+    attention = make(max_length=1 << 16, chunk_length=64)
+    assert not attention.linear
+    assert attention.multiply_adds(1 << 16) > 12 * attention.multiply_adds(1 << 13)
 
 
 def test_rotations_are_fresh_in_training_and_fixed_in_evaluation() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lra.attention import softmax as module
+from lra.attention import exact as module
 from lra.attention.checking import inputs, masks
 from lra.attention.dropout import draw_kept
 from lra.attention.softmax import Softmax

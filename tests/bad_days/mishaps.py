@@ -20,6 +20,8 @@ import pytest
 import yaml
 
 from lra.cli.main import main
+from lra.files import sealed
+from lra.fingerprint import _tree
 
 DATA = Path("data/mini/listops")
 RUN = Path("results/runs/mini/listops/vmean/seed-1")
@@ -42,6 +44,19 @@ def configured(*keys: str, value: Any) -> Before:
         for key in keys[:-1]:
             block = block.setdefault(key, {})
         block[keys[-1]] = value
+        write_config(config)
+
+    return before
+
+
+def attention(**blocks: dict[str, Any]) -> Before:
+    """Set the settings of attentions in config.yaml, or list more of them."""
+
+    def before(patch: Patch) -> None:
+        _tree.cache_clear()  # other tests have a mine.py too
+        config = yaml.safe_load(Path("config.yaml").read_text())
+        config["attentions"] = [name for name in config["attentions"] if name not in blocks]
+        config["attentions"] += [{name: block} for name, block in blocks.items()]
         write_config(config)
 
     return before
@@ -81,11 +96,11 @@ def garbled(path: Path) -> Before:
 
 
 def edited(path: Path, change: Callable[[Any], Any]) -> Before:
-    """Change what a JSON file says."""
+    """Change what a JSON file says, and its checksum with it, as another version or another's program may."""
 
     def before(patch: Patch) -> None:
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps(change(content)))
+        content = change(json.loads(path.read_text()))
+        path.write_text(json.dumps(sealed(content) if isinstance(content, dict) else content))
 
     return before
 

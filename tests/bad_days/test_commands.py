@@ -12,6 +12,7 @@ from tests.bad_days.mishaps import (
     Patch,
     all_of,
     assert_kind,
+    attention,
     configured,
     gone,
     replaced,
@@ -62,7 +63,7 @@ DAYS = {
     "config.yaml has a key twice": Day(
         TRAIN, "has the key 'seeds' again; keep one", replaced("config.yaml", "seeds:", "seeds: [3]\nseeds:")
     ),
-    "config.yaml is empty": Day(TRAIN, "config.yaml: the file", text("config.yaml", "")),
+    "config.yaml is empty": Day(TRAIN, "config.yaml is empty;", text("config.yaml", "")),
     "misspelt key": Day(TRAIN, "Did you mean 'seeds'?", replaced("config.yaml", "seeds:", "seds:")),
     "unknown scale": Day(TRAIN, "config.yaml: scale", configured("scale", value="huge")),
     "a text for a number": Day(
@@ -72,7 +73,7 @@ DAYS = {
     ),
     "a number that YAML reads as a text": Day(
         TRAIN,
-        "'1e-3' is not a number. It is a text: leave the quotes away, write 1.0e-3 for 1e-3",
+        "'1e-3' is not a number. It is a text: leave the quotes away, or write 1.0e-3 for 1e-3",
         configured("scales", "mini", "tasks", "listops", "train", "learning_rate", value="1e-3"),
     ),
     "a rate that is no number": Day(
@@ -95,7 +96,7 @@ DAYS = {
     "an attention in both its spellings": Day(
         TRAIN,
         "attentions: 'nystromformer' is 'nystrom', which is listed too; keep one",
-        configured("attentions", value={"nystromformer": {"features": 4}, "nystrom": None, "vmean": None}),
+        configured("attentions", value=[{"nystromformer": {"features": 4}}, "nystrom", "vmean"]),
     ),
     "an attention's file that ends the program": Day(
         "check mine.py:Mine", "mine.py, line 2, ends the program", text("mine.py", "import sys\nsys.exit(0)\n")
@@ -103,14 +104,14 @@ DAYS = {
     "an attention's file that holds a null byte": Day(
         "train --attention mine --task listops",
         "mine.py: source code",
-        all_of(configured("attentions", "mine", value={"module": "mine.py:Mine"}), text("mine.py", "class Mine:\0")),
+        all_of(attention(mine={"module": "mine.py:Mine"}), text("mine.py", "class Mine:\0")),
     ),
     "an attention's file that nests too deeply": Day(
         "train --attention mine --task listops",
         "mine.py nests too deeply",
         all_of(
-            configured("attentions", "mine", value={"module": "mine.py:Mine"}),
-            text("mine.py", f"x = {'+'.join(['1'] * 2000)}\nclass Mine: pass\n"),
+            attention(mine={"module": "mine.py:Mine"}),
+            text("mine.py", f"x = {'+'.join(['1'] * 2000)}\nclass Mine(x.Y): pass\n"),
         ),
     ),
     "a task's function that ends the program": Day(
@@ -127,16 +128,14 @@ DAYS = {
     "warmup longer than the run": Day(
         TRAIN, "must be less than steps", configured("scales", "mini", "tasks", "listops", "train", "warmup", value=9)
     ),
-    "an attention that nobody knows": Day(
-        TRAIN, "Did you mean 'bigbird'?", configured("attentions", "bigbrid", value=None)
-    ),
+    "an attention that nobody knows": Day(TRAIN, "Did you mean 'bigbird'?", attention(bigbrid={})),
     "an attention's file that is missing": Day(
         "train --attention mine --task listops",
         "attentions.mine.module",
-        configured("attentions", "mine", value={"module": "mine.py:Mine"}),
+        attention(mine={"module": "mine.py:Mine"}),
     ),
     "an option that the attention lacks": Day(
-        TRAIN, "Did you mean 'dropout'?", configured("attentions", "softmax", value={"options": {"droput": 0.5}})
+        TRAIN, "Did you mean 'dropout'?", attention(softmax={"options": {"droput": 0.5}})
     ),
     "a batch larger than the split": Day(
         TRAIN,

@@ -26,6 +26,7 @@ from tests.bad_days.mishaps import (
     garbled,
     gone,
     member,
+    replaced,
     sources,
     text,
 )
@@ -45,11 +46,15 @@ def edited_split(**changes: Any) -> Before:
     return edited(DATA / "manifest.json", lambda m: m["splits"]["train"].update(changes) or m)
 
 
+FOREIGN = "is damaged or another run's"
+UNTRAINED = f"{TRAIN} --seed 2"
+"""Of what was trained before, a command finds the run in the store."""
+
 DAYS = {
     # Sources.
     "a source that nobody named": Day("download vadr", "Did you mean 'vader'?"),
     "a source of two kinds": Day(f"download x {sources({'url': 'http://a/b', 'path': 'c'})}", "exactly one of"),
-    "a source that is no block": Day(f"download x {sources()[:-4]}'[3]'", "must be a block of settings"),
+    "a source that is no block": Day(f"download x {sources()[:-4]}'[3]'", "sources.x: 3 is not a block of settings"),
     "a path that is not there": Day(
         f"download x {sources({'path': 'nowhere'})}", "there is no such file or folder", lines=3
     ),
@@ -115,8 +120,8 @@ DAYS = {
         edited(DATA / "manifest.json", lambda m: {**m, "splits": {"train": m["splits"]["train"]}}),
     ),
     "a shard that is cut": Day(TRAIN, "is truncated or changed", cut(DATA / "train/part-00000.parquet")),
-    "a shard of other bytes": Day(TRAIN, "part-00000.parquet", garbled(DATA / "train/part-00000.parquet")),
-    "test data of other bytes": Day(TRAIN, "test/part-00000.parquet", garbled(DATA / "test/part-00000.parquet")),
+    "a shard of other bytes": Day(UNTRAINED, "part-00000.parquet", garbled(DATA / "train/part-00000.parquet")),
+    "test data of other bytes": Day(UNTRAINED, "test/part-00000.parquet", garbled(DATA / "test/part-00000.parquet")),
     "data of another task": Day(
         "train --attention vmean --task image --data data/mini/listops", "holds the task 'listops', not 'image'"
     ),
@@ -176,7 +181,7 @@ DAYS = {
         "report", "its 'settings' is None", edited(RUN / "metrics.json", lambda m: {**m, "settings": None})
     ),
     "a run whose attention's file is gone": Day(
-        f"evaluate {RUN}",
+        f"evaluate {RUN} --trust",
         "run this in the folder that it was trained in",
         edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(module="gone.py:Mine") or m),
     ),
@@ -186,16 +191,28 @@ DAYS = {
         edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(options={"x": 1}) or m),
     ),
     "no weights": Day(f"evaluate {RUN}", "model.safetensors", gone(RUN / "model.safetensors")),
-    "weights that are cut": Day(f"evaluate {RUN}", "model.safetensors cannot be read", cut(RUN / "model.safetensors")),
+    "weights that are cut": Day(f"evaluate {RUN}", FOREIGN, cut(RUN / "model.safetensors")),
     "weights that are a page": Day(
-        f"predict {RUN} '[MAX 1 2 ]'", "model.safetensors cannot be read", text(RUN / "model.safetensors", "<html>")
+        f"predict {RUN} '[MAX 1 2 ]'",
+        FOREIGN,
+        text(RUN / "model.safetensors", "<html>"),
     ),
-    "predictions that are cut": Day("collect", "predictions.parquet cannot be read", cut(RUN / "predictions.parquet")),
+    "predictions that are cut": Day("collect", FOREIGN, cut(RUN / "predictions.parquet")),
     "a history that is gone": Day("plots loss_steps", "history.csv cannot be read", gone(RUN / "history.csv")),
     "a run on data that were changed": Day(
         f"evaluate {RUN}",
         "is not the data that",
-        edited(DATA / "manifest.json", lambda m: {**m, "provenance": {}}),
+        edited(DATA / "manifest.json", lambda m: {**m, "content": {**m["content"], "train": "0"}}),
+    ),
+    "a manifest edited by hand": Day(TRAIN, "its checksum differs", replaced(f"{DATA}/manifest.json", "0.5", "0.6")),
+    "a record edited by hand": Day(
+        "collect", "its checksum differs", replaced(f"{RUN}/metrics.json", 'seconds": ', 'seconds": 1')
+    ),
+    "a history that is emptied": Day("report", FOREIGN, text(RUN / "history.csv", "")),
+    "code that a run names": Day(
+        f"predict {RUN} 1",
+        "names 'theirs.py:Mine', code that is no method of the registry",
+        edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(module="theirs.py:Mine") or m),
     ),
     "no run yet": Day("collect", "there is no finished run", gone("results/runs")),
     "no table yet": Day("tables", "table.csv is not there", gone("results/table.csv")),
@@ -212,7 +229,9 @@ DAYS = {
     "a measurement of nothing": Day("collect", "measure.json is not a measurement", text(MEASURE, "{}")),
     "a measurement of nothing to plan with": Day("plan", "measure.json is not a measurement", text(MEASURE, "[]")),
     "a figure that is not there": Day("report --figures results/x.svg", "results/x.svg"),
-    "texts that are not prepared": Day("approximate --attention vmean", "unknown task 'text'. Known: listops, image"),
+    "texts that are not prepared": Day(
+        "approximate --attention vmean", "the scale 'mini' has no task 'text', on whose data errors are found"
+    ),
 }
 
 

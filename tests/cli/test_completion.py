@@ -10,13 +10,13 @@ from tests.workflow.arena import configuration
 
 from lra.attention.registry import ALIASES, METHODS
 from lra.cli.completion import known
-from lra.config.schema import ARENA
+from lra.config.blocks import ARENA
 
 
 def test_names_of_ones_own_come_after_those_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = configuration()
-    config["attentions"]["mine"] = {"module": "lra.attention.vmean:VMean"}
+    config["attentions"].append({"mine": {"module": "lra.attention.vmean:VMean"}})
     data = {"module": "random:choices", "classes": 2, "vocabulary": 2, "max_length": 4}
     config["scales"]["mini"]["tasks"]["my_task"] = config["scales"]["mini"]["tasks"]["listops"] | {"data": data}
     Path("config.yaml").write_text(yaml.safe_dump(config))

@@ -28,6 +28,11 @@ def ends(problem: BaseException) -> int:
         (OSError(28, "No space left", "x.csv"), "x.csv: No space left; correct that and run the same command again."),
         (OSError("it is gone"), "it is gone; correct that and run the same command again."),
         (ModuleNotFoundError(name="scipy.stats"), "this needs scipy; install what requirements-dev.txt lists."),
+        (
+            RuntimeError("CUDA error: unspecified launch failure\nmore"),
+            "the GPU failed (CUDA error: unspecified launch failure): run the same command again, on another GPU "
+            "(CUDA_VISIBLE_DEVICES) if that repeats.",
+        ),
     ],
 )
 def test_a_failure_is_one_sentence(problem: Exception, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +49,11 @@ def test_the_keyboard_ends_it_without_a_word(capsys: pytest.CaptureFixture[str])
 def test_a_missing_part_of_the_package_itself_is_no_mistake_of_the_user(name: str | None) -> None:
     with pytest.raises(ModuleNotFoundError):
         ends(ModuleNotFoundError(name=name))
+
+
+def test_a_mistake_of_this_package_keeps_its_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        ends(RuntimeError("shapes do not match"))
 
 
 def test_a_reader_that_has_had_enough(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

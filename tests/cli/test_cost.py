@@ -24,22 +24,28 @@ from lra.cost import training_step as measuring
 from lra.errors import LraError
 from lra.files import read_json
 from lra.fingerprint import fingerprint
-from lra.tasks.contract import Task
 
 ROOT = Path(__file__).parents[2]
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
 MODEL = {"layers": 1, "embedding": 16, "hidden": 16, "heads": 2, "head_dim": 8}
-MEASURE = ["measure", "--attention", "vmean", "--task", "lra-text", "--threads", "1"]
+SETTINGS = {
+    "attention": {"name": "vmean"},
+    "data": {"source": "imdb", "max_length": 60},
+    "train_batch": 8,
+    "model": MODEL,
+    "batch": 2,
+    "seconds": 0.0,
+    "memory_gib": 0.01,
+}
+MEASURE = ["measure", "--attention", "vmean", "--threads", "1"]
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Options of a measurement of a second, which the child process inherits."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measuring, "TASKS", {"text": Task("text", 2, 257, max_length=60)})
     monkeypatch.setattr(measuring, "overhead", lambda device: 5_000_000)
-    settings = {"attention": {"name": "vmean"}, "model": MODEL, "batch": 2, "repeats": 2, "memory_gb": 0.01}
-    return ["--settings", json.dumps(settings)]
+    return ["--settings", json.dumps({"text": SETTINGS})]
 
 
 @pytest.mark.parametrize("options", [[], ["--check"]], ids=["plain", "check"])
@@ -70,9 +76,41 @@ def test_what_the_child_process_does(
     gpu, ((task, settings, out), more) = done
     assert (gpu, task, out) == ("a GPU", "text", Path("results/measures/text/vmean/measure.json"))
     assert settings.check and settings.batch == 2
-    assert more == {"code": fingerprint("lra.cost.training_step", "lra.attention.vmean"), "threads": 1}
-    assert main([*MEASURE[:3], "--task", "texts", *small]) == 1
-    assert capsys.readouterr().err == "Error: unknown task 'texts'. Did you mean 'text'? Known: text.\n"
+    modules = ("lra.attention.vmean", "lra.attention.softmax")  # exact attention is measured too
+    assert more == {"code": fingerprint("lra.cost.training_step", *modules), "threads": 1}
+    assert capsys.readouterr().out == "text vmean: failed, x\n"
+    assert main([*MEASURE[:3], "--settings", json.dumps({"text": SETTINGS | {"batches": 2}})]) == 1
+    assert capsys.readouterr().err.startswith("Error: --settings: text: unknown key 'batches'. Did you mean 'batch'?")
+
+
+def test_every_task_of_config_is_measured_or_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done: list[tuple[str, Path]] = []
+
+    def measured(task: str, settings: Any, out: Path, **more: Any) -> dict[str, Any]:
+        done.append((task, out))
+        return {"task": task, "attention": "vmean", "status": "failed", "reason": "x"}
+
+    monkeypatch.setattr(measuring, "measure", measured)
+    monkeypatch.setattr(costs, "in_child", guarded)
+    assert main([*MEASURE, "--results", "x"]) == 0
+    assert done == [(task, Path("x/measures", task, "vmean", "measure.json")) for task in CONFIG["tasks"]]
+    done.clear()
+    assert main([*MEASURE, "--tasks", "lra-image", "text"]) == 0
+    assert [task for task, _ in done] == ["image", "text"]
+
+
+def test_only_what_is_stale_is_measured_where_that_is_asked_for(
+    small: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("results/measures/text/vmean/measure.json")
+    assert main([*MEASURE, *small]) == 0
+    before = path.stat().st_mtime_ns
+    assert main([*MEASURE, *small, "--stale"]) == 0
+    assert path.stat().st_mtime_ns == before
+    assert capfd.readouterr().out.splitlines()[-1] == f"text vmean: measured already, {path}"
+    assert main([*MEASURE, *small, "--stale", "--code", "other"]) == 0
+    assert read_json(path)["code"] == "other"
 
 
 def test_the_line() -> None:
@@ -82,12 +120,16 @@ def test_the_line() -> None:
         "status": "ok",
         "train_ms_per_example": 2.54,
         "batch": 4,
-        "train_ms": {"low": 9.0, "median": 10.16, "high": 12.0},
+        "precision": "fp32",
+        "ratio": 0.25,
+        "ratio_low": 0.2401,
+        "ratio_high": 0.26,
         "memory_per_example_bytes": 3 * 2**20,
         "largest_batch": 7,
     }
     assert costs.summary(row) == (
-        "text vmean: 2.5 ms an example (steps of 4: 9.0 to 12.0 ms), 3.0 MiB an example, at most 7 fit"
+        "text vmean: 2.5 ms an example in steps of 4 (fp32), 0.25 of exact attention (0.24 to 0.26), 3.0 MiB an "
+        "example, at most 7 fit"
     )
     assert costs.summary(row | {"status": "oom", "reason": "too much"}) == "text vmean: oom, too much"
 
@@ -109,16 +151,17 @@ def test_a_process_that_is_asked_to_stop_leaves_nothing(small: list[str], monkey
 
 
 def test_an_unknown_method_with_settings_of_its_own(small: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["measure", "--attention", "vmeen", *MEASURE[3:], *small]) == 1
+    settings = json.dumps({"text": SETTINGS | {"attention": {"name": "vmeen"}}})
+    assert main(["measure", "--attention", "vmeen", "--settings", settings]) == 1
     assert capfd.readouterr().err.startswith("Error: unknown attention 'vmeen'. Did you mean 'vmean'?")
 
 
 def test_what_is_measured_is_the_configured_attention_with_the_blocks_budget() -> None:
     chosen = arena(CONFIG | {"measure": {"features": 77, "repeats": 5}})
-    settings = chosen.measure_settings("performer")
+    settings = chosen.measure_settings("performer", "text")
     assert vars(settings.attention) == vars(chosen.attentions["performer"]) | {"features": 77}
     assert settings.repeats == 5
-    assert arena(CONFIG | {"measure": {}}).measure_settings("performer").attention.features == 256
+    assert arena(CONFIG | {"measure": {}}).measure_settings("performer", "text").attention.features == 256
 
 
 def test_what_is_compared_is_the_configured_attention_in_the_text_tasks_model() -> None:
@@ -169,8 +212,9 @@ def test_what_is_timed_is_as_config_has_it(tmp_path: Path) -> None:
     assert benched(path, "perfromer", "mine.py:Mine") == [("performer", None, None), ("mine.py:Mine", None, None)]
     assert [name for name, *_ in benched(path)] == names()
     config = copy.deepcopy(CONFIG)
-    (tmp_path / "mine.py").write_text("class Mine: ...")
-    config["attentions"] |= {"bigbird": {"options": {"num_random_blocks": 2}}, "mine": {"module": "mine.py:Mine"}}
+    (tmp_path / "mine.py").write_text("from lra.attention import Attention\n\n\nclass Mine(Attention): ...")
+    config["attentions"].remove("bigbird")
+    config["attentions"] += [{"bigbird": {"options": {"num_random_blocks": 2}}}, {"mine": {"module": "mine.py:Mine"}}]
     config["measure"]["features"] = 64
     path.write_text(yaml.safe_dump(config))
     assert benched(path, "mine", "bigbird") == [("mine", 64, {}), ("bigbird", 64, {"num_random_blocks": 2})]

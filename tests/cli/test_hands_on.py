@@ -43,7 +43,7 @@ class Mine(VMean):
 
 
 class Uncounted(Mine):
-    def leading_flops(self, length):
+    def multiply_adds(self, length):
         pass
 
 
@@ -129,14 +129,14 @@ def test_what_is_no_number_is_the_same_in_two_evaluations(method: str, capsys: p
 
 def test_a_cost_that_is_no_number(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", method.replace("Mine", "Uncounted")]) == 1
-    assert "But leading_flops(2048) is None, not a whole number above 0." in capsys.readouterr().out
+    assert "But multiply_adds(2048) is None, not a whole number above 0." in capsys.readouterr().out
 
 
 def test_names_in_config(method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An attention of config.yaml is checked with its options there."""
     monkeypatch.chdir(Path(method).parent)
     config = configuration()
-    config["attentions"] |= {"mine": {"module": "mine.py:Mine", "options": {"how": "padding"}}}
+    config["attentions"].append({"mine": {"module": "mine.py:Mine", "options": {"how": "padding"}}})
     Path("config.yaml").write_text(yaml.safe_dump(config))
     assert main(["check", "mine"]) == 1
     assert "how much padding follows it" in capsys.readouterr().out.partition("FAILS")[2]

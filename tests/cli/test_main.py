@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from tests.workflow.arena import configuration
 
 from lra.attention.registry import ALIASES, METHODS
 from lra.cli.main import STOPPED, main, parser
-from lra.config.schema import ARENA
+from lra.config.blocks import ARENA
 from lra.fingerprint import fingerprint
 from lra.training.evaluation import Score
-from lra.training.trainer import Interrupted, Trainer
+from lra.training.progress import Interrupted
+from lra.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
@@ -76,7 +78,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_names(bash_script: Path) -> Iterator[None]:
     """An attention and a task of the user's own in the config.yaml of the folder, added after the script was made."""
     config = configuration()
-    config["attentions"]["mine_own"] = {"module": "lra.attention.vmean:VMean"}
+    config["attentions"].append({"mine_own": {"module": "lra.attention.vmean:VMean"}})
     data = {"module": "random:choices", "classes": 2, "vocabulary": 2, "max_length": 4}
     config["scales"]["mini"]["tasks"]["my_task"] = config["scales"]["mini"]["tasks"]["listops"] | {"data": data}
     path = bash_script.parent / "config.yaml"
@@ -199,3 +201,15 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
     monkeypatch.setattr(Trainer, "run", stopped)
     assert main(["train", "--attention", "vmean", "--task", "listops"]) == STOPPED
     assert capsys.readouterr().err.endswith("stopped; run the same command again to go on from here\n")
+
+
+def test_files_in_the_current_folder_hide_no_module(tmp_path: Path) -> None:
+    """`python -m` puts the folder first on sys.path: a stray tokenize.py or a method in random.py ended every job."""
+    (tmp_path / "tokenize.py").write_text("raise SystemExit('mine')\n")
+    (tmp_path / "random.py").write_text(
+        "from lra.attention.vmean import VMean\n\nfrom beside import Base\n\n\nclass Mine(Base, VMean):\n    pass\n"
+    )
+    (tmp_path / "beside.py").write_text("class Base:\n    pass\n")
+    command = [sys.executable, "-m", "lra", "check", "random.py:Mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -13,6 +13,7 @@ import yaml
 from lra.cli.main import main
 from lra.cli.results import measure_files, metrics_files, sweep_files
 from lra.config.arena import load
+from lra.files import sealed
 from lra.results.captions import FIGURES
 from results.builder import write_measure, write_run
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def arena(tmp_path, monkeypatch):
     """A folder with the project's config.yaml for two attentions, a finished run of each, and a run of a third."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config |= {"tasks": ["text"], "attentions": {"softmax": None, "vmean": None}, "seeds": [1, 2]}
+    config |= {"tasks": ["text"], "attentions": ["softmax", "vmean"], "seeds": [1, 2]}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     for attention in ("softmax", "vmean", "linformer"):
         write_run(tmp_path / "results/runs/mini", "text", attention, 1, 0.6)
@@ -57,8 +58,8 @@ def test_the_sweep_is_drawn_of_its_finished_runs(arena, capsys):
     run = write_run(arena / "elsewhere", "text", "vmean", 1, 0.6)
     metrics = json.loads(run.read_text())
     metrics["settings"]["train"]["learning_rate"] = 0.005
-    paths[0].parent.mkdir(parents=True)
-    paths[0].write_text(json.dumps(metrics))
+    shutil.copytree(run.parent, paths[0].parent)
+    paths[0].write_text(json.dumps(sealed(metrics)))
     assert main(["plots", "sweep"]) == 0
     assert sorted(path.name for path in (arena / "results/plots").iterdir()) == ["sweep.png", "sweep.svg"]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,8 +55,8 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     ),
     "a task twice": (lambda c: c["tasks"].append("text"), "tasks: an entry is listed twice"),
     "no task": (lambda c: c.update(tasks=[]), "tasks: nothing is listed"),
-    "an attention": (lambda c: c["attentions"].update(skinformer=None), r"unknown attention 'skinformer'. Did you"),
-    "an attention's key": (lambda c: c["attentions"].update(vmean={"option": {}}), r"vmean: unknown key 'option'"),
+    "an attention": (lambda c: c["attentions"].append("skinformer"), r"unknown attention 'skinformer'. Did you"),
+    "an attention's key": (lambda c: c["attentions"].append({"vmean": {"option": {}}}), r"vmean: unknown key 'option'"),
     "a negative seed": (lambda c: c.update(seeds=[-1]), "seeds.0: -1 is less than 0, the least allowed"),
     "a seed that is a text": (lambda c: c.update(seeds=["1"]), "seeds.0: '1' is not a whole number"),
     "a missing key": (lambda c: c.pop("scale"), "the file: 'scale' is missing"),
@@ -100,7 +101,50 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
         "text.train.warmup: 5000 must be less than steps",
     ),
-    "a list for a block": (lambda c: c.update(attentions=["softmax"]), r"attentions: \['softmax'\] is not a block"),
+    "a block for a list": (
+        lambda c: c.update(attentions={"softmax": None, "nystrom": {"features": 8}}),
+        r"attentions: this is a list now; write `attentions: \[softmax, {nystrom: {features: 8}}\]` instead",
+    ),
+    "a name for a list": (lambda c: c.update(attentions="softmax"), r"'softmax' is not a list; write \[softmax\]."),
+    "a number for an attention": (lambda c: c.update(attentions=[3]), "attentions.0: 3 is neither a name nor a name"),
+    "settings that are not indented": (
+        lambda c: c.update(attentions=[{"bigbird": None, "features": 3}]),
+        "attentions.0: an item holds one name, not bigbird and features; settings are indented below their name",
+    ),
+    "an attention twice": (lambda c: c["attentions"].append("vmean"), "attentions: 'vmean' is listed twice; keep one"),
+    "an attention's name": (
+        lambda c: c["attentions"].append({"Mine": {}}),
+        "Mine: 'Mine' is of another form. A name is made",
+    ),
+    "settings that are a number": (
+        lambda c: c["attentions"].append({"vmean": 3}),
+        r"attentions.vmean: 3 is not a block of settings \(module, features, options\) or empty",
+    ),
+    "a block that is a list": (
+        lambda c: c.update(measure=[3]),
+        r"measure: \[3\] is not a block of settings \(features, batch, re",
+    ),
+    "a date for a text": (
+        lambda c: c["scales"]["mini"]["sweep"].update(task=datetime.date(2026, 1, 1)),
+        "sweep.task: unknown task '2026-01-01'",
+    ),
+    "a file that holds itself": (lambda c: c.update(measure=c), "the file holds what JSON cannot express: Circular"),
+    "a tree that cannot be": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"]["generator"].update(min_length=500),
+        "listops generator: no length lies between min_length 500 and max_length 128",
+    ),
+    "an operator of one": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"]["generator"].update(max_children=1),
+        "data.generator.max_children: 1 is less than 2",
+    ),
+    "a curve of one paddle": (
+        lambda c: c["scales"]["mini"]["tasks"]["pathfinder"]["data"]["generator"].update(contour_length=1),
+        "data.generator.contour_length: 1 is less than 2",
+    ),
+    "a likelihood of one": (
+        lambda c: c["scales"]["mini"]["tasks"]["listops"]["data"]["generator"].update(digit_probability=1),
+        "data.generator.digit_probability: 1 must be less than 1",
+    ),
     "a swept attention": (
         lambda c: c["scales"]["mini"]["sweep"].update(attention="skinformer"),
         r"scales.mini.sweep.attention: unknown attention 'skinformer'. Did you mean 'skeinformer'\?",
@@ -151,7 +195,7 @@ def test_the_papers_sweep_is_its_figure_3() -> None:
 
 def test_only_what_is_run_is_swept() -> None:
     assert arena(CONFIG | {"tasks": ["listops"]}).sweep is None
-    assert arena(CONFIG | {"attentions": {"softmax": None}}).sweep is None
+    assert arena(CONFIG | {"attentions": ["softmax"]}).sweep is None
     without = copy.deepcopy(CONFIG)
     del without["scales"]["mini"]["sweep"]
     assert arena(without).sweep is None
@@ -161,15 +205,30 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
     with pytest.raises(LraError, match="is not there; run this in the project's folder"):
         load(tmp_path / "config.yaml")
     (tmp_path / "config.yaml").write_text("scale: [mini")
-    with pytest.raises(LraError, match="cannot be read"):
+    with pytest.raises(LraError, match="cannot be read: line 1, column 13: expected"):
         load(tmp_path / "config.yaml")
     (tmp_path / "config.yaml").write_text("")
-    with pytest.raises(LraError, match="the file: None is not a block of settings"):
+    with pytest.raises(LraError, match=r"config\.yaml is empty; "):
         load(tmp_path / "config.yaml")
+
+
+def test_empty_values_are_as_none_at_all() -> None:
+    """What YAML has for a key with nothing behind it ended in a traceback."""
+    config = copy.deepcopy(CONFIG) | {"tasks": ["listops", "text"], "bench": None}
+    mini = config["scales"]["mini"]
+    mini["sweep"] = mini["tasks"]["image"] = mini["tasks"]["text"]["model"] = config["sources"]["imdb"] = None
+    config["sources"]["vader"][0]["path"] = config["scales"]["paper"] = None
+    chosen = arena(config)
+    assert chosen.experiment("vmean", "text", seed=1).model.layers == 2
+    assert chosen.sweep is None and not chosen.bench and "imdb" not in chosen.sources
+    with pytest.raises(LraError, match="scales: 'paper', which `scale` asks for, is missing"):
+        arena(config | {"scale": "paper"})
+    with pytest.raises(LraError, match="tasks: 'image' has no settings"):
+        arena(config | {"tasks": ["image"]})
 
 
 def test_aliases_and_options(tmp_path: Path) -> None:
-    config = CONFIG | {"attentions": {"perfromer": {"features": 7, "options": {"released": True}}, "softmax": None}}
+    config = CONFIG | {"attentions": [{"perfromer": {"features": 7, "options": {"released": True}}}, "softmax"]}
     chosen = arena(config)
     performer = chosen.attentions["performer"]
     assert (performer.features, performer.options) == (7, {"released": True})
@@ -178,7 +237,7 @@ def test_aliases_and_options(tmp_path: Path) -> None:
 
 def test_options_of_a_scale_are_for_its_training() -> None:
     """One's own come first; measurements, at true lengths, see these alone; a method that is not run is no mistake."""
-    config = copy.deepcopy(CONFIG) | {"attentions": {"reformer": None, "bigbird": {"options": {"block_size": 2}}}}
+    config = copy.deepcopy(CONFIG) | {"attentions": ["reformer", {"bigbird": {"options": {"block_size": 2}}}]}
     config["scales"]["mini"]["options"] = {
         "bigbird": {"block_size": 8, "num_random_blocks": 1},
         "reformer": {"chunk_length": 4},
@@ -195,12 +254,14 @@ def test_options_of_a_scale_are_for_its_training() -> None:
 def own(tmp_path: Path) -> Path:
     """A folder with a class of the user's own in ``methods/mine.py``."""
     (tmp_path / "methods").mkdir()
-    (tmp_path / "methods/mine.py").write_text("import no_such_package\n\n\nclass Mine:\n    pass\n")
+    (tmp_path / "methods/mine.py").write_text(
+        "import no_such_package\n\n\nclass Mine(no_such_package.Base):\n    pass\n"
+    )
     return tmp_path
 
 
 def own_attention(module: str, name: str = "mine") -> dict[str, Any]:
-    return CONFIG | {"attentions": {name: {"module": module, "features": 3, "options": {"released": True}}}}
+    return CONFIG | {"attentions": [{name: {"module": module, "features": 3, "options": {"released": True}}}]}
 
 
 def test_an_own_attention_is_found_from_the_folder_of_the_file(own: Path) -> None:
@@ -236,14 +297,35 @@ def test_a_broken_own_attention_names_file_and_line(own: Path) -> None:
         arena(own_attention("methods/broken.py:Mine"), own)
 
 
-def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "package_of_mine.py").write_text("class Mine:\n    pass\n")
-    metadata = tmp_path / "package_of_mine-1.0.dist-info"
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> None:
+    """A package of the user's own with one entry point."""
+    (folder / "package_of_mine.py").write_text("class Mine:\n    pass\n")
+    metadata = folder / "package_of_mine-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: package-of-mine\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[lra.attention]\nmine = package_of_mine:Mine\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert arena(CONFIG | {"attentions": {"mine": None}}).attentions["mine"].module == "package_of_mine:Mine"
+    (metadata / "entry_points.txt").write_text(f"[lra.attention]\n{entry_point} = package_of_mine:Mine\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "mine")
+    assert arena(CONFIG | {"attentions": ["mine"]}).attentions["mine"].module == "package_of_mine:Mine"
+
+
+def test_an_installed_package_that_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point called as a method of the registry was ignored in silence."""
+    install(tmp_path, monkeypatch, "vmean")
+    with pytest.raises(
+        LraError, match=r"attentions: the entry point 'vmean' of .* package_of_mine:Mine, has the name of"
+    ):
+        arena(CONFIG)
+    assert arena(CONFIG | {"attentions": ["softmax"]}).attentions["softmax"]
+
+
+def test_a_class_that_is_no_attention(own: Path) -> None:
+    (own / "methods/other.py").write_text("from torch import nn\n\n\nclass Mine(nn.Module):\n    pass\n")
+    with pytest.raises(LraError, match=r"attentions.mine.module: 'Mine' of .*other.py is no subclass of lra.attention"):
+        arena(own_attention("methods/other.py:Mine"), own)
 
 
 TASK_OF_OWN = {"module": "tasks/mine.py:parity", "classes": 2, "vocabulary": 3, "max_length": 12}

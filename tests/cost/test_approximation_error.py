@@ -105,6 +105,14 @@ def test_exact_methods_have_no_error() -> None:
     assert relative_error(AttentionSettings("skeinformer", features=64), inputs, seed=0).max() < 1e-5
 
 
+def test_what_is_no_approximation_is_left_out() -> None:
+    """Nystromformer's untrained convolution is added to its approximation, and would be most of the error."""
+    inputs = random_inputs(1, 2, 20, 8)
+    assert relative_error(AttentionSettings("nystrom", features=64), inputs, seed=0).max() < 1e-5
+    asked = AttentionSettings("nystrom", features=64, options={"conv_kernel": 3})
+    assert relative_error(asked, inputs, seed=0).min() > 1e-2
+
+
 def test_queries_for_keys() -> None:
     inputs = random_inputs(1, 2, 20, 8, uses_key=False)
     assert inputs.key is inputs.query

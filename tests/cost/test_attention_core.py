@@ -4,21 +4,35 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from lra.attention import build
 from lra.cli.main import main
 from lra.config.settings import AttentionSettings
 from lra.cost import attention_core as benchmarking
-from lra.cost.attention_core import Pass, Row, benchmark, exact_attention, quartiles, write_rows
+from lra.cost.attention_core import (
+    HEAD_DIM,
+    HEADS,
+    PackedPass,
+    Pass,
+    Row,
+    benchmark,
+    exact_attention,
+    unmasked_attention,
+    write_rows,
+)
+from lra.cost.limits import Limits
+from lra.devices import machine
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
-    monkeypatch.setattr(benchmarking, "TOKENS", 256)
+    monkeypatch.setitem(benchmarking.POSITIONS, "cpu", 256)
     names = ["softmax", "softmax_nodropout", "vmean", "skeinformer", "nosuch"]
     attentions = [AttentionSettings(name, features=16) for name in names]
     return {row.attention: row for row in benchmark(attentions, [128], repeats=3, threads=1)}
@@ -30,6 +44,7 @@ def test_a_row_holds_measured_numbers(rows: dict[str, Row]) -> None:
         assert (row.length, row.batch, row.device, row.dtype, row.reason) == (128, 2, "cpu", "float32", "")
         assert row.ms and row.sdpa_ms and row.ratio and row.low and row.high
         assert row.low <= row.ratio <= row.high
+        assert row.unmasked_ms is row.varlen_ratio is None  # kernels of a CPU do not differ by them
 
 
 def test_memory_is_counted_to_the_byte(rows: dict[str, Row]) -> None:
@@ -55,16 +70,71 @@ def test_both_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmarking, "milliseconds", record)
     (row,) = benchmark([AttentionSettings("vmean", features=4)], [32], repeats=3, threads=1)
     assert order == ["ours", "exact"] * 3
-    assert (row.ms, row.sdpa_ms, row.ratio, row.low, row.high) == (6, 2, 3, 3, 3)
+    assert (row.ms, row.sdpa_ms) == (6, 2)
+    assert (row.ratio, row.low, row.high) == pytest.approx((3, 3, 3))
 
 
-def test_ratios_are_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that slows down halfway changes both times of a pair, and no ratio."""
-    times = iter([4.0, 2.0, 8.0, 4.0, 40.0, 20.0])
+def test_every_yardstick_is_timed_in_the_same_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: without a mask and over the real tokens only, too."""
+    times = iter([6.0, 2.0, 3.0, 1.0, 12.0, 4.0, 6.0, 2.0])
+
+    def three(*sizes: Any) -> dict[str, Pass]:
+        unmasked, varlen = Pass(unmasked_attention, *sizes), PackedPass(exact_attention, *sizes)
+        return {"sdpa": Pass(exact_attention, *sizes), "unmasked": unmasked, "varlen": varlen}
+
+    monkeypatch.setattr(benchmarking, "yardsticks", three)
     monkeypatch.setattr(benchmarking, "milliseconds", lambda call, device: next(times))
-    (row,) = benchmark([AttentionSettings("vmean", features=4)], [32], repeats=3, threads=1)
-    assert (row.ms, row.sdpa_ms) == (8, 4)
-    assert (row.low, row.ratio, row.high) == (2, 2, 2)
+    (row,) = benchmark([AttentionSettings("vmean", features=4)], [32], repeats=2, threads=1)
+    assert (row.ms, row.sdpa_ms, row.unmasked_ms, row.varlen_ms) == (9, 3, 4.5, 1.5)
+    assert (row.ratio, row.unmasked_ratio, row.varlen_ratio) == pytest.approx((3, 2, 6))
+
+
+def test_what_the_device_can_do_stands_beside_the_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarking, "measure_limits", lambda device, dtype: Limits(copy_gb_s=2, matmul_tflop_s=0.5))
+    monkeypatch.setitem(benchmarking.POSITIONS, "cpu", 256)
+    (row,) = benchmark([AttentionSettings("softmax_nodropout")], [128], repeats=1, threads=1)
+    assert row.machine == machine(CPU, 1)["device"]
+    assert (row.copy_gb_s, row.matmul_tflop_s) == (2, 0.5)
+    # Twelve tensors of 2 sequences, float32; two products forwards and twice these backwards, two FLOPs a multiply-add.
+    assert row.copy_ms == pytest.approx(12 * 2 * HEADS * 128 * HEAD_DIM * 4 / 2e9 * 1000)
+    assert row.matmul_ms == pytest.approx(3 * 2 * 2 * 2 * HEADS * 128**2 * HEAD_DIM / 0.5e12 * 1000)
+    assert row.low is row.high is None  # of a single round
+
+
+def test_exact_attention_over_real_tokens_is_that_with_a_mask() -> None:
+    """Output and gradients, of sequences of two lengths that lie one after the other."""
+    masked = Pass(exact_attention, 64, 3, CPU, torch.float32)
+    packed = PackedPass(exact_attention, 64, 3, CPU, torch.float32)
+    real = masked.mask.nonzero(as_tuple=True)
+    packed.inputs = [one.detach().transpose(1, 2)[real].requires_grad_() for one in masked.inputs]
+    gradient = torch.randn(3, HEADS, 64, HEAD_DIM) * masked.mask[:, None, :, None]
+    output, packed_output = masked.output(), packed.output()
+    assert packed_output.shape == (64 + 56 + 64, HEADS, HEAD_DIM)
+    torch.testing.assert_close(packed_output, output.transpose(1, 2)[real])
+    output.backward(gradient)
+    packed_output.backward(gradient.transpose(1, 2)[real])
+    for one, other in zip(masked.inputs, packed.inputs, strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(other.grad, one.grad.transpose(1, 2)[real])
+    packed()
+    assert all(one.grad is None for one in packed.inputs)
+
+
+def test_what_is_tried_for_a_batch_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The method and every yardstick, or the one would be timed where the other does not fit."""
+    ran: list[Pass] = []
+    monkeypatch.setattr(Pass, "__call__", lambda one: ran.append(one))
+    method = build("vmean", heads=HEADS, head_dim=HEAD_DIM, max_length=16)
+    benchmarking._try(method, 16, 2, CPU, torch.float32)
+    assert [one.forward for one in ran] == [method, exact_attention]
+
+
+def test_unmasked_attention_is_to_padding_too() -> None:
+    query, key, value = torch.randn(3, 1, HEADS, 8, HEAD_DIM)
+    mask = torch.arange(8)[None] < 5
+    all_real = torch.ones_like(mask)
+    found = unmasked_attention(query, key, value, mask)
+    torch.testing.assert_close(found, exact_attention(query, key, value, all_real))
 
 
 def test_a_pass_leaves_no_gradients_and_pads() -> None:
@@ -80,13 +150,6 @@ def test_a_pass_leaves_no_gradients_and_pads() -> None:
     one()
     assert all(tensor.grad is None for tensor in (*one.inputs, *linear.parameters()))
     assert seen[0].sum(-1).tolist() == [64, 56]
-
-
-@pytest.mark.parametrize(
-    ("values", "wanted"), [([3.0], (3, 3, 3)), ([1.0, 3.0], (1.5, 2, 2.5)), ([5.0, 1.0, 2.0, 4.0, 3.0], (2, 3, 4))]
-)
-def test_quartiles(values: list[float], wanted: tuple[float, ...]) -> None:
-    assert quartiles(values) == wanted
 
 
 def test_csv(rows: dict[str, Row], tmp_path: Path) -> None:

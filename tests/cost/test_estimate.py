@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 
 from lra.cli import main as cli
 from lra.config.arena import Arena, arena
-from lra.config.settings import AttentionSettings, MeasureSettings
+from lra.config.settings import AttentionSettings
 from lra.cost import estimate as planning
 from lra.cost.estimate import plan
 from lra.cost.flops import count_flops
@@ -28,7 +28,7 @@ GIB = 2**30
 @pytest.fixture
 def paper() -> Arena:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    attentions = {"softmax": None, "vmean": None}
+    attentions = ["softmax", "vmean"]
     return arena(config | {"scale": "paper", "tasks": ["image"], "attentions": attentions, "seeds": [1, 2]})
 
 
@@ -41,6 +41,7 @@ def measured(results: Path, attention: str, **changes: Any) -> None:
         "status": "ok",
         "device": "cpu",
         "length": 1024,
+        "precision": "bf16",
         "settings": {"attention": vars(method), "model": model | {"embedding_std": 0.02}},
         "batch": 4,
         "flops_forward": 10**6,
@@ -79,11 +80,11 @@ def test_hours_by_the_rate_of_what_was_measured(paper: Arena, tmp_path: Path) ->
 
 
 def test_hours_where_nothing_was_measured(paper: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
+    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda arena: 1e9)
     assert plan(paper, tmp_path, memory=GIB)[0].seconds == pytest.approx(plan(paper, tmp_path, GIB)[0].flops / 1e9)
 
 
-def test_a_timed_step_of_exact_attention_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timed_step_of_exact_attention_is_the_last_resort(paper: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
 
     class Seen(Measurement):
@@ -92,11 +93,16 @@ def test_a_timed_step_of_exact_attention_is_the_last_resort(monkeypatch: pytest.
             return found[-1][1]
 
     monkeypatch.setattr(planning, "Measurement", Seen)
-    monkeypatch.setattr(planning, "MeasureSettings", partial(MeasureSettings, batch=1, repeats=2, seconds=0.0))
-    rate = planning._rate_of_exact_attention()
+    rate = planning._rate_of_exact_attention(replace(paper, measure={"batch": 1, "repeats": 2, "seconds": 0.0}))
     ((measurement, results),) = found
     assert rate == pytest.approx(3 * results["flops_forward"] / (results["train_ms_per_example"] / 1000))
     assert (measurement.settings.attention.name, measurement.length) == ("softmax_nodropout", 1024)
+
+
+def test_a_measurement_in_another_precision_is_not_taken_for_the_runs(paper: Arena, tmp_path: Path) -> None:
+    """A CPU measures in fp32 what trains in bf16; its hours are then an estimate, and called so."""
+    measured(tmp_path, "softmax", precision="fp32")
+    assert [cell.measured for cell in plan(paper, tmp_path, memory=GIB)] == [False, False]
 
 
 def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
@@ -112,9 +118,9 @@ def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
 
 def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the batch takes twice the time, and no run of the table counts as one of the sweep."""
-    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda: 1e9)
+    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda arena: 1e9)
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    chosen = arena(config | {"scale": "paper", "tasks": ["text"], "attentions": {"skeinformer": None}})
+    chosen = arena(config | {"scale": "paper", "tasks": ["text"], "attentions": ["skeinformer"]})
     (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1").mkdir(parents=True)
     (tmp_path / "sweep/paper/batch-64_rate-0.001/seed-1/metrics.json").write_text("{}")
     table, *sweep = plan(chosen, tmp_path, memory=GIB)
@@ -127,7 +133,7 @@ def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("attention", ["softmax", "vmean", "linformer"])
 def test_the_formula_is_near_what_is_counted(attention: str) -> None:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"attentions": {attention: None}}
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"attentions": [attention]}
     chosen = arena(config)
     experiment, task = chosen.experiment(attention, "retrieval", 1), describe("retrieval", chosen.data("retrieval"))
     assert isinstance(experiment.attention, AttentionSettings)

@@ -5,7 +5,7 @@ import torch
 
 from lra.attention import build
 from lra.config.settings import AttentionSettings, ModelSettings
-from lra.cost.flops import count_flops
+from lra.cost.flops import attention_flops, count_flops
 from lra.model import Model, build_model
 from lra.tasks.contract import Task
 
@@ -42,7 +42,7 @@ def test_counted_flops_are_those_on_paper(attention: str, batch: int) -> None:
 
 @pytest.mark.parametrize("attention", ["nystrom", "informer", "informer_mask"])
 def test_a_budget_above_the_length_costs_nothing_more(attention: str) -> None:
-    costs = [build(attention, heads=2, head_dim=8, max_length=64, features=d).leading_flops(64) for d in (64, 65, 500)]
+    costs = [build(attention, heads=2, head_dim=8, max_length=64, features=d).multiply_adds(64) for d in (64, 65, 500)]
     assert len(set(costs)) == 1
 
 
@@ -50,6 +50,14 @@ def test_both_towers_count() -> None:
     one, two = count_flops(model("softmax"), *inputs(1)), count_flops(model("softmax", 2), *inputs(1, 2))
     assert two["flops_attention"] == 2 * one["flops_attention"]
     assert two["flops_formula"] == 2 * one["flops_formula"]
+
+
+def test_flops_of_an_attention_alone_are_its_part_of_the_models() -> None:
+    chosen = model("nystrom")
+    attentions = [layer.attention.attention.train() for layer in chosen.layers]
+    counted = sum(attention_flops(attention, LENGTH, torch.device("cpu")) for attention in attentions)
+    assert counted == count_flops(chosen, *inputs(1))["flops_attention"]
+    assert all(attention.training for attention in attentions)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -10,7 +10,7 @@ import torch
 
 from conftest import toy_examples
 from lra.data import batches as module
-from lra.data.batches import Batch, Batches, pad
+from lra.data.batches import Batch, Batches, as_bytes, as_lists, pad
 from lra.data.shards import Shards, write_shards
 from lra.tasks.contract import Task, list_array, record_batch
 
@@ -38,6 +38,17 @@ def test_padding() -> None:
     assert tokens.shape == (2, 128)
     tokens, _ = pad(pa.array([[1] * 65], pa.list_(pa.uint16())), 100, trim=True)
     assert tokens.shape == (1, 100)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_rows_as_bytes_and_back(kind: type[np.unsignedinteger]) -> None:
+    """Slices and taken rows of them too, and rows without a token."""
+    lists = [[], [5], [250, 251, 252], [7, 8]]
+    rows = pa.array([[1], *lists, [9]], pa.list_(pa.from_numpy_dtype(kind)))
+    assert as_lists(as_bytes(rows.slice(1, 4)), kind).to_pylist() == lists
+    assert as_lists(as_bytes(rows).slice(1, 4), kind).to_pylist() == lists
+    assert as_lists(as_bytes(rows).take(pa.array([4, 2])), kind).to_pylist() == [[7, 8], [5]]
+    assert as_lists(as_bytes(rows).take(pa.array([1])), kind).to_pylist() == [[]]
 
 
 def test_every_row_once_in_order(numbered: Shards) -> None:

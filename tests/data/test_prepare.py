@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lra import paths
 from lra.data import prepare
 from lra.data.lockfile import Content, record
 from lra.files import sha256
@@ -19,7 +20,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = Path("data/sources")
     folder.mkdir(parents=True)
     for name in ("lra_release", "aan"):
-        record(prepare.LOCK, name, Content("file", f"sum of {name}", 3), "somewhere")
+        record(paths.LOCK, name, Content("file", f"sum of {name}", 3), "somewhere")
     return folder
 
 

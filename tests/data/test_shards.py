@@ -10,8 +10,9 @@ import pytest
 
 from conftest import toy_examples
 from lra.config.settings import SHARD_ROWS
-from lra.data.shards import MANIFEST, Shards, read_shards, verify, write_shards
+from lra.data.shards import Shards, read_shards, verify, write_shards
 from lra.errors import LraError
+from lra.paths import MANIFEST
 from lra.tasks.contract import Rows, Task, list_array, record_batch
 
 TASK = Task("toy", classes=2, vocabulary=9, max_length=24)
@@ -113,3 +114,45 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         write_shards(tmp_path / name, task, examples, expected=None, provenance={})
     manifests = [(tmp_path / name / MANIFEST).read_bytes() for name in "abc"]
     assert manifests[0] == manifests[1] == manifests[2]
+
+
+def test_content_is_tokens_and_labels_in_order(tmp_path: Path) -> None:
+    """Neither where the examples came from, nor how they are cut and stored, nor how wide an integer holds them."""
+    train = next(iter(toy_examples()["train"]))
+    wide = pa.RecordBatch.from_pydict({"tokens": train["tokens"].cast(pa.list_(pa.uint16())), "label": train["label"]})
+    cut = [train.slice(begin, 40) for begin in range(0, 96, 40)]
+    first, last = train.slice(0, 2), train.slice(2)
+    turned = pa.RecordBatch.from_pydict({"tokens": train["tokens"], "label": pa.array(1 - train["label"].to_numpy())})
+    shifted = list_array(train["tokens"].flatten().to_numpy(), np.roll(train["tokens"].value_lengths().to_numpy(), 1))
+    kinds = {
+        "first": [train],
+        "wide": [wide],
+        "cut": cut,
+        "order": [last, first],
+        "labels": [turned],
+        "lengths": [record_batch(train["label"].to_numpy(), shifted)],
+        "fewer": [last],
+    }
+    found = {}
+    for name, batches in kinds.items():
+        examples = toy_examples() | {"train": batches}
+        shards = write_shards(tmp_path / name, TASK, examples, expected=None, provenance={"source": name})
+        found[name] = shards.identity
+        assert set(shards.content) == {"train", "dev", "test"}
+        assert read_shards(tmp_path / name).identity == shards.identity
+    assert found["first"] == found["wide"] == found["cut"]
+    assert len(set(found.values())) == 5
+    larger = write_shards(tmp_path / "larger", Task("toy", 2, 10, 24), toy_examples(), expected=None, provenance={})
+    assert larger.identity != found["first"], "a larger vocabulary makes another model"
+    other = write_shards(tmp_path / "name", Task("other", 2, 9, 24), toy_examples(), expected=None, provenance={})
+    assert other.identity == found["first"]
+
+
+@pytest.mark.parametrize("old, new", [('"classes": 2', '"classes": 3'), ('"longest": 24', '"longest": 23')])
+def test_a_manifest_that_was_edited(toy_shards: Shards, old: str, new: str) -> None:
+    """It decides the model's sizes and which runs are compared."""
+    path = toy_shards.folder / MANIFEST
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(LraError, match=f"{path} is not what was written: its checksum differs; delete it and prepare"):
+        read_shards(toy_shards.folder)

@@ -34,7 +34,8 @@ def example() -> ModuleType:
 @pytest.mark.parametrize("length", [32, 256])
 def test_contract(length: int) -> None:
     """Short passages are often the same in several files."""
-    settings = Settings("library", f"{FILE}:passages", 4, 256, 256, options={"length": length})
+    sizes = {"classes": 4, "vocabulary": 256, "max_length": 256}
+    settings = Settings(name="library", module=f"{FILE}:passages", **sizes, options={"length": length})
     assert [failure for _, failure in violations(settings, None) if failure] == []
 
 

@@ -10,7 +10,7 @@ from lra.results.table import collect
 from results.builder import write_measure, write_run
 
 ACCURACIES = {
-    "listops": {"softmax": 0.40, "skeinformer": 0.55, "vmean": 0.39},
+    "listops": {"softmax": 0.40, "skeinformer": 0.55, "vmean": 0.395},
     "text": {"softmax": 0.60, "skeinformer": 0.61, "vmean": 0.52},
 }
 STEP_MS = {"softmax": 40.0, "skeinformer": 20.0, "vmean": 5.0}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lra.config.settings import AttentionSettings, ModelSettings
-from lra.cost.training_step import Settings, measure
+from lra.config.settings import AttentionSettings, MeasureSettings, ModelSettings
+from lra.cost.training_step import measure
 from lra.errors import LraError
 from lra.results.measures import read_measures
 from results.builder import write_measure
@@ -41,10 +41,21 @@ def test_another_file_is_named(tmp_path):
 def test_it_reads_what_measuring_writes(tmp_path):
     path = tmp_path / "measure.json"
     model = ModelSettings(layers=1, embedding=16, hidden=16, heads=1, head_dim=16)
-    written = measure("image", Settings(AttentionSettings("vmean"), model=model), path, code="", threads=1)
+    settings = MeasureSettings(AttentionSettings("vmean"), {"source": "cifar10"}, 256, model=model, seconds=0.0)
+    written = measure("image", settings, path, code="", threads=1)
     columns = read_measures([path])["image", "vmean"]
     assert columns["measure_status"] == "ok"
     assert columns["ms_low"] <= columns["ms_per_step"] <= columns["ms_high"]
     assert columns["peak_memory_mib"] * 2**20 == written["peak_memory_bytes"]
-    assert columns["length"] == 1024
+    assert columns["cost_length"] == 1024
     assert columns["flops_formula"] == written["flops_formula"]
+    assert columns["cost_features"] == 256
+    assert (columns["cost_precision"], columns["extrapolated"]) == ("fp32", "yes")
+    assert columns["time_ratio_low"] <= columns["time_ratio"] <= columns["time_ratio_high"]
+    assert columns["time_ratio"] == written["ratio"]
+    assert columns["real_time_ratio"] is None  # images have no padding
+
+
+def test_a_time_of_the_papers_own_batch_is_not_called_extrapolated(tmp_path):
+    path = write_measure(tmp_path, "text", "softmax", extrapolated=False)
+    assert read_measures([path])["text", "softmax"]["extrapolated"] == "no"

@@ -1,10 +1,19 @@
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
-from lra.results.statistics import Summary, compare, holm, mcnemar, summarise, verdict
+from lra.results.statistics import (
+    SeedVariance,
+    among_best,
+    compare,
+    compare_with_constant,
+    holm,
+    mean_accuracy,
+    pool,
+    verdict,
+)
 
 
 def runs(rng, seeds, examples, seed_noise=0.0, shift=0.0, difficulty=None):
@@ -15,38 +24,48 @@ def runs(rng, seeds, examples, seed_noise=0.0, shift=0.0, difficulty=None):
     return difficulty + taste + seed + shift + rng.normal(0, 0.7, (seeds, examples)) > 0
 
 
-@pytest.mark.parametrize("values", [[0.5, 0.6], [0.61, 0.6, 0.64], [0.1, 0.9, 0.4, 0.45, 0.3]])
-def test_summary_agrees_with_scipy(values):
-    summary = summarise(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    assert (summary.mean, summary.std) == pytest.approx((np.mean(values), stats.tstd(values)))
-    assert (summary.low, summary.high) == pytest.approx((low, high))
+def share(accuracy, examples=400):
+    """Answers of which a share is right, (examples,)."""
+    return np.arange(examples) < round(accuracy * examples)
 
 
-def test_one_value_has_no_interval():
-    assert summarise([0.7]) == Summary(0.7, std=None, low=None, high=None)
+def scored(*accuracies, examples=400):
+    """Runs of these accuracies, (seeds, examples), whose errors have nothing in common."""
+    rng = np.random.default_rng(0)
+    return np.stack([rng.permutation(share(accuracy, examples)) for accuracy in accuracies])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_mcnemar_agrees_with_statsmodels(seed):
-    rng = np.random.default_rng(seed)
-    a, b = rng.random(200) < 0.7, rng.random(200) < 0.6
-    counts = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
-    assert mcnemar(a, b) == pytest.approx(statsmodels_mcnemar(counts, exact=True).pvalue)
+def test_one_run_has_the_binomial_interval_of_wilson():
+    """Without it a single seed would be shown as a number without any uncertainty."""
+    interval = mean_accuracy(scored(0.7))
+    low, high = proportion_confint(280, 400, method="wilson")
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((0.7, low, high))
 
 
-def test_mcnemar_of_equal_answers_finds_nothing():
-    a = np.array([True, False, True])
-    assert mcnemar(a, a) == 1.0
+def test_the_interval_of_several_runs_covers_seeds_and_examples():
+    """An interval over seeds alone is far too narrow where they agree, and one over examples where they do not."""
+    agreeing = mean_accuracy(np.stack([share(0.7)] * 3))
+    low, high = stats.t.interval(0.95, 399, 0.7, share(0.7).std(ddof=1) / 20)
+    assert (agreeing.low, agreeing.high) == pytest.approx((low, high))
+    apart = mean_accuracy(scored(0.5, 0.7, 0.9, examples=100_000))
+    low, high = stats.t.interval(0.95, 2, 0.7, stats.sem([0.5, 0.7, 0.9]))
+    assert (apart.low, apart.high) == pytest.approx((max(low, 0), min(high, 1)), abs=0.01)
 
 
-def test_one_seed_is_mcnemar_and_says_so():
+def test_an_interval_ends_where_accuracies_do():
+    interval = mean_accuracy(scored(0.1, 0.9))
+    assert (interval.low, interval.high) == (0, 1)
+
+
+def test_one_run_on_both_sides_varies_with_examples_alone_and_says_so():
     rng = np.random.default_rng(0)
     a, b = runs(rng, 1, 300), runs(rng, 1, 300)
-    comparison = compare(a, b)
-    assert comparison.p == mcnemar(a[0], b[0])
-    assert comparison.difference == pytest.approx(a.mean() - b.mean())
-    assert comparison.noise == "examples"
+    found = compare(a, b)
+    paired = stats.ttest_rel(a[0].astype(float), b[0].astype(float))
+    assert found.noise == "examples"
+    assert (found.p, found.mean) == pytest.approx((paired.pvalue, a.mean() - b.mean()))
+    interval = paired.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_several_seeds_against_one_is_a_test_over_examples():
@@ -55,6 +74,72 @@ def test_several_seeds_against_one_is_a_test_over_examples():
     comparison = compare(np.repeat(a, 3, axis=0), b)
     assert comparison.noise == "examples"
     assert comparison.p == pytest.approx(stats.ttest_rel(a[0].astype(float), b[0].astype(float)).pvalue)
+
+
+def test_an_interval_excludes_zero_exactly_where_p_is_below_a_twentieth():
+    rng = np.random.default_rng(5)
+    found = [compare(runs(rng, 3, 200, 0.2), runs(rng, 3, 200, 0.2)) for _ in range(60)]
+    assert {(c.p < 0.05) for c in found} == {True, False}
+    assert all((c.p < 0.05) == (c.low > 0 or c.high < 0) for c in found)
+
+
+def test_comparable_variances_are_pooled():
+    answers = [scored(0.60, 0.61, 0.62), scored(0.50, 0.52, 0.54), scored(0.55, 0.57, 0.56)]
+    pooled = pool(answers)
+    assert pooled.comparable
+    assert (pooled.value, pooled.freedom) == pytest.approx((np.mean([1e-4, 4e-4, 1e-4]), 6))
+    found = compare(*answers[:2], pooled)
+    assert found.noise == "pooled seeds and examples"
+    assert found.p != pytest.approx(compare(*answers[:2]).p)
+
+
+def test_without_noise_of_examples_a_pooled_test_is_students_with_the_pooled_variance():
+    answers = [scored(*a, examples=200_000) for a in ((0.60, 0.61, 0.62), (0.50, 0.52, 0.54), (0.55, 0.57, 0.56))]
+    pooled = pool(answers)
+    expected = 2 * stats.t.sf(0.09 / (2e-4 * 2 / 3) ** 0.5, 6)
+    assert compare(answers[0], answers[1], pooled).p == pytest.approx(expected, rel=0.2)
+
+
+def test_a_task_that_some_runs_learn_and_others_do_not_has_no_common_variance():
+    """One variance for all would call the few stable methods unstable and the unstable ones stable."""
+    bimodal = [scored(0.5, 0.97, 0.5), scored(0.97, 0.5, 0.96)]
+    steady = [scored(0.60, 0.61, 0.62), scored(0.58, 0.59, 0.58)]
+    pooled = pool(bimodal + steady)
+    assert not pooled.comparable
+    own = bimodal[0].mean(axis=1).var(ddof=1)
+    assert pooled.of(bimodal[0]) == pytest.approx((own, 2))
+    assert pooled.of(steady[0]) == pytest.approx((pooled.value, pooled.freedom))
+    found = compare(steady[0], steady[1], pooled)
+    assert found.noise == "seeds and examples"
+    assert found.p > compare(steady[0], steady[1]).p
+    assert compare(bimodal[0], steady[0], pooled).p > 0.05
+
+
+def test_methods_without_any_spread_are_left_out_of_the_pool():
+    """One that always answers the same class would make every task's variances incomparable."""
+    constant = np.stack([share(0.5)] * 3)
+    pooled = pool([constant, scored(0.60, 0.61, 0.62), scored(0.50, 0.51, 0.52)])
+    assert (pooled.freedom, pooled.comparable) == (4, True)
+    assert pool([constant, scored(0.6)]) is None
+    assert pool([constant, scored(0.5, 0.6)]).comparable is False
+
+
+def test_with_a_pooled_variance_a_single_run_has_one_too():
+    pooled = SeedVariance(0.01, 20, True)
+    assert mean_accuracy(scored(0.7), pooled).high > mean_accuracy(scored(0.7)).high + 0.1
+
+
+def test_what_no_seed_changes_is_compared_as_it_is():
+    majority = share(0.5)
+    found = compare_with_constant(scored(0.6, 0.62, 0.64), majority)
+    assert found.mean == pytest.approx(0.12)
+    assert compare_with_constant(np.stack([majority] * 3), majority).p == 1
+
+
+def test_the_best_is_every_method_that_cannot_be_told_from_it():
+    answers = {"a": scored(0.80, 0.81, 0.82), "b": scored(0.79, 0.81, 0.80), "c": scored(0.3, 0.31, 0.32)}
+    assert among_best(answers, pool(answers.values())) == {"a", "b"}
+    assert among_best({"a": answers["a"]}) == {"a"}
 
 
 def test_without_noise_of_seeds_it_is_the_paired_t_test_over_examples():
@@ -80,7 +165,7 @@ def test_without_noise_of_examples_it_is_welchs_t_test_over_seeds():
 def test_identical_methods_do_not_differ():
     a = np.stack([np.arange(10) % 2 == 0] * 3)
     assert compare(a, a).p == 1.0
-    assert compare(a, a).difference == 0.0
+    assert compare(a, a).mean == 0.0
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
@@ -141,7 +226,7 @@ def test_a_real_difference_is_found():
     difficulty = rng.normal(0.5, 1.5, 2000)
     a, b = (runs(rng, 5, 2000, 0.02, shift, difficulty) for shift in (0.4, 0.0))
     assert compare(a, b).p < 1e-3
-    assert compare(b, a).difference < 0
+    assert compare(b, a).mean < 0
 
 
 @pytest.mark.parametrize("p", [[0.01], [0.01, 0.04, 0.03], [0.5, 0.5, 0.9], [0.001, 0.2, 0.013, 0.013, 1.0], []])

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 
 import pytest
 
 from lra.results import tables
-from lra.results.rendering import Cell, Column, Sheet, latex, markdown
-from lra.results.rows import Row, read_rows, write_rows
+from lra.results.rendering import Column, Entry, Sheet, View, latex, markdown
+from lra.results.rows import TableRow, read_rows, write_rows
 from lra.results.tables import write_tables
 
 
@@ -33,13 +34,16 @@ def test_accuracy_in_per_cent_with_the_papers_values(folder):
     assert rows["softmax"] == {
         "model": "Standard",
         "listops": "40",
-        "listops_paper": "38.15",
-        "listops_difference": "1.85",
         "text": "60",
-        "text_paper": "57.69",
-        "text_difference": "2.31",
         "average": "50",
+        "listops_with_failures": "40",
+        "text_with_failures": "60",
+        "average_with_failures": "50",
+        "listops_paper": "38.15",
+        "text_paper": "57.69",
         "average_paper": "47.92",
+        "listops_difference": "1.85",
+        "text_difference": "2.31",
         "average_difference": "2.08",
     }
 
@@ -50,37 +54,81 @@ def test_a_failed_cell_shows_how_and_has_no_average(folder):
     assert " diverged |" in (folder / "accuracy.md").read_text()
 
 
-def test_markdown_marks_best_second_noise_and_seeds(folder):
+def test_failed_runs_at_the_majoritys_accuracy_are_a_view(folder, table):
+    """Without it a method that diverges on hard seeds has the mean of its easy ones."""
+    failed = read_rows(table)[5]
+    row = cells(folder / "accuracy.csv")["vmean"]
+    assert float(row["text_with_failures"]) == pytest.approx(100 * failed.majority_accuracy)
+    text = (folder / "accuracy.md").read_text()
+    assert "(3 failed)" in text and "(1 failed)" in text
+    assert "The same with the 4 runs that gave no result counted at" in text
+
+
+def test_markdown_marks_the_best_verdicts_intervals_and_seeds(folder, table):
     lines = (folder / "accuracy.md").read_text().splitlines()
-    assert len({len(line) for line in lines[:5]}) == 1
+    assert lines[0] == "**Accuracy**"
+    assert len({len(line) for line in lines[2:7]}) == 1
     skeinformer = next(line for line in lines if line.startswith("| Skeinformer"))
-    assert "**55.00 ± 0.50 ▲**" in skeinformer
-    assert "**61.00 ± 0.71 (2 of 3 seeds)**" in skeinformer
-    assert "*40.00 ± 0.50*" in lines[2]
-    assert "With one seed" not in lines[-1]
+    row = read_rows(table)[1]
+    half = 50 * (row.accuracy_high - row.accuracy_low)
+    assert f"**55.00 ± {half:.2f} ▲**" in skeinformer
+    assert re.search(r"\| 61.00 ± \d+.\d\d \(2/3 seeds\) \|", skeinformer)
+    assert re.search(r"Standard +\| +40.00 ± ", lines[4])
+
+
+def test_a_verdict_over_one_task_only_has_an_open_mark(table):
+    rows = read_rows(table)[:3]
+    rows[1] = dataclasses.replace(rows[1], adjusted_p_all_tasks=0.06)
+    rows[2] = dataclasses.replace(rows[2], adjusted_p_all_tasks=0.06, versus_softmax="worse")
+    view = tables.accuracy(rows).views[0]
+    assert [line[0].text[-1] for line in view.lines[1:]] == ["△", "▽"]
+    assert "of all tasks; △ and ▽ over those of one task only" in view.caption
+
+
+def test_the_average_has_an_interval(table):
+    rows = [dataclasses.replace(row, accuracy_low=row.accuracy - 0.03, accuracy_high=row.accuracy + 0.03)
+            for row in read_rows(table) if row.accuracy]  # fmt: skip
+    average = tables.accuracy(rows).views[0].lines[0][-1]
+    assert average.text == "50.00 ± 2.12"  # 3 / sqrt(2)
 
 
 def test_latex_is_a_booktabs_tabular_with_every_cell(folder):
     text = (folder / "accuracy.tex").read_text()
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert len(body) == 4
-    assert {line.count("&") for line in body} == {9}
-    assert r"\textbf{55.00 $\pm$ 0.50$^{\uparrow}$}" in text
-    assert r"\underline{40.00 $\pm$ 0.50}" in text
-    for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrrrrrrr}", r"\end{tabular}"):
-        assert command in text
-    table = text[text.index(r"\begin") :]
-    assert table.isascii()
+    assert len(body) == 4 * 4
+    assert {line.count("&") for line in body} == {3}
+    assert re.search(r"\\textbf\{55.00 \$\\pm\$ \d.\d\d\$\^\{\\uparrow\\uparrow\}\$\}", text)
+    for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrr}", r"\end{tabular}"):
+        assert text.count(command) == 4
+    assert all(line.isascii() for line in body)
 
 
-def test_time_is_measured_or_absent_and_compared_as_a_ratio(folder):
-    rows = cells(folder / "time.csv")
-    assert rows["skeinformer"]["listops"] == f"{20 * 128 / 60:.2f}"
-    assert rows["skeinformer"]["listops_ratio"] == "0.5"
-    assert float(rows["skeinformer"]["listops_paper_ratio"]) == pytest.approx(9.66 / 22.30, abs=0.005)
-    assert (rows["softmax"]["text"], rows["vmean"]["text_ratio"]) == ("oom", "")
-    assert (rows["skeinformer"]["text"], rows["skeinformer"]["average"]) == ("", "")
-    assert "a processor, 2 threads" in (folder / "time.md").read_text()
+def test_time_is_measured_or_absent_and_compared_with_exact_attention_without_dropout(table, tmp_path):
+    rows = read_rows(table)
+    rows.insert(1, dataclasses.replace(rows[0], attention="softmax_nodropout", seconds_per_1000_steps=2560 * 2))
+    write_rows(rows, tmp_path / "table.csv")
+    write_tables(tmp_path / "table.csv", tmp_path)
+    found = cells(tmp_path / "time.csv")
+    assert found["skeinformer"]["listops"] == f"{20 * 128 / 60:.2f}"
+    assert found["skeinformer"]["listops_share"] == "0.5"
+    assert float(found["skeinformer"]["listops_paper_share"]) == pytest.approx(9.66 / 19.50, abs=0.005)
+    assert (found["softmax"]["text"], found["vmean"]["text_share"]) == ("oom", "")
+    assert (found["skeinformer"]["text"], found["skeinformer"]["average"]) == ("", "")
+    text = (tmp_path / "time.md").read_text()
+    sizes = "at the length of ListOps 2048, Text 2048, with 32 features, in fp32"
+    assert f"Measured alone on the machine (a processor, 2 threads) {sizes}." in text
+    assert "Add `softmax_nodropout`" not in text
+
+
+def test_without_the_yardstick_there_are_no_shares_and_it_is_said(folder):
+    assert cells(folder / "time.csv")["skeinformer"]["listops_share"] == ""
+    assert "Add `softmax_nodropout` to the attentions of config.yaml" in (folder / "time.md").read_text()
+
+
+def test_the_lowest_cost_is_bold_and_a_lone_one_is_not(folder):
+    text = (folder / "time.md").read_text()
+    assert "**10.67**" in text and text.count("**10.67**") == 1
+    assert re.search(r"\| +19.20 \|", text)
 
 
 def test_memory_and_the_batch_that_fits(folder):
@@ -97,51 +145,65 @@ def test_flops_with_the_papers_terms(folder):
 
 
 def test_without_measurements_the_cost_tables_claim_nothing(tmp_path):
-    write_rows([Row("mini", "text", "vmean", "ok", "", 1, 1, accuracy=0.5, train_seconds=9.0)], tmp_path / "table.csv")
+    write_rows(
+        [TableRow("mini", "text", "vmean", "ok", "", 1, 1, accuracy=0.5, train_seconds=9.0)], tmp_path / "table.csv"
+    )
     write_tables(tmp_path / "table.csv", tmp_path)
     assert cells(tmp_path / "time.csv")["vmean"]["text"] == ""
     assert cells(tmp_path / "memory.csv")["vmean"]["text"] == ""
-    assert "(" not in (tmp_path / "time.md").read_text().splitlines()[-1]
+    assert "Measured" not in (tmp_path / "time.md").read_text()
 
 
-def test_a_single_seed_is_said(table):
-    rows = [Row("mini", "text", name, "ok", "", 1, 1, accuracy=0.5, noise="examples") for name in ("softmax", "vmean")]
-    sheet = tables.accuracy(rows)
-    assert "With one seed" in sheet.caption
-    assert [column.key for column in sheet.columns] == ["text"]
-    assert sheet.lines[0][0] == Cell("50.00", 50.0)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_below_three_seeds_nothing_is_marked_and_it_is_said(seeds):
+    """With one seed bold and arrows are decided by the seed that was taken."""
+    rows = [
+        TableRow("mini", "text", name, "ok", "", seeds, seeds, accuracy=0.5, accuracy_low=0.4, accuracy_high=0.6)
+        for name in ("softmax", "vmean")
+    ]
+    view = tables.accuracy(rows).views[0]
+    assert "Below 3 seeds nothing is marked" in view.caption
+    assert "▲" not in view.caption and "Bold" not in view.caption
+    assert [column.key for column in view.columns] == ["text"]
+    assert view.lines[0][0] == Entry("50.00 ± 10.00", 50.0, half_width=pytest.approx(10))
+
+
+def test_tables_name_the_data_they_stand_on(folder):
+    text = (folder / "accuracy.md").read_text()
+    assert "Data: ListOps: generated here, up to 2048 tokens, 400 test examples; Text: generated here" in text
+    assert text.rstrip().endswith("Trained with 32 features in fp32.")
+    page = (folder / "accuracy.html").read_text()
+    assert "<span>ListOps</span> <small>generated here, n ≤ 2048</small>" in page
 
 
 def test_a_task_that_an_attention_was_not_run_on_is_a_dash():
-    rows = [Row("mini", "text", "vmean", "ok", "", 1, 1, accuracy=0.5)]
-    rows.append(Row("mini", "listops", "softmax", "ok", "", 1, 1, accuracy=0.5))
-    sheet = tables.accuracy(rows)
-    assert [cell.text for cell in sheet.lines[0]] == ["50.00", "–", "–"]
+    rows = [TableRow("mini", "text", "vmean", "ok", "", 1, 1, accuracy=0.5)]
+    rows.append(TableRow("mini", "listops", "softmax", "ok", "", 1, 1, accuracy=0.5))
+    view = tables.accuracy(rows).views[0]
+    assert [entry.text for entry in view.lines[0]] == ["50.00", "–", "–"]
 
 
-def test_ranks_go_by_the_digits_shown():
-    column = Column("x", "X", "highest")
-    shown = [Cell("1", 1.0), Cell("3", 3.0), Cell("oom"), Cell("3", 3.0), Cell("2", 2.0)]
-    assert column.ranks(shown) == [0, 1, 0, 1, 2]
-    assert Column("x", "X", "lowest").ranks(shown) == [1, 0, 0, 0, 2]
-    assert Column("x", "X").ranks(shown) == [0] * 5
-    assert column.ranks([Cell("1", 1.0), Cell("oom")]) == [0, 0]
+def test_the_lowest_goes_by_the_digits_shown():
+    shown = [Entry("2", 2.0), Entry("1", 1.0), Entry("oom"), Entry("1", 1.0)]
+    assert [entry.bold for entry in tables._embolden(shown)] == [False, True, False, True]
+    assert not any(entry.bold for entry in tables._embolden([Entry("1", 1.0), Entry("oom")]))
 
 
 def test_minus_signs_and_zeros():
-    assert tables._number(-0.004, "+z.2f") == Cell("+0.00", 0.0)
-    assert tables._number(-1.0, "+z.2f") == Cell("−1.00", -1.0)
-    sheet = Sheet("x", "50 %.", ("a_b",), (Column("x", "X_1"),), ((Cell("−1.00", -1.0),),))
+    assert tables._number(-0.004, "+z.2f") == Entry("+0.00", 0.0)
+    assert tables._number(-1.0, "+z.2f") == Entry("−1.00", -1.0)
+    view = View("a", "50 %.", (Column("x", "X_1"),), ((Entry("−1.00", -1.0),),))
+    sheet = Sheet("x", "", ("a_b",), (view,))
     assert r"a\_b & $-$1.00 \\" in latex(sheet)
-    assert markdown(sheet).startswith("| Model |   X_1 |\n| :---- | ----: |\n| a_b   | −1.00 |\n")
+    assert markdown(sheet).startswith("| Model |   X_1 |\n| :---- | ----: |\n| a_b   | −1.00 |\n\n50 %.\n")
 
 
 def test_html_is_a_sortable_page_that_needs_nothing_else(folder):
     text = (folder / "accuracy.html").read_text()
-    assert re.search(r'<td data-value="40.0"><u>40.00 ± 0.50</u></td>', text)
-    assert '<td class="failed">diverged</td>' in text
-    assert "<td>2 n^2 p</td>" in (folder / "flops.html").read_text()
-    assert text.count('<button type="button">') == 10
+    assert re.search(r'data-value="55.0"><strong>55.00 ± \d.\d\d ▲</strong></td>', text)
+    assert 'class="failed">diverged</td>' in text
+    assert ">2 n^2 p</td>" in (folder / "flops.html").read_text()
+    assert text.count('<button type="button">') == 4 * 4
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
 

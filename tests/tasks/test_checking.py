@@ -37,7 +37,7 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
         train = {"batch": 8, "learning_rate": 1e-3, "warmup": 1, "steps": 4, "evaluate_every": 2}
         scale = {"features": 8, "threads": 1, "runtime": 5, "memory": 2000, "model": {}}
         scale |= {"tasks": {"mine": {"data": data, "train": train}}}
-        config = {"scale": "mini", "tasks": ["mine"], "attentions": {"vmean": None}, "seeds": [1]}
+        config = {"scale": "mini", "tasks": ["mine"], "attentions": ["vmean"], "seeds": [1]}
         (tmp_path / "config.yaml").write_text(json.dumps(config | {"scales": {"mini": scale}}))
         code = main(["check", name, "--config", str(tmp_path / "config.yaml")])
         return code, "".join(capsys.readouterr())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -113,15 +112,6 @@ def test_without_brackets_only_the_brackets_go() -> None:
     assert without == [([token for token in tokens if token != 15], label) for tokens, label in with_brackets]
 
 
-@pytest.mark.parametrize(
-    "settings, sentence",
-    [
-        ({"max_children": 1}, "an operator has 2 or more"),
-        ({"digit_probability": 1.0}, "set it to 0 or more, below 1"),
-        ({"min_length": 10, "max_length": 11}, "no length lies between min_length 10 and max_length 11"),
-    ],
-    ids=["children", "probability", "length"],
-)
-def test_wrong_generator(settings: dict[str, Any], sentence: str) -> None:
-    with refuses(sentence):
-        Generator(**settings)
+def test_a_generator_without_trees() -> None:
+    with refuses("no length lies between min_length 10 and max_length 11"):
+        Generator(min_length=10, max_length=11)

@@ -253,8 +253,6 @@ def test_curves_that_cannot_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_impossible_parameters() -> None:
-    with refuses("generator.contour_length must be at least 2"):
-        Parameters(contour_length=1)
     with refuses("generator.seed_border (16) must be less than half of image_size (32)"):
         Parameters(seed_border=16)
 

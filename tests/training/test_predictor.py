@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from lra.config.settings import AttentionSettings, Experiment
 from lra.data.prepare import prepare
 from lra.data.shards import Shards
 from lra.errors import LraError
+from lra.files import read_json, sealed
 from lra.tasks import image, listops, pathfinder, retrieval, text
 from lra.tasks.listops_trees import TOKENS
 from lra.tasks.pathfinder_drawing import Parameters
@@ -174,7 +176,7 @@ def test_mistakes(toy_experiment: Make, tmp_path: Path) -> None:
         with pytest.raises(LraError, match=sentence):
             run.predict(*raw)
     (folder / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(LraError, match=r"model.safetensors cannot be read .*; train this run again"):
+    with pytest.raises(LraError, match=r"model.safetensors is damaged or another run's: .*; train this run again"):
         lra.load_run(folder)
     with pytest.raises(LraError, match=r"metrics.json is not there"):
         lra.load_run(tmp_path / "data")
@@ -186,10 +188,38 @@ def test_a_run_whose_attention_is_gone(toy_experiment: Make, tmp_path: Path) -> 
     experiment = replace(toy_experiment(), task="listops", attention=AttentionSettings("mine", 8, {}, f"{method}:Mine"))
     prepare("listops", DATA["listops"], None, tmp_path / "data", workers=1)
     train_run(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
-    assert lra.load_run(tmp_path / "run").predict("[MAX 1 2 ]").label in range(10)
+    with pytest.raises(LraError, match=r"names .*mine.py:Mine', code that is no method of the registry"):
+        lra.load_run(tmp_path / "run")
+    assert main(["predict", str(tmp_path / "run"), "[MAX 1 2 ]"]) == 1
+    assert main(["predict", str(tmp_path / "run"), "[MAX 1 2 ]", "--trust"]) == 0
+    assert lra.load_run(tmp_path / "run", trust=True).predict("[MAX 1 2 ]").label in range(10)
     method.unlink()
     with pytest.raises(LraError, match=r"mine.py cannot be imported: FileNotFoundError"):
-        lra.load_run(tmp_path / "run")
+        lra.load_run(tmp_path / "run", trust=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda m: m["settings"].update(task="sources"), "data_settings are not those of a task"),
+        (lambda m: m.update(data_settings=3), "data_settings are not those of a task"),
+        (
+            lambda m: m["settings"].update(task="../../x"),
+            "(there is no task|are not those of a task)",
+        ),
+        (lambda m: m["data_settings"]["generator"].update(max_length=2**40), "asks for another model than its weights"),
+    ],
+)
+def test_data_settings_from_elsewhere(
+    toy_experiment: Make, tmp_path: Path, change: Callable[..., None], sentence: str
+) -> None:
+    """They name a module of this package and sizes of the model, and nothing else follows from them."""
+    folder = trained("listops", toy_experiment, tmp_path, steps=2, evaluate_every=1)
+    metrics = read_json(folder / "metrics.json")
+    change(metrics)
+    (folder / "metrics.json").write_text(json.dumps(sealed(metrics)))
+    with pytest.raises(LraError, match=sentence):
+        lra.load_run(folder)
 
 
 def test_importing_lra_imports_no_torch() -> None:

@@ -20,10 +20,12 @@ from lra.data.batches import Batch
 from lra.data.prefetch import prefetch
 from lra.data.shards import Shards, write_shards
 from lra.tasks.contract import Task
+from lra.training import evaluation as scoring
 from lra.training import trainer as training
 from lra.training.checkpoint import Checkpoints
-from lra.training.evaluation import Score
-from lra.training.trainer import Failed, Interrupted, Progress, Trainer
+from lra.training.evaluation import Score, batches_of, evaluation_rows, rows_at_once
+from lra.training.progress import Failed, Interrupted, Progress
+from lra.training.trainer import Trainer
 
 Make = Callable[..., Experiment]
 CPU = torch.device("cpu")
@@ -93,12 +95,15 @@ def test_the_same_seed_gives_the_same_numbers(toy_experiment: Make, toy_shards: 
     assert histories[0] != histories[2]
 
 
-@pytest.mark.parametrize("attention", ["softmax", "vmean", "linformer"])
+@pytest.mark.parametrize(
+    ("attention", "precision"),
+    [("softmax", "fp32"), ("vmean", "fp32"), ("linformer", "fp32"), ("skeinformer", "bf16"), ("softmax", "fp16")],
+)
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 11, 12])
 def test_an_interrupted_run_goes_on_to_the_same_bits(
-    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, attention: str, stop_at: int
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, attention: str, precision: str, stop_at: int
 ) -> None:
-    experiment = toy_experiment(attention)
+    experiment = toy_experiment(attention, precision=precision)
     whole = trainer(experiment, toy_shards, tmp_path / "whole")
     expected = whole.run()
 
@@ -119,12 +124,13 @@ def test_prefetched_buckets_go_on_to_the_same_bits(
 ) -> None:
     """As on a GPU: what was made ahead is forgotten at the interruption and made again."""
     experiment = toy_experiment(pad="bucket", batch=8, steps=30)  # epochs of 12 batches
-    monkeypatch.setattr(training, "BUCKET_BATCHES", 5)
+    monkeypatch.setattr(scoring, "BUCKET_BATCHES", 5)
     whole = trainer(experiment, toy_shards, tmp_path / "whole")
     expected = whole.run()
 
     monkeypatch.setattr(Batch, "pinned", lambda self: self)
-    monkeypatch.setattr(Trainer, "_ahead", lambda self, batches: contextlib.closing(prefetch(batches)))
+    for module in (training, scoring):
+        monkeypatch.setattr(module, "ready", lambda batches, device: contextlib.closing(prefetch(batches)))
     first = trainer(experiment, toy_shards, tmp_path / "stopped")
     stop_in_forward(first, stop_at)
     with pytest.raises(Interrupted):
@@ -274,14 +280,16 @@ def test_padding_to_the_batch_changes_nothing_in_evaluation(
 
 
 def test_a_gpu_takes_the_batch_at_once(
-    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_experiment: Make, toy_shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CPU takes it in micro-batches of so many tokens; here a sequence has 32."""
-    monkeypatch.setattr(training, "CPU_TOKENS", 32 * 7 + 5)
-    run = trainer(toy_experiment(batch=90), toy_shards, tmp_path)
-    assert run._micro_batch() == run.progress.micro_batch == 7
-    run.device = torch.device("cuda")
-    assert run._micro_batch() == 90
+    monkeypatch.setattr(scoring, "CPU_TOKENS", 32 * 7 + 5)
+    settings = toy_experiment(batch=90).train
+    assert rows_at_once(toy_shards.task, settings, CPU) == evaluation_rows(7, CPU) == 7
+    assert rows_at_once(toy_shards.task, settings, torch.device("cuda")) == 90
+    assert evaluation_rows(90, torch.device("cuda")) > 90
+    settings = dataclasses.replace(settings, micro_batch=100)
+    assert rows_at_once(toy_shards.task, settings, torch.device("cuda")) == 90
 
 
 def test_another_error_than_of_memory_is_raised_and_forgets_what_it_drew(
@@ -296,7 +304,7 @@ def test_another_error_than_of_memory_is_raised_and_forgets_what_it_drew(
     run.forward = broken  # type: ignore[assignment]
     micro_batch, random = run.progress.micro_batch, torch.get_rng_state()
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        run.step(next(run._batches("train", 16).in_order()))
+        run.step(next(batches_of(run.model, toy_shards, "train", 16, run.settings).in_order()))
     assert (run.progress.step, run.progress.micro_batch) == (0, micro_batch)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -316,6 +324,90 @@ def test_two_towers_are_trained_at_lengths_of_their_own(pad: str, toy_experiment
     examples = toy_examples(length=200, towers=2)
     shards = write_shards(tmp_path / "data", task, examples, expected=None, provenance={})
     run = trainer(toy_experiment("vmean", pad=pad, batch=1), shards, tmp_path / "run")
-    batches = itertools.islice(run._batches("train", 1).shuffled(1), 12)
+    batches = itertools.islice(batches_of(run.model, shards, "train", 1, run.settings).shuffled(1), 12)
     assert any(first.shape != second.shape for first, second in (batch.tokens for batch in batches))
     assert 0 <= run.run().accuracy <= 1
+
+
+def test_skipped_updates_neither_move_the_schedule_nor_count(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    """At a loss scale of 2^26 the first gradients overflow fp16: their updates are skipped, and the scale is halved."""
+    seen: list[tuple[Tensor, bool]] = []
+
+    def make(folder: str) -> Trainer:
+        run = trainer(toy_experiment("vmean", precision="fp16", steps=20), toy_shards, tmp_path / folder)
+        run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**26)
+        return run
+
+    run = make("whole")
+    step = run.step
+
+    def watched(batch: Batch) -> None:
+        before = run.progress.step, run.schedule.last_epoch, run.model.tokens.weight.detach().clone()
+        step(batch)
+        moved = not torch.equal(before[2], run.model.tokens.weight)
+        assert (run.progress.step, run.schedule.last_epoch) == (before[0] + moved, before[1] + moved)
+        seen.append((batch.tokens[0], moved))
+
+    run.step = watched  # type: ignore[method-assign]
+    score = run.run()
+    skipped = sum(not moved for _, moved in seen)
+    assert 0 < skipped == run.progress.measurements()["skipped_steps"]
+    assert run.progress.measurements()["steps"] == 20 == len(seen) - skipped
+    assert [row["step"] for row in run.progress.history] == [4, 8, 12, 16, 20]
+    assert run.progress.history[-1]["learning_rate"] < 1e-5  # the schedule came to its end
+    assert not any(torch.equal(one, other) for (one, _), (other, _) in itertools.pairwise(seen))  # nor a batch twice
+
+    first = make("stopped")
+    stop_in_forward(first, skipped + 3)
+    with pytest.raises(Interrupted):
+        first.run()
+    assert same_scores(make("stopped").run(), score)
+
+
+def test_gradients_that_overflow_at_every_scale_end_the_run(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    """Else no step would ever be made, and none be the last."""
+    run = trainer(toy_experiment("vmean", precision="fp16"), toy_shards, tmp_path)
+    run.model.tokens.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(Failed, match="step 1 are not finite at any loss scale") as failure:
+        run.run()
+    assert failure.value.status == "diverged" and run.progress.step == 0
+
+
+def test_an_overflow_of_the_loss_ends_a_run_in_fp16(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    run = trainer(toy_experiment("vmean", precision="fp16"), toy_shards, tmp_path)
+    forward = run.forward
+    run.forward = lambda tokens, mask: forward(tokens, mask) * math.nan
+    with pytest.raises(Failed, match="the training loss was not finite at step 1"):
+        run.run()
+
+
+def test_an_evaluation_gives_the_same_predictions_in_larger_batches(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    """As on a GPU."""
+    run = trainer(toy_experiment("skeinformer", pad="batch"), toy_shards, tmp_path)
+    small = run.evaluate("dev")
+    run.progress.evaluation_batch = 64
+    large = run.evaluate("dev")
+    assert (small.prediction == large.prediction).all() and small.loss == pytest.approx(large.loss, rel=1e-6)
+
+
+def test_times_are_told_apart_and_survive_an_interruption(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    first = trainer(toy_experiment("vmean"), toy_shards, tmp_path)
+    stop_in_forward(first, 9)
+    with pytest.raises(Interrupted):
+        first.run()
+    before = first.progress.measurements()
+    second = trainer(toy_experiment("vmean"), toy_shards, tmp_path)
+    second.run()
+    after = second.progress.measurements()
+    for part in ("train", "data", "evaluation"):
+        assert 0 < before[f"{part}_seconds"] < after[f"{part}_seconds"]
+    assert after["train_seconds"] == second.progress.history[-1]["seconds"]
+    assert 0 < after["busy"] < 1 and after["compile_seconds"] == 0

@@ -41,7 +41,7 @@ def configuration(**changes: Any) -> dict[str, Any]:
         "model": {"layers": 1, "embedding": 16, "hidden": 16, "heads": 2, "head_dim": 8},
         "tasks": {"listops": LISTOPS, "image": IMAGE},
     }
-    base = {"scale": "mini", "tasks": ["listops"], "attentions": {"softmax": None, "vmean": None}, "seeds": [1]}
+    base = {"scale": "mini", "tasks": ["listops"], "attentions": ["softmax", "vmean"], "seeds": [1]}
     return base | {"scales": {"mini": scale}} | changes
 
 
@@ -79,7 +79,7 @@ class Checkout:
         file.write_text(text.replace(old, new, 1))
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        return [sys.executable, "-P", "-m", "snakemake", "--cores", "2", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,5 +116,13 @@ class Checkout:
 
 
 def worked(output: str) -> set[str]:
-    rules = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, re.MULTILINE)
-    return {rule for rule in rules if rule.startswith(("download_", "prepare_", "measure_")) or rule.endswith("_seed")}
+    """Names of the rules that download, prepare, train or measure; measuring with its attention, as training has it."""
+    blocks = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
+    kinds = ("download", "prepare_", "train_", "measure")
+    return {cell(rule, block) for rule, block in blocks if rule.startswith(kinds) and "    output: " in block}
+
+
+def cell(rule: str, block: str) -> str:
+    """The rule; of the one that measures all attentions ``measure_ATTENTION``."""
+    wildcard = re.search(r"^    wildcards: attention=(\w+)$", block, re.MULTILINE)
+    return f"measure_{wildcard[1]}" if rule == "measure_attention" and wildcard else rule

@@ -107,7 +107,7 @@ def prepare_imdb(folder: Path, archive: Path) -> Path:
 def paper(sources: Mapping[str, list[dict[str, Any]]], **data: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the checkout at the scale of the paper, for sources of any size; other data settings."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config |= {"scale": "paper", "attentions": {"softmax": None}, "sources": {**config["sources"], **sources}}
+    config |= {"scale": "paper", "attentions": ["softmax"], "sources": {**config["sources"], **sources}}
     for task, settings in config["scales"]["paper"]["tasks"].items():
         settings["data"] |= {"expected_rows": None, **data.get(task, {})}
     return config

@@ -14,10 +14,17 @@ from workflow.arena import LISTOPS, ROOT, Checkout, configuration
 
 pytestmark = pytest.mark.slow
 
-TARGETS = ("results/table.csv", "results/report.html", "tabulate", "plot_accuracy_time", "plot_loss_steps", "shards")
+TARGETS = (
+    "results/table.csv",
+    "results/report.html",
+    "tabulate",
+    "results/plots/accuracy_time.svg",
+    "results/plots/loss_steps.svg",
+    "shards",
+)
 FEW = ("results/table.csv", "shards")
-TRAINED = {"train_softmax_mine_seed", "train_vmean_mine_seed"}
-MEASURED = {"measure_softmax_mine", "measure_vmean_mine"}
+TRAINED = {"train_softmax_mine", "train_vmean_mine"}
+MEASURED = {"measure_softmax", "measure_vmean"}
 
 TASK = '''
 """Which of two words does a line have?"""
@@ -87,7 +94,7 @@ def test_it_is_planned_and_rehearsed(copied: Checkout) -> None:
 
 def test_rules_are_named_after_it(copied: Checkout) -> None:
     shutil.rmtree(copied.folder / "results/runs/mini/mine")
-    assert copied.planned("prepare_mine", "train_vmean_mine") == {"train_vmean_mine_seed"}
+    assert copied.planned("prepare_mine", "train_vmean_mine") == {"train_vmean_mine"}
 
 
 def test_only_what_makes_it_reruns_it(copied: Checkout) -> None:
@@ -130,4 +137,4 @@ def test_the_example(tmp_path: Path) -> None:
     data = {"module": "examples/standard_library.py:passages", "classes": 4, "vocabulary": 256, "max_length": 256}
     config["scales"]["mini"]["tasks"] = {"library": {"data": data, "train": LISTOPS["train"]}}
     checkout.configure(config)
-    assert checkout.ran("train_vmean_library") == {"prepare_library", "train_vmean_library_seed"}
+    assert checkout.ran("train_vmean_library") == {"prepare_library", "train_vmean_library"}

@@ -103,7 +103,7 @@ def test_an_edit_of_what_extracts_prepares_anew_what_was_extracted(built: Checko
     release = checkout.folder / "src/lra/data/release.py"
     release.write_text(release.read_text() + "\n\nMORE = 1\n")
     planned = checkout.snakemake("--dry-run", *TARGETS)
-    assert "rule extract_lra_release:" in planned
+    assert "rule extract:" in planned
     assert checkout.planned(*TARGETS) == {f"prepare_{task}" for task in ("listops", "retrieval", "pathfinder")}
 
 

@@ -14,8 +14,8 @@ from workflow.arena import Checkout, configuration
 pytestmark = pytest.mark.slow
 
 TARGETS = ("results/table.csv", "shards")
-SOFTMAX, VMEAN = "train_softmax_listops_seed", "train_vmean_listops_seed"
-COST_OF_SOFTMAX, COST_OF_VMEAN = "measure_softmax_listops", "measure_vmean_listops"
+SOFTMAX, VMEAN = "train_softmax_listops", "train_vmean_listops"
+COST_OF_SOFTMAX, COST_OF_VMEAN = "measure_softmax", "measure_vmean"
 
 
 def changed(**data_or_train: Any) -> dict[str, Any]:
@@ -43,9 +43,9 @@ def test_touching_files_reruns_nothing(checkout: Checkout) -> None:
     [
         ("src/lra/attention/vmean.py", '"""', '"""Another sentence. '),
         ("src/lra/model.py", "import torch\n", "import torch  # a comment\n\n"),
-        ("src/lra/training.py", '"""Score every row of a split."""', '"""Score all rows."""'),
+        ("src/lra/training/evaluation.py", '"""Score a model', '"""Score all of a model'),
         ("src/lra/results/table.py", "import numpy as np\n", "import numpy as np\n\nMORE = 1\n"),
-        ("src/lra/cli.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
+        ("src/lra/cli/main.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
         ("src/lra/attention/linformer.py", "import torch\n", "import torch\n\nMORE = 1\n"),
         (
             "src/lra/attention/registry.py",
@@ -71,12 +71,14 @@ def test_a_readme_changes_nothing(checkout: Checkout) -> None:
 
 
 def test_editing_an_attention_reruns_its_experiments(checkout: Checkout) -> None:
-    checkout.edit("src/lra/attention/softmax.py", "dropout_p=dropout", "dropout_p=dropout / 2")
-    assert checkout.planned(*TARGETS) == {SOFTMAX, COST_OF_SOFTMAX}
+    checkout.edit("src/lra/attention/softmax.py", "if self.training else 0.0", "if self.training else 0.5")
+    # Exact attention is measured beside every method.
+    assert checkout.planned(*TARGETS) == {SOFTMAX, COST_OF_SOFTMAX, COST_OF_VMEAN}
 
 
 @pytest.mark.parametrize(
-    ("module", "costs"), [("model", True), ("training", False), ("data/batches", False), ("attention/contract", True)]
+    ("module", "costs"),
+    [("model", True), ("training/trainer", False), ("data/batches", False), ("attention/contract", True)],
 )
 def test_editing_what_all_share_reruns_all(checkout: Checkout, module: str, costs: bool) -> None:
     path = checkout.folder / "src" / "lra" / f"{module}.py"
@@ -95,12 +97,16 @@ def test_a_tasks_training_settings_rerun_that_task(checkout: Checkout) -> None:
 
 
 def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
-    checkout.configure(configuration(attentions={"softmax": None, "vmean": None, "linformer": None}))
-    assert checkout.planned(*TARGETS) == {"train_linformer_listops_seed", "measure_linformer_listops"}
+    checkout.configure(configuration(attentions=["softmax", "vmean", "linformer"]))
+    assert checkout.planned(*TARGETS) == {"train_linformer_listops", "measure_linformer"}
     checkout.configure(configuration(tasks=["listops", "image"]))
-    new = {"prepare_image", "train_softmax_image_seed", "train_vmean_image_seed"}
-    new |= {"measure_softmax_image", "measure_vmean_image"}
+    new = {"prepare_image", "train_softmax_image", "train_vmean_image"}
+    new |= {COST_OF_SOFTMAX, COST_OF_VMEAN}
     assert checkout.planned(*TARGETS) == new
+    measured = checkout.folder / "results/measures/listops/vmean/measure.json"
+    before = measured.read_bytes()
+    checkout.snakemake("results/measures/image/vmean/measure.json")
+    assert measured.read_bytes() == before  # kept, by the job that measured the new task
     checkout.configure(configuration(seeds=[1, 2]))
     output = checkout.snakemake("--dry-run", *TARGETS)
     assert "wildcards: seed=2" in output and "wildcards: seed=1" not in output
@@ -108,7 +114,7 @@ def test_additions_run_only_the_new_cells(checkout: Checkout) -> None:
 
 def test_removing_an_attention_drops_it_from_the_table_only(checkout: Checkout) -> None:
     assert "vmean" in checkout.table()
-    checkout.configure(configuration(attentions={"softmax": None}))
+    checkout.configure(configuration(attentions=["softmax"]))
     assert checkout.ran(*TARGETS) == set()
     assert "vmean" not in checkout.table()
     assert (checkout.folder / "results/runs/mini/listops/vmean/seed-1/metrics.json").exists()
@@ -146,7 +152,7 @@ def test_one_cell_by_its_name(checkout: Checkout) -> None:
 
 def test_another_order_is_another_order_of_the_table(checkout: Checkout) -> None:
     """Snakemake sorts the inputs that it compares."""
-    checkout.configure(configuration(attentions={"vmean": None, "softmax": None}))
+    checkout.configure(configuration(attentions=["vmean", "softmax"]))
     assert checkout.ran(*TARGETS) == set()
     assert [line.split(",")[2] for line in checkout.table().splitlines()[1:]] == ["vmean", "softmax"]
 

@@ -34,7 +34,7 @@ def test_no_rule_depends_on_a_local_path(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="the storage plugin copies with rsync")
 def test_a_run_reads_its_shards_from_the_storage(tmp_path: Path) -> None:
     """Another node than the one that prepared them has no copy."""
-    checkout = Checkout.create(tmp_path / "lra", configuration(attentions={"vmean": None}))
+    checkout = Checkout.create(tmp_path / "lra", configuration(attentions=["vmean"]))
     bucket = tmp_path / "bucket"
     checkout.snakemake("prepare_listops", *storage(bucket))
     shutil.rmtree(checkout.folder / ".snakemake" / "storage")

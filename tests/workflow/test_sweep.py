@@ -31,7 +31,7 @@ def swept(batch: list[int], rates: list[float]) -> dict[str, Any]:
 def done(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout = finished.copy(tmp_path_factory.mktemp("swept") / "lra")
     checkout.configure(swept([8], [1e-3, 1e-5]))
-    assert checkout.ran(*TARGETS) == {"train_sweep_seed"}
+    assert checkout.ran(*TARGETS) == {"train_sweep"}
     return checkout
 
 
@@ -50,10 +50,10 @@ def test_other_rates_rerun_the_sweep_alone(done: Checkout, tmp_path: Path) -> No
     checkout = done.copy(tmp_path / "lra")
     checkout.configure(swept([8], [1e-3, 2e-4]))
     output = checkout.snakemake("--dry-run", *TARGETS)
-    assert checkout.planned(*TARGETS) == {"train_sweep_seed"}
+    assert checkout.planned(*TARGETS) == {"train_sweep"}
     assert f"{SWEPT}/batch-8_rate-0.0002/seed-1/metrics.json" in output
-    assert "batch=8, learning_rate=0.001" not in output
-    assert "rule plot_sweep:" in output
+    assert "cell=batch-8_rate-0.001" not in output
+    assert "wildcards: figure=sweep" in output
 
 
 def test_the_tasks_own_rate_reruns_its_runs_but_not_the_sweep(done: Checkout, tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_the_tasks_own_rate_reruns_its_runs_but_not_the_sweep(done: Checkout, tm
     task = config["scales"]["mini"]["tasks"]["listops"]
     config["scales"]["mini"]["tasks"]["listops"] = task | {"train": task["train"] | {"learning_rate": 5e-3}}
     checkout.configure(config)
-    assert checkout.planned(*TARGETS) == {"train_softmax_listops_seed", "train_vmean_listops_seed"}
+    assert checkout.planned(*TARGETS) == {"train_softmax_listops", "train_vmean_listops"}
 
 
 def test_without_the_block_nothing_is_swept(finished: Checkout) -> None:
     output = finished.snakemake("--dry-run", "sweep", "results/report.html")
-    assert "train_sweep_seed" not in output and "plot_sweep" not in output
+    assert "train_sweep" not in output and "figure=sweep" not in output

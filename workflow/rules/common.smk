@@ -1,34 +1,26 @@
 # What the rules share: the checked configuration, paths, and the parameters that say when a result is stale.
 
-import fcntl
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
-# The package beside these rules comes first. Rules that are read from a Git tag have none: then the one installed serves.
-SOURCE = Path(str(workflow.current_basedir)).parent.parent / "src"
-sys.path.insert(0, str(SOURCE))
-
-try:
-    import lra
-except ModuleNotFoundError:
-    sys.exit("Error: these rules run the Python package lra; install it with pip, of the same tag as the rules.")
-
+from lra import paths
 from lra.config.arena import EXTRACTED, arena
-from lra.errors import LraError
+from lra.config.mapping import as_mapping
 from lra.files import sha256
 from lra.fingerprint import fingerprint
-from lra.config.mapping import as_mapping
-from lra.config.schema import read_yaml
+
+# Snakemake itself takes the numbers in lists and mappings of --config for texts.
+update_config(config, LAYERS.get("--config", {}))
 
 try:
-    for file in filter(Path.is_file, map(Path, workflow.configfiles)):
-        read_yaml(file)  # Snakemake itself says nothing of a key that is there twice
-    ARENA = arena(config)
+    ARENA = arena(config, files=LAYERS)
 except LraError as error:
     sys.exit(f"Error: {error}")
 
@@ -51,11 +43,13 @@ def get_package_path():
 # Jobs run the package in the rule's conda environment, or else with the Python that runs Snakemake.
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "" if USES_CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-shell.prefix(f"set -euo pipefail; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
-
-DATA = f"data/{ARENA.scale}"
-RUNS = f"results/runs/{ARENA.scale}"
-RUN_FILES = ("metrics.json", "history.csv", "predictions.parquet", "model.safetensors")
+# Nothing of the user's surroundings may change a number or break a job: no variable of Python, torch or matplotlib, no
+# package of the home folder, no file of the project's that is called like a module (PYTHONSAFEPATH), no language.
+SURROUNDINGS = (
+    "unset ${{!PYTHON@}} ${{!PYTORCH@}} ${{!TORCH@}} ${{!MPL@}} MATPLOTLIBRC NVIDIA_TF32_OVERRIDE; "
+    "export LC_ALL=C PYTHONUTF8=1 PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 MPLBACKEND=agg"
+)
+shell.prefix(f"set -euo pipefail; {SURROUNDINGS}; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
 
 # Training and measuring ask for a GPU where Snakemake was told how many there are, as the profile for Slurm does.
 LIMITS = workflow.global_resources
@@ -63,8 +57,22 @@ GPUS = min(1, LIMITS["gpu"].value) if "gpu" in LIMITS else 0
 
 
 def get_more(amount):
-    """So much of a resource at the first attempt, twice as much at the second: a cluster ends a job that takes more."""
+    """Multiply the resource by the attempt number, so that a killed job is retried with more."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def get_training_resources(runtime=ARENA.settings["runtime"]):
+    """Memory in MB, minutes and GPUs of a job that trains."""
+    return {
+        "mem_mb": get_more(ARENA.settings["memory"]),
+        "runtime": get_more(runtime),
+        "gpu": GPUS,
+    }
+
+
+def get_regex(names):
+    """A wildcard's constraint: one of `names`, so that Snakemake finds no rule for a misspelt one."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def get_artefacts():
@@ -77,13 +85,12 @@ def get_source_ready(task):
     artefact = ARENA.artefact(task)
     if artefact is None:
         return []
-    source = ARENA.source(task).as_posix()
-    # A download's checksum is locked at the first one, so that its age says nothing; what is extracted follows code too.
-    return [source if artefact in EXTRACTED else ancient(f"{source}.ready")]
+    # Downloads are ancient: timestamps are ignored, because the checksum is pinned. What is extracted follows code too.
+    return [ARENA.source(task) if artefact in EXTRACTED else ancient(paths.downloaded(artefact).as_posix())]
 
 
 def get_own_files(task):
-    """The files of the user's own that a task of their own reads."""
+    """The user's files that a task of their own reads."""
     source = ARENA.source(task) if ARENA.own(task) else None
     if source is None:
         return []
@@ -97,10 +104,10 @@ def get_task_modules(task):
 
 
 def get_shard_files(task):
-    """The Parquet files of a task, and the manifest that makes them valid."""
-    parts = ARENA.parts(task)
-    files = [f"{DATA}/{task}/{split}/part-{i:05d}.parquet" for split, count in parts.items() for i in range(count)]
-    return [f"{DATA}/{task}/manifest.json", *files]
+    """The manifest of a task, which makes its Parquet files valid, and these files."""
+    folder = paths.shards(ARENA.scale, task)
+    parts = [(split, number) for split, count in ARENA.parts(task).items() for number in range(count)]
+    return [folder / paths.MANIFEST, *(folder / split / paths.part_name(number) for split, number in parts)]
 
 
 def get_stored_shards(task):
@@ -122,11 +129,9 @@ def get_manifest(task):
 
 
 def get_settings(attention, task, **changes):
-    """What decides a run besides code and data, without its seed."""
-    return json.dumps(
-        as_mapping(ARENA.experiment(attention, task, seed=0, **changes), leave_out="seed"),
-        sort_keys=True,
-    )
+    """What decides a run besides code and data, without its seed, as JSON."""
+    experiment = ARENA.experiment(attention, task, seed=0, **changes)
+    return json.dumps(as_mapping(experiment, leave_out="seed"), sort_keys=True)
 
 
 def get_module(attention):
@@ -134,9 +139,9 @@ def get_module(attention):
     return ARENA.attentions[attention].module.partition(":")[0]
 
 
-def get_code(attention):
-    """Fingerprint of the code that can change the numbers of an attention's runs."""
-    return fingerprint("lra.training.run", get_module(attention))
+def get_code(attention, root="lra.training.run"):
+    """Fingerprint of the code that can change the numbers of an attention's runs or measurements."""
+    return fingerprint(root, get_module(attention))
 
 
 def get_checksums(folder):
@@ -145,15 +150,15 @@ def get_checksums(folder):
     return [sha256(file) for file in files]
 
 
-def get_run(attention, task, seed="{seed}"):
-    """Folder of one run."""
-    return f"{RUNS}/{task}/{attention}/seed-{seed}"
+def get_run_files(folder):
+    """The outputs of a job that trains, by name."""
+    return dict(zip(("metrics", "history", "predictions", "weights"), (folder / name for name in paths.RUN_FILES)))
 
 
 def get_all_runs(name):
     """The file called `name` of every run of the arena."""
     return [
-        f"{get_run(attention, task, seed)}/{name}"
+        paths.run(ARENA.scale, task, attention, seed) / name
         for task in ARENA.tasks
         for attention in ARENA.attentions
         for seed in ARENA.seeds
@@ -166,13 +171,3 @@ def get_order():
     A parameter, because Snakemake sorts the inputs that it compares.
     """
     return [list(ARENA.tasks), list(ARENA.attentions)]
-
-
-def hold_lock():
-    """Keep other Snakemake processes out of this folder; the lock dies with this process, however it ends."""
-    global LOCK
-    LOCK = open(".snakemake/arena.lock", "w")
-    try:
-        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")

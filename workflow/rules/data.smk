@@ -1,63 +1,47 @@
 # Sources -> Parquet shards.
 
 
-onstart:
-    hold_lock()
-
-
-for artefact in get_artefacts():
-
-    rule:
-        name:
-            f"download_{artefact}"
-        output:
-            # Not the artefact itself: it may be a link to a folder, and a part of it is kept to go on from.
-            touch(f"data/sources/{artefact}.ready"),
-        log:
-            f"logs/download_{artefact}.log",
-        benchmark:
-            f"logs/benchmarks/download_{artefact}.tsv"
-        conda:
-            "../../envs/data.yaml"
-        threads: 1
-        resources:
-            mem_mb=1000,
-            runtime=600,
-        params:
-            artefact=artefact,
-            # What is there and is what the lock file says is kept, so that another mirror fetches nothing anew.
-            sources=json.dumps(ARENA.sources[artefact]),
-        shell:
-            "python -m lra download {params.artefact} --sources {params.sources:q} 2> {log}"
+rule download:
+    output:
+        # Not the artefact itself: it may be a link to a folder, and a part of it is kept to resume from.
+        touch(paths.downloaded("{artefact}")),
+    log:
+        paths.log("download_{artefact}"),
+    wildcard_constraints:
+        artefact=get_regex(get_artefacts()),
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        runtime=600,
+    params:
+        # A download that is there and has the pinned checksum is kept, so that another mirror fetches nothing anew.
+        sources=lambda wildcards: json.dumps(ARENA.sources[wildcards.artefact]),
+    shell:
+        "python -m lra download {wildcards.artefact} --sources {params.sources:q} 2> {log}"
 
 
 # The archives of the Arena hold a million small files: one pass extracts what the configured tasks need.
-for artefact in get_artefacts() & EXTRACTED:
-
-    rule:
-        name:
-            f"extract_{artefact}"
-        input:
-            ancient(f"data/sources/{artefact}.ready"),
-        output:
-            directory(f"data/extracted/{artefact}"),
-        log:
-            f"logs/extract_{artefact}.log",
-        benchmark:
-            f"logs/benchmarks/extract_{artefact}.tsv"
-        conda:
-            "../../envs/data.yaml"
-        threads: 1
-        resources:
-            mem_mb=2000,
-            runtime=240,
-        params:
-            artefact=artefact,
-            tasks=sorted(task for task in ARENA.tasks if ARENA.artefact(task) == artefact),
-            code=fingerprint("lra.data.release"),
-        shell:
-            "python -m lra extract {params.artefact} data/sources/{params.artefact} --verified --tasks {params.tasks} "
-            "--out {output} 2> {log}"
+rule extract:
+    input:
+        ancient(paths.downloaded("{artefact}").as_posix()),
+    output:
+        directory(paths.extracted("{artefact}")),
+    log:
+        paths.log("extract_{artefact}"),
+    wildcard_constraints:
+        artefact=get_regex(get_artefacts() & EXTRACTED),
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        archive=lambda wildcards: paths.source(wildcards.artefact),
+        tasks=lambda wildcards: sorted(task for task in ARENA.tasks if ARENA.artefact(task) == wildcards.artefact),
+        code=fingerprint("lra.data.release"),
+    shell:
+        "python -m lra extract {wildcards.artefact} {params.archive} --verified --tasks {params.tasks} "
+        "--out {output} 2> {log}"
 
 
 rule shards:
@@ -79,9 +63,7 @@ for task in ARENA.tasks:
             manifest=get_shard_files(task)[0],
             shards=get_shard_files(task)[1:],
         log:
-            f"logs/{ARENA.scale}/prepare_{task}.log",
-        benchmark:
-            f"logs/benchmarks/{ARENA.scale}/prepare_{task}.tsv"
+            paths.log(ARENA.scale, f"prepare_{task}"),
         conda:
             "../../envs/data.yaml"
         threads: 2
@@ -107,21 +89,15 @@ if "pathfinder" in ARENA.tasks:
             shards=get_stored_shards("pathfinder"),
         output:
             report(
-                "results/plots/pathfinder_examples.png",
+                paths.CONTACT_SHEET,
                 caption="../report/pathfinder_examples.rst",
                 category="Data",
                 labels={"figure": "pathfinder images"},
             ),
         log:
-            "logs/contact_sheet_pathfinder.log",
-        benchmark:
-            "logs/benchmarks/contact_sheet_pathfinder.tsv"
+            paths.log("contact_sheet_pathfinder"),
         conda:
             "../../envs/data.yaml"
-        threads: 1
-        resources:
-            mem_mb=1000,
-            runtime=10,
         params:
             scale=ARENA.scale,
             code=fingerprint("lra.tasks.pathfinder_drawing"),

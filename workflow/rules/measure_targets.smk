@@ -1,51 +1,57 @@
 # What is measured, and where it goes: functions of measure.smk.
 
 from lra.attention.registry import resolve
-from lra.cli.cost import EXACT
+from lra.cli.cost import EXACT, measure_fingerprint
 from lra.config.arena import TEXTS
-
-APPROXIMATION = f"results/approximation/{ARENA.scale}"
-
-
-def get_measure(attention, task):
-    """The file that holds what training an attention on a task costs; the same at every scale."""
-    return f"results/measures/{task}/{attention}/measure.json"
 
 
 def get_measures():
-    """All of them."""
-    return [get_measure(attention, task) for task in ARENA.tasks for attention in ARENA.attentions]
+    """What training each attention on each task costs; the same at every scale."""
+    return [paths.measurement(task, attention) for task in ARENA.tasks for attention in ARENA.attentions]
+
+
+def get_measure_settings(wildcards):
+    """How an attention's cost is measured, task by task, as JSON."""
+    settings = {task: as_mapping(ARENA.measure_settings(wildcards.attention, task)) for task in ARENA.tasks}
+    return json.dumps(settings, sort_keys=True)
+
+
+def get_measure_code(wildcards):
+    """Fingerprint of the code that can change an attention's measurements."""
+    return measure_fingerprint(wildcards.attention, ARENA.attentions[wildcards.attention].module)
+
+
+def get_approximate_settings(wildcards):
+    """How an attention's error is found, as JSON."""
+    return json.dumps(as_mapping(ARENA.approximate_settings(wildcards.attention)), sort_keys=True)
+
+
+def get_bench_settings(wildcards):
+    """The attention whose core is timed, as a list in JSON."""
+    return json.dumps(as_mapping(ARENA.bench_settings(wildcards.attention))["attentions"], sort_keys=True)
 
 
 def get_approximating():
     """The attentions to compare with the exact one, if the texts to do so are prepared."""
-    return [name for name, method in ARENA.attentions.items() if not is_exact(method)] if TEXTS in ARENA.tasks else []
-
-
-def is_exact(method):
-    """Whether this is exact attention itself."""
-    return method.module == resolve(EXACT).path
+    exact = resolve(EXACT).path
+    return [name for name, method in ARENA.attentions.items() if method.module != exact and TEXTS in ARENA.tasks]
 
 
 def get_approximations():
     """The errors of every approximation."""
-    return [f"{APPROXIMATION}/{attention}.csv" for attention in get_approximating()]
-
-
-def get_approximation_plots():
-    """The plot of all errors, if there are any."""
-    return expand(
-        "results/plots/approximation.{kind}",
-        kind=["png", "svg"] if get_approximating() else [],
-    )
+    return [paths.approximation(ARENA.scale, attention) for attention in get_approximating()]
 
 
 def get_exact_run():
     """Metrics and weights of the run whose layers are approximated, where exact attention is among what is trained."""
-    return expand(
-        f"{get_run(EXACT, TEXTS, ARENA.seeds[0])}/{{name}}",
-        name=["metrics.json", "model.safetensors"] if EXACT in ARENA.attentions else [],
-    )
+    names = [paths.METRICS, paths.WEIGHTS] if EXACT in ARENA.attentions else []
+    return [paths.run(ARENA.scale, TEXTS, EXACT, ARENA.seeds[0]) / name for name in names]
+
+
+def get_approximate_code(wildcards):
+    """Fingerprint of what can change an attention's errors: its own code and that of exact attention."""
+    exact = resolve(EXACT).path.partition(":")[0]
+    return fingerprint("lra.cost.approximation_error", get_module(wildcards.attention), exact)
 
 
 def get_benched():
@@ -53,16 +59,16 @@ def get_benched():
     return list(ARENA.attentions) if ARENA.bench else []
 
 
-def get_bench(attention):
-    """The file that holds an attention's times."""
-    return f"results/benchmarks/attention/{attention}.csv"
-
-
-def get_bench_plots():
-    """The plot of all times, if there are any."""
-    return expand("results/plots/bench.{kind}", kind=["png", "svg"] if ARENA.bench else [])
-
-
 def get_all_cores(wildcards):
     """Every core, so that nothing runs beside a measurement; on a cluster, where that is unknown, as for training."""
     return workflow.resource_settings.cores or ARENA.settings["threads"]
+
+
+def get_resources_alone():
+    """Memory in MB, minutes and GPUs of a job that measures; on a cluster too nothing runs beside it."""
+    return {
+        "mem_mb": get_more(16000),
+        "runtime": get_more(30),
+        "gpu": GPUS,
+        "slurm_extra": "'--exclusive'",
+    }

@@ -6,21 +6,15 @@ include: "report_targets.smk"
 
 rule collect:
     input:
-        metrics=get_all_runs("metrics.json"),
-        predictions=get_all_runs("predictions.parquet"),
+        metrics=get_all_runs(paths.METRICS),
+        predictions=get_all_runs(paths.PREDICTIONS),
         measures=get_measures(),
     output:
-        "results/table.csv",
+        paths.TABLE,
     log:
-        "logs/collect.log",
-    benchmark:
-        "logs/benchmarks/collect.tsv"
+        paths.log("collect"),
     conda:
         "../../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         scale=ARENA.scale,
         order=get_order(),
@@ -33,121 +27,76 @@ rule collect:
 
 rule tabulate:
     input:
-        "results/table.csv",
+        paths.TABLE,
     output:
-        [
+        html=[
             report(
-                f"{path}.html",
+                paths.table(kind, "html"),
                 caption=f"../report/{kind}.rst",
                 category="Tables",
                 labels={"table": kind},
             )
-            for kind, path in TABLES.items()
+            for kind in TABLES
         ],
-        [file for file in get_tables() if not file.endswith(".html")],
+        others=get_tables("csv", "md", "tex"),
     log:
-        "logs/tabulate.log",
-    benchmark:
-        "logs/benchmarks/tabulate.tsv"
+        paths.log("tabulate"),
     conda:
         "../../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        out=paths.TABLES,
         code=fingerprint("lra.results.tables"),
         published=get_checksums("published"),
         templates=get_checksums("templates"),
     shell:
-        "python -m lra tables --table {input} --out results/tables 2> {log}"
+        "python -m lra tables --table {input} --out {params.out} 2> {log}"
 
 
-rule plot_accuracy_time:
+rule plot:
     input:
-        "results/table.csv",
+        reads=lambda wildcards: PLOTS[wildcards.figure].reads,
+        beside=lambda wildcards: PLOTS[wildcards.figure].beside,
     output:
         svg=report(
-            "results/plots/accuracy_time.svg",
-            caption="../report/accuracy_time.rst",
+            paths.plot("{figure}", "svg"),
+            caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "accuracy against time"},
+            labels={"figure": "{figure}"},
         ),
-        png="results/plots/accuracy_time.png",
+        png=paths.plot("{figure}", "png"),
     log:
-        "logs/plot_accuracy_time.log",
-    benchmark:
-        "logs/benchmarks/plot_accuracy_time.tsv"
+        paths.log("plot_{figure}"),
+    wildcard_constraints:
+        figure=get_regex(PLOTS),
     conda:
         "../../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=fingerprint("lra.results.plots.accuracy_time"),
+        command=lambda wildcards: PLOTS[wildcards.figure].command,
+        out=lambda wildcards: PLOTS[wildcards.figure].out,
+        caption=lambda wildcards: CAPTIONS[wildcards.figure],
+        order=get_order(),
+        code=lambda wildcards: fingerprint(PLOTS[wildcards.figure].code),
         published=get_checksums("published"),
     shell:
-        "python -m lra plots accuracy_time --table {input} --out results/plots 2> {log}"
-
-
-for against in ("seconds", "steps"):
-
-    rule:
-        name:
-            f"plot_loss_{against}"
-        input:
-            metrics=get_all_runs("metrics.json"),
-            history=get_all_runs("history.csv"),
-        output:
-            svg=report(
-                f"results/plots/loss_{against}.svg",
-                caption=f"../report/loss_{against}.rst",
-                category="Figures",
-                labels={"figure": f"loss against {against}"},
-            ),
-            png=f"results/plots/loss_{against}.png",
-        log:
-            f"logs/plot_loss_{against}.log",
-        benchmark:
-            f"logs/benchmarks/plot_loss_{against}.tsv"
-        conda:
-            "../../envs/report.yaml"
-        threads: 1
-        resources:
-            mem_mb=1000,
-            runtime=10,
-        params:
-            figure=f"loss_{against}",
-            order=get_order(),
-            code=fingerprint("lra.results.plots.loss"),
-            published=get_checksums("published"),
-        shell:
-            "python -m lra plots {params.figure} --metrics {input.metrics} --out results/plots 2> {log}"
+        "python -m lra {params.command} {input.reads} --out $(dirname {output.svg})/{params.out} 2> {log}"
 
 
 rule report:
     input:
-        table="results/table.csv",
-        metrics=get_all_runs("metrics.json"),
-        figures=get_shown_figures(),
+        table=paths.TABLE,
+        metrics=get_all_runs(paths.METRICS),
+        figures=get_plots("svg"),
     output:
         report(
-            "results/report.html",
+            paths.REPORT,
             caption="../report/report.rst",
             category="Report",
             labels={"page": "findings, tables and figures"},
         ),
     log:
-        "logs/report.log",
-    benchmark:
-        "logs/benchmarks/report.tsv"
+        paths.log("report"),
     conda:
         "../../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         code=fingerprint("lra.results.report"),
         published=get_checksums("published"),
@@ -155,3 +104,9 @@ rule report:
     shell:
         "python -m lra report --table {input.table} --metrics {input.metrics} "
         "--figures {input.figures} --out {output} 2> {log}"
+
+
+rule sweep:
+    input:
+        [paths.plot("sweep", ending) for ending in ("png", "svg")] if SWEEP else [],
+    localrule: True

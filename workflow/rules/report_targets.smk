@@ -1,35 +1,58 @@
 # What is made from finished runs: functions of report.smk.
 
-from lra.results.captions import FIGURES
+from typing import NamedTuple
 
-TABLES = {kind: f"results/tables/{kind}" for kind in ("accuracy", "time", "memory", "flops")}
-FORMATS = ("csv", "md", "tex", "html")
+from lra.results.captions import CAPTIONS
 
-
-def get_tables():
-    """Every table in every format."""
-    return [f"{path}.{ending}" for path in TABLES.values() for ending in FORMATS]
+TABLES = ("accuracy", "time", "memory", "flops")
 
 
-def get_figures(ending):
-    """Every figure in one format."""
-    return [f"results/plots/{figure}.{ending}" for figure in FIGURES]
+class Plot(NamedTuple):
+    """How a figure is drawn."""
+
+    command: str
+    reads: list
+    code: str
+    beside: list = []  # files that the command finds beside those it reads
+    out: str = ""  # within the folder of figures
 
 
-def get_shown_figures():
-    """The figures in the report."""
-    return [
-        *get_figures("svg"),
-        *(path for path in get_bench_plots() + get_sweep_plots() + get_approximation_plots() if path.endswith("svg")),
-    ]
+def get_known_plots():
+    """The figures of what is configured, by name."""
+    metrics, history = get_all_runs(paths.METRICS), get_all_runs(paths.HISTORY)
+    plots = {
+        "accuracy_time": Plot("plots accuracy_time --table", [paths.TABLE], "lra.results.plots.accuracy_time"),
+        "loss_seconds": Plot("plots loss_seconds --metrics", metrics, "lra.results.plots.loss", history),
+        "loss_steps": Plot("plots loss_steps --metrics", metrics, "lra.results.plots.loss", history),
+    }
+    if ARENA.bench:
+        plots["bench"] = Plot("plot-bench", [paths.BENCH], "lra.results.plots.scaling", out="bench")
+    if SWEEP:
+        plots["sweep"] = Plot(
+            "plots sweep --metrics",
+            get_swept(paths.METRICS),
+            "lra.results.plots.sweep",
+            get_swept(paths.PREDICTIONS),
+        )
+    if get_approximating():
+        errors = get_approximations()
+        plots["approximation"] = Plot(
+            "plot-approximation",
+            errors,
+            "lra.results.plots.approximation",
+            out="approximation",
+        )
+    return plots
 
 
-def get_results():
-    """Everything that is made from finished runs."""
-    return [
-        "results/table.csv",
-        get_tables(),
-        get_figures("png"),
-        get_figures("svg"),
-        "results/report.html",
-    ]
+PLOTS = get_known_plots()
+
+
+def get_plots(*endings):
+    """Every figure in these formats."""
+    return [paths.plot(figure, ending) for figure in PLOTS for ending in endings]
+
+
+def get_tables(*endings):
+    """Every table in these formats."""
+    return [paths.table(kind, ending) for kind in TABLES for ending in endings]

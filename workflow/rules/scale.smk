@@ -1,90 +1,74 @@
 # Before a large run: what it will take, and a few steps of every run to find what would crash.
 
-REHEARSAL = f"results/rehearsal/{ARENA.scale}"
-
 
 rule plan:
     # Without outputs, so that it counts anew whenever it is asked for.
     log:
-        "logs/plan.log",
-    benchmark:
-        "logs/benchmarks/plan.tsv"
+        paths.log("plan"),
     conda:
         "../../envs/train.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
     params:
         settings=json.dumps(config),
+        out=paths.PLAN,
     shell:
-        "python -m lra plan --settings {params.settings:q} --out results/plan.md 2> {log}"
+        "python -m lra plan --settings {params.settings:q} --out {params.out} 2> {log}"
 
 
-for task in ARENA.tasks:
+rule rehearse_data:
+    output:
+        directory(paths.rehearsal_shards(ARENA.scale, "{task}")),
+    log:
+        paths.log(ARENA.scale, "rehearse", "{task}"),
+    wildcard_constraints:
+        task=get_regex(ARENA.tasks),
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        rows=lambda wildcards: ARENA.settings["tasks"][wildcards.task]["train"]["batch"],
+        settings=lambda wildcards: json.dumps(ARENA.data(wildcards.task), sort_keys=True),
+        code=lambda wildcards: fingerprint("lra.data.synthetic", get_task_modules(wildcards.task)[0]),
+    shell:
+        "python -m lra rehearsal-data {wildcards.task} --settings {params.settings:q} --rows {params.rows} "
+        "--out {output} > {log} 2>&1"
 
-    rule:
-        name:
-            f"rehearse_data_{task}"
-        output:
-            directory(f"data/rehearsal/{ARENA.scale}/{task}"),
-        log:
-            f"logs/{ARENA.scale}/rehearse/{task}.log",
-        benchmark:
-            f"logs/benchmarks/{ARENA.scale}/rehearse/{task}.tsv"
-        conda:
-            "../../envs/train.yaml"
-        threads: 1
-        resources:
-            mem_mb=2000,
-            runtime=10,
-        params:
-            task=task,
-            rows=ARENA.settings["tasks"][task]["train"]["batch"],
-            settings=json.dumps(ARENA.data(task), sort_keys=True),
-            code=fingerprint("lra.data.synthetic", get_task_modules(task)[0]),
-        shell:
-            "python -m lra rehearsal-data {params.task} --settings {params.settings:q} --rows {params.rows} "
-            "--out {output} > {log} 2>&1"
 
-    for attention in ARENA.attentions:
-
-        rule:
-            name:
-                f"rehearse_{attention}_{task}"
-            input:
-                f"data/rehearsal/{ARENA.scale}/{task}",
-            output:
-                f"{REHEARSAL}/{task}/{attention}/metrics.json",
-            log:
-                f"logs/{ARENA.scale}/rehearse/{task}/{attention}.log",
-            benchmark:
-                f"logs/benchmarks/{ARENA.scale}/rehearse/{task}/{attention}.tsv"
-            conda:
-                "../../envs/train.yaml"
-            # On a CPU, as many at once as there are cores take less time than one after another with all of them.
-            threads: 1
-            resources:
-                mem_mb=get_more(ARENA.settings["memory"]),
-                runtime=get_more(60),
-                gpu=GPUS,
-            params:
-                settings=get_settings(attention, task),
-                code=get_code(attention),
-            shell:
-                "python -m lra train --settings {params.settings:q} --seed 0 --code {params.code} --max-steps 2 "
-                "--data {input} --out $(dirname {output}) --threads {threads} > {log} 2>&1"
+# On a CPU, as many at once as there are cores take less time than one after another with all of them.
+rule rehearse_cell:
+    input:
+        paths.rehearsal_shards(ARENA.scale, "{task}"),
+    output:
+        paths.rehearsed_run(ARENA.scale, "{task}", "{attention}") / paths.METRICS,
+    log:
+        paths.log(ARENA.scale, "rehearse", "{task}", "{attention}"),
+    wildcard_constraints:
+        task=get_regex(ARENA.tasks),
+        attention=get_regex(ARENA.attentions),
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        **get_training_resources(runtime=60),
+    params:
+        settings=lambda wildcards: get_settings(wildcards.attention, wildcards.task),
+        code=lambda wildcards: get_code(wildcards.attention),
+    shell:
+        "python -m lra train --settings {params.settings:q} --seed 0 --code {params.code} --max-steps 2 "
+        "--data {input} --out $(dirname {output}) --threads {threads} > {log} 2>&1"
 
 
 rule rehearse:
     input:
-        expand(
-            f"{REHEARSAL}/{{task}}/{{attention}}/metrics.json",
-            task=ARENA.tasks,
-            attention=ARENA.attentions,
-        ),
+        [
+            paths.rehearsed_run(ARENA.scale, task, attention) / paths.METRICS
+            for task in ARENA.tasks
+            for attention in ARENA.attentions
+        ],
     log:
-        f"logs/{ARENA.scale}/rehearse.log",
+        paths.log(ARENA.scale, "rehearse"),
     localrule: True
     conda:
         "../../envs/train.yaml"

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 from lra.attention.gather import take
 
 
@@ -24,8 +25,9 @@ class BigBird(Attention):
     is the last block of the padded length. The random blocks are distinct and none that is listed already. They are a
     fixed pattern: one choice for each layer, head and block, drawn when the module is built and saved with its weights,
     the same at every step and in evaluation, unless :meth:`draw` is given a generator. (The official encoder seeds each
-    layer differently, too.) A sequence of at most 4 + r blocks has all its blocks listed:
-    it gets exact attention. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
+    layer differently, too.) A sequence of at most 4 + r blocks has all its blocks listed: it gets exact attention.
+    Blocks are cut by position, padding included, so padding belongs behind the tokens; with holes in the mask a token
+    keeps its position. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
 
     Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
 
@@ -52,7 +54,7 @@ class BigBird(Attention):
         self.register_noise("rand_blocks", self.heads, blocks, blocks)
 
     def count_blocks(self, length: int) -> int:
-        return -(-length // self.block_size)
+        return (length + self.block_size - 1) // self.block_size
 
     def lists_everything(self, length: int) -> bool:
         """Whether so short a sequence gets exact attention whatever the random blocks are."""
@@ -75,48 +77,47 @@ class BigBird(Attention):
         row = other[1:-1, None]  # (blocks - 2, 1)
         last = self.last_block(mask)[:, None, None]  # (batch, 1, 1)
         free = (other > 0) & (other < last) & ((other - row).abs() > 1)  # (batch, blocks - 2, blocks)
-        rank = torch.where(free[:, None], rank[:, 1 : blocks - 1, :blocks], -1)
+        rank = torch.where(free[:, None], rank[:, row, other], -1)
         best, listed = rank.topk(self.num_random_blocks)
         return {"rand_blocks": torch.where(best < 0, -1, listed)}
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         if self.lists_everything(mask.shape[1]):
-            return scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+            return attend(query, key, value, mask)
         batch, heads, length, head_dim = query.shape
-        blocks = self.count_blocks(length)
-        extra = blocks * self.block_size - length
+        # Sizes are written out: the compiler would carry a size that torch infers along as an ever longer quotient.
+        size, blocks, listings = self.block_size, self.count_blocks(length), 5 + self.num_random_blocks
+        extra = blocks * size - length
         mask = pad(mask, (0, extra))
         query, key, value = (pad(tensor, (0, 0, 0, extra)) for tensor in (query, key, value))
         query_blocks, key_blocks, value_blocks = (
-            tensor.unflatten(2, (blocks, -1)).flatten(3) for tensor in (query, key, value)
-        )  # (batch, heads, blocks, block_size * head_dim)
+            tensor.reshape(batch, heads, blocks, size * head_dim) for tensor in (query, key, value)
+        )
         last = self.last_block(mask)
 
         listed, counts = list_blocks(last, draws["rand_blocks"], blocks)  # (batch, heads, blocks - 2, 5 + r)
-        seen = mask.view(batch, blocks, -1)[torch.arange(batch, device=mask.device)[:, None, None, None], listed]
+        seen = mask.view(batch, blocks, size)[torch.arange(batch, device=mask.device)[:, None, None, None], listed]
         rows = batch * heads * (blocks - 2)
-        middle = scaled_dot_product_attention(
-            query_blocks[:, :, 1:-1].reshape(rows, 1, -1, head_dim),
-            take(key_blocks, listed).view(rows, 1, -1, head_dim),
-            take(value_blocks, listed).view(rows, 1, -1, head_dim),
-            attn_mask=(seen & counts[..., None]).view(rows, 1, 1, -1),
-        ).reshape(batch, heads, blocks - 2, -1)
+        middle = attend(
+            query_blocks[:, :, 1:-1].reshape(rows, 1, size, head_dim),
+            take(key_blocks, listed).view(rows, 1, listings * size, head_dim),
+            take(value_blocks, listed).view(rows, 1, listings * size, head_dim),
+            (seen & counts[..., None]).view(rows, listings * size),
+        ).reshape(batch, heads, blocks - 2, size * head_dim)
 
         ends = torch.stack([torch.zeros_like(last), last], dim=-1)[:, None].expand(-1, heads, -1)
-        whole = scaled_dot_product_attention(
-            take(query_blocks, ends).view(batch, heads, -1, head_dim), key, value, attn_mask=mask[:, None, None, :]
-        )
-        first_row, last_row = whole.unflatten(2, (2, -1)).flatten(3).split(1, dim=2)
+        whole = attend(take(query_blocks, ends).view(batch, heads, 2 * size, head_dim), key, value, mask)
+        first_row, last_row = whole.reshape(batch, heads, 2, size * head_dim).split(1, dim=2)
 
-        output = torch.cat([first_row, middle, last_row], dim=2)  # (batch, heads, blocks, block_size * head_dim)
+        output = torch.cat([first_row, middle, last_row], dim=2)  # (batch, heads, blocks, size * head_dim)
         is_last = torch.arange(blocks, device=mask.device) == last[:, None]  # (batch, blocks)
         output = torch.where(is_last[:, None, :, None], last_row, output)
-        return output.view(batch, heads, -1, head_dim)[:, :, :length]
+        return output.view(batch, heads, blocks * size, head_dim)[:, :, :length]
 
     def last_block(self, mask: Tensor) -> Tensor:
         """(batch) the index of the last global block."""
         block = torch.arange(mask.shape[1], device=mask.device) // self.block_size
-        return block[-1].expand(len(mask)) if self.released else (block * mask).amax(dim=-1)
+        return block[-1].expand(mask.shape[0]) if self.released else (block * mask).amax(dim=-1)
 
     def multiply_adds(self, length: int) -> int:
         """2 n (5 + r) block_size p, the two global rows apart: 4 n d p at d = 256. The paper's table says 5 n d p."""
@@ -136,7 +137,7 @@ def list_blocks(last: Tensor, rand_blocks: Tensor, blocks: int) -> tuple[Tensor,
     fixed = torch.stack(torch.broadcast_tensors(row * 0, last[:, None], row - 1, row, row + 1), dim=-1)
     heads, _, count = rand_blocks.shape[-3:]
     listed = torch.cat(
-        [fixed[:, None].expand(-1, heads, -1, -1), rand_blocks.expand(len(last), heads, blocks - 2, count)], dim=-1
+        [fixed[:, None].expand(-1, heads, -1, -1), rand_blocks.expand(last.shape[0], heads, blocks - 2, count)], dim=-1
     )
     repeated = (listed[..., :, None] == listed[..., None, :]).tril(-1).any(dim=-1)
     return listed.clamp(min=0), ~repeated & (listed >= 0)

@@ -10,7 +10,8 @@ class Dropout(nn.Dropout):
     """``torch.nn.Dropout``; on a CPU, and there with probabilities to the nearest 2^-16, in under half of its time."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not 0 < self.p < 1 or input.device.type != "cpu":
+        eager = input.device.type == "cpu" and not torch.compiler.is_compiling()  # which fuses torch's own
+        if not self.training or not 0 < self.p < 1 or not eager:
             return super().forward(input)
         return input * draw_kept(input.shape, self.p, input.dtype).mul_(1 / (1 - self.p))
 
@@ -22,5 +23,8 @@ def draw_kept(shape: torch.Size, dropout: float, dtype: torch.dtype) -> Tensor:
     are floats since multiplying by them is far faster on a CPU than filling where a boolean says so.
     """
     count = shape.numel()
-    numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)  # None: all 64 bits
+    if torch.compiler.is_compiling():  # which cannot trace the other, and leaves out one number of 2^64
+        numbers = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),))
+    else:
+        numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)  # None: all 64 bits
     return (numbers.view(torch.int16)[:count] >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(shape).to(dtype)

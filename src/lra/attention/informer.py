@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 from lra.attention.vmean import mean_value
 
 QUERIES_AT_ONCE = 256
-"""Queries scored at a time, so that the scores take memory in proportion to this and not to the length."""
+"""Queries scored at a time on a CPU, so that the scores take memory in proportion to this and not to the length."""
 
 
 class Informer(Attention):
@@ -31,7 +31,7 @@ class Informer(Attention):
     divides by the length, not by U; budgets are those of ``max_length``; and padding counts as tokens.
 
     Kept for the backward pass: keys, values, the u selected queries and their exact rows. The scores are transient,
-    U for each of ``QUERIES_AT_ONCE`` queries of every head and sequence.
+    U for each query of every head and sequence, on a CPU ``QUERIES_AT_ONCE`` of these at a time.
     """
 
     random = True
@@ -60,7 +60,7 @@ class Informer(Attention):
         if self.released:
             uniform = self.noise("index", 1, generator)[:, :length, :most]
             return {"index": (uniform * self.released_count(mask)[:, None, None]).long()}
-        uniform = self.noise("index", len(mask), generator)[:, :length]
+        uniform = self.token_noise("index", mask, generator)
         return {"index": uniform.masked_fill(~mask, -1).topk(most).indices}
 
     def released_count(self, mask: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class Informer(Attention):
             query, key, value, mask = self.released_inputs(query, key, value, mask)
         selected, kept = self.select(query, key, mask, draws["index"])
         rows = selected[..., None].expand(-1, -1, -1, query.shape[3])
-        exact = scaled_dot_product_attention(query.gather(2, rows), key, value, attn_mask=mask[:, None, None, :])
+        exact = attend(query.gather(2, rows), key, value, mask)
         mean = mean_value(value, mask)
         return mean.expand_as(value).scatter(2, rows, torch.where(kept[:, None, :, None], exact, mean))
 
@@ -98,6 +98,8 @@ class Informer(Attention):
 
 class InformerMask(Informer):
     """ProbSparse attention with the same budgets U = u = min(m, features) for sequences of every length.
+
+    That is all that tells it from :class:`Informer`, which leaves padding out as well.
 
     ``released=True``: as for :class:`Informer`, but padding is zeroed, never sampled, attended to or averaged.
     """
@@ -126,5 +128,7 @@ def sparsity(query: Tensor, key: Tensor, index: Tensor, kept: Tensor) -> Tensor:
     sample = key.gather(2, index[:, None, :, None].expand(-1, key.shape[1], -1, key.shape[3])).to(precise)
     with torch.autocast(key.device.type, enabled=False):
         sample = (sample - mean_value(sample, kept)).mT  # (batch, heads, head_dim, U)
-        parts = torch.split(query.to(precise), QUERIES_AT_ONCE, dim=2)
+        # A compiler would make another graph for another number of parts, and a GPU is better filled by one.
+        whole = torch.compiler.is_compiling() or query.device.type != "cpu"
+        parts = torch.split(query.to(precise), query.shape[2] if whole else QUERIES_AT_ONCE, dim=2)
         return torch.cat([(part @ sample).amax(-1) for part in parts], dim=-1)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 
+from lra.attention import exact
 from lra.attention.contract import Attention, Draws
+from lra.attention.gather import permute
 
 ITERATIONS = 6
 
@@ -22,33 +25,41 @@ class Nystrom(Attention):
     tokens than landmarks has one token a landmark, where a true inverse makes the product softmax attention itself: it
     gets exactly that.
 
+    The core computes in float32; on CUDA with inputs of half precision only the inverse does, in products that the
+    tensor cores take (:func:`multiply_halves`).
+
     Memory kept for the backward pass: 13 (features, features) matrices a head, and nothing of (length, features).
 
     Args:
         conv_kernel: taps of the convolution over positions that the paper adds to help training, one filter a head: 35
-            as in the method's own LRA runs, another odd number, or 0 for none. The filters start at zero, so that an
-            untrained layer is the Nystrom approximation alone. The paper's released code has none.
+            as in the method's own LRA runs, another odd number, or 0 for none. The filters start as the official code's
+            do, which leaves them to ``torch.nn.Conv2d``: uniform between -1 and 1 over the root of ``conv_kernel``. The
+            paper's released code has none.
     """
 
+    approximation: ClassVar[dict[str, Any]] = {"conv_kernel": 0}
     reference = "Xiong et al. 2021, arXiv 2102.03902"
 
     def __init__(self, *, conv_kernel: int = 35, **common: Any) -> None:
         super().__init__(**common)
         if conv_kernel < 0 or (conv_kernel and conv_kernel % 2 == 0):
             raise ValueError(f"conv_kernel must be odd, or 0 for no convolution, not {conv_kernel}")
-        has_taps = conv_kernel > 0 and not self.released
-        self.taps = nn.Parameter(torch.zeros(self.heads, conv_kernel)) if has_taps else None
+        self.taps: nn.Parameter | None = None
+        if conv_kernel and not self.released:
+            self.taps = nn.Parameter(torch.empty(self.heads, conv_kernel).uniform_(-1, 1) / math.sqrt(conv_kernel))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         dtype = value.dtype
-        core = torch.promote_types(dtype, torch.float32)  # the inverse needs it
+        core = torch.promote_types(dtype, torch.float32)
+        if value.device.type == "cuda":
+            core = core if self.released else dtype
         attention = released_nystrom if self.released else nystrom
         with torch.autocast(value.device.type, enabled=False):
             padded = ~mask[:, None, :, None]
             query, key, value = (tensor.to(core).masked_fill(padded, 0) for tensor in (query, key, value))
             mask = mask | ~mask.any(1, keepdim=True)  # all padding: all its zeros are looked at
             if query.shape[2] <= self.features:
-                output = scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+                output = exact.attend(query, key, value, mask)
             else:
                 output = attention(query, key, value, mask, self.features)
             if self.taps is not None:
@@ -56,22 +67,31 @@ class Nystrom(Attention):
         return output.to(dtype)
 
     def multiply_adds(self, length: int) -> int:
-        """4 n d p; 2 n^2 p where n <= d, which gets exact attention."""
-        return (2 * length if length <= self.features else 4 * self.features) * length * self.head_dim
+        """4 n d p + 11 d^3 + 20 d^2 p, the convolution apart; 2 n^2 p where n <= d, which gets exact attention."""
+        count, size = self.features, self.head_dim
+        if length <= count:
+            return 2 * length * length * size
+        return 4 * length * count * size + 11 * count**3 + 20 * count**2 * size
 
 
 def nystrom(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, landmarks: int) -> Tensor:
-    """The paper's approximation; exact attention for a sequence of at most ``landmarks`` real tokens."""
-    positions, inside = segments(mask, landmarks)
-    query_landmarks = segment_means(query, positions, inside)
-    key_landmarks = segment_means(key, positions, inside)
-    used = inside[:, None, None, :, 0]  # (batch, 1, 1, landmarks)
-    kernel = landmark_kernel(query_landmarks, key_landmarks, used)
-    summaries = scaled_dot_product_attention(query_landmarks, key, value, attn_mask=mask[:, None, None, :])
-    summaries = apply_inverse(kernel, summaries)  # (batch, heads, landmarks, head_dim)
+    """The paper's approximation; exact attention for a sequence of at most ``landmarks`` real tokens.
+
+    In half precision the landmarks are rounded first, so that all three softmaxes are of the same ones: the inverse
+    makes much of small differences.
+    """
+    wide = torch.promote_types(value.dtype, torch.float32)
+    positions, inside, segment, place = segments(mask, landmarks)
+    query_landmarks, key_landmarks = (segment_means(tensor, positions, inside, place) for tensor in (query, key))
+    used = inside[:, :, 0]  # (batch, landmarks)
+    kernel = landmark_kernel(query_landmarks.to(wide), key_landmarks.to(wide), used[:, None, None])
+    summaries = exact.attend(query_landmarks, key, value, mask)
+    on_tensor_cores = value.device.type != "cpu" and wide != value.dtype
+    summaries = apply_inverse(kernel, summaries.to(wide), on_tensor_cores).to(value.dtype)
     one_each = mask.sum(1) <= landmarks
-    summaries = torch.where(one_each[:, None, None, None], rows(value, positions[:, :, 0]), summaries)
-    return scaled_dot_product_attention(query, key_landmarks, summaries, attn_mask=used)
+    first = permute(value, positions[:, None, None, :, 0], segment[:, None, None])[:, :, 0]
+    summaries = torch.where(one_each[:, None, None, None], first, summaries)
+    return exact.attend(query, key_landmarks, summaries, used)  # summaries: (batch, heads, landmarks, head_dim)
 
 
 def released_nystrom(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, landmarks: int) -> Tensor:
@@ -84,39 +104,43 @@ def released_nystrom(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, la
     for _ in range(ITERATIONS):
         product = kernel @ inverse
         inverse = (13 * inverse - (15 * inverse - (7 * inverse - inverse @ product) @ product) @ product) / 4
-    summaries = scaled_dot_product_attention(query_landmarks, key, value, attn_mask=mask[:, None, None, :])
-    return scaled_dot_product_attention(query, key_landmarks, inverse @ summaries)
+    return exact.attend(query, key_landmarks, inverse @ exact.attend(query_landmarks, key, value, mask))
 
 
-def segments(mask: Tensor, landmarks: int) -> tuple[Tensor, Tensor]:
+def segments(mask: Tensor, landmarks: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cut each sequence's real tokens, in order, into ``landmarks`` segments whose sizes differ by at most one.
 
     Where there are fewer real tokens than landmarks, the first segments have one token and the others none.
 
     Returns:
         (batch, landmarks, width) positions of the tokens in the sequence, and whether they are inside the segment;
-        positions outside mean nothing. An empty segment has nothing inside.
+        positions outside mean nothing. An empty segment has nothing inside. Then, for each position of the sequence,
+        (batch, length) the segment that its token is in, and its place among the landmarks x width; for padding they
+        are any.
     """
     length = mask.shape[1]
+    width = -(-length // landmarks)
     count = mask.cumsum(1)
     real = count[:, -1:]  # (batch, 1)
     cuts = torch.arange(landmarks + 1, device=mask.device) * real // real.clamp(max=landmarks)
     cuts = torch.minimum(cuts, real)  # (batch, landmarks + 1)
-    ranks = cuts[:, :-1, None] + torch.arange(-(-length // landmarks), device=mask.device)
+    ranks = cuts[:, :-1, None] + torch.arange(width, device=mask.device)
     positions = torch.searchsorted(count, (ranks + 1).flatten(1)).clamp(max=length - 1).view_as(ranks)
-    return positions, ranks < cuts[:, 1:, None]
+    rank = (count - 1).clamp(min=0)
+    segment = torch.searchsorted(cuts[:, 1:].contiguous(), rank, right=True)
+    return positions, ranks < cuts[:, 1:, None], segment, segment * width + rank - cuts.gather(1, segment)
 
 
-def segment_means(tensor: Tensor, positions: Tensor, inside: Tensor) -> Tensor:
-    """(batch, heads, landmarks, head_dim) mean of ``tensor`` over each segment; 0 where it is empty."""
+def segment_means(tensor: Tensor, positions: Tensor, inside: Tensor, place: Tensor) -> Tensor:
+    """(batch, heads, landmarks, head_dim) mean of ``tensor`` over each segment; 0 where it is empty.
+
+    No gradient reaches padding, which must be masked before.
+    """
     inside = inside[:, None, ..., None]  # (batch, 1, landmarks, width, 1)
-    tokens = rows(tensor, positions.flatten(1)).unflatten(2, positions.shape[1:])
-    return (tokens * inside).sum(3) / inside.sum(3).clamp(min=1)
-
-
-def rows(tensor: Tensor, positions: Tensor) -> Tensor:
-    """(batch, heads, count, head_dim): the rows of ``tensor`` at each sequence's (batch, count) positions."""
-    return tensor.gather(2, positions[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3]))
+    tokens = permute(tensor, positions.flatten(1)[:, None, None], place[:, None, None])[:, :, 0]
+    tokens = tokens.unflatten(2, positions.shape[1:])
+    wide = torch.promote_types(tensor.dtype, torch.float32)
+    return ((tokens * inside).sum(3, dtype=wide) / inside.sum(3).clamp(min=1)).to(tensor.dtype)
 
 
 def landmark_kernel(query: Tensor, key: Tensor, used: Tensor | None = None) -> Tensor:
@@ -125,7 +149,7 @@ def landmark_kernel(query: Tensor, key: Tensor, used: Tensor | None = None) -> T
     return (logits if used is None else logits.masked_fill(~used, -torch.inf)).softmax(-1)
 
 
-def apply_inverse(kernel: Tensor, vectors: Tensor) -> Tensor:
+def apply_inverse(kernel: Tensor, vectors: Tensor, on_tensor_cores: bool = False) -> Tensor:
     """Z_6 ``vectors`` for the paper's iteration Z_k+1 = (13 I - X_k (15 I - X_k (7 I - X_k))) Z_k / 4, X_k = Z_k A.
 
     It starts at Z_0 = A^T / (||A||_1 ||A||_inf), the second norm being 1: the rows of A = ``kernel`` are softmaxes.
@@ -136,16 +160,55 @@ def apply_inverse(kernel: Tensor, vectors: Tensor) -> Tensor:
     Args:
         kernel: (batch, heads, landmarks, landmarks)
         vectors: (batch, heads, landmarks, head_dim)
+        on_tensor_cores: multiply float32 matrices by :func:`multiply_halves`; outputs are then good to about 1e-4.
     """
     shape = vectors.shape
+    multiply = Product.apply if on_tensor_cores else torch.bmm
     kernel, vectors = kernel.flatten(0, 1), vectors.flatten(0, 1)
     start = kernel.mT / kernel.sum(-2, keepdim=True).amax(-1, keepdim=True)
-    product, vectors = start @ kernel, start @ vectors
+    product, vectors = multiply(start, kernel), multiply(start, vectors)
     for step in range(ITERATIONS):
         if step:
-            product = NextProduct.apply(product)  # type: ignore[no-untyped-call]
-        vectors = (13 * vectors - product @ (15 * vectors - product @ (7 * vectors - product @ vectors))) / 4
+            product = NextProduct.apply(product, on_tensor_cores)  # type: ignore[no-untyped-call]
+        inner = 7 * vectors - multiply(product, vectors)
+        vectors = (13 * vectors - multiply(product, 15 * vectors - multiply(product, inner))) / 4
     return vectors.view(shape)
+
+
+def multiply_halves(first: Tensor, second: Tensor) -> Tensor:
+    """The product of float32 matrices (batch, n, k) and (batch, k, m) to about 2^-16 of their size, in bfloat16.
+
+    Each is the sum of a rounded matrix and the rounded rest, and the product of the rests is left out. The three other
+    products are one of matrices three times as long, which a GPU adds up in float32.
+    """
+    high, low = in_halves(first)
+    other_high, other_low = in_halves(second)
+    left = torch.cat([high, high, low], dim=2)
+    right = torch.cat([other_high, other_low, other_high], dim=1)
+    if left.device.type == "cuda":
+        return torch.bmm(left, right, out_dtype=torch.float32)
+    return left.float() @ right.float()
+
+
+def in_halves(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """A float32 matrix as the sum of two in bfloat16."""
+    high = matrix.bfloat16()
+    return high, (matrix - high).bfloat16()
+
+
+class Product(torch.autograd.Function):
+    """:func:`multiply_halves`, both ways."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        ctx.save_for_backward(first, second)
+        return multiply_halves(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = ctx.saved_tensors
+        return multiply_halves(gradient, second.mT), multiply_halves(first.mT, gradient)
 
 
 class NextProduct(torch.autograd.Function):
@@ -156,33 +219,46 @@ class NextProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, product: Tensor) -> Tensor:
-        square = product @ product
+    def forward(ctx: Any, product: Tensor, on_tensor_cores: bool) -> Tensor:
+        ctx.on_tensor_cores = on_tensor_cores
+        square = multiply_halves(product, product) if on_tensor_cores else product @ product
         ctx.save_for_backward(product, square)
         rest = torch.sub(square, product, alpha=7)
         rest.diagonal(dim1=1, dim2=2).add_(15)
-        return torch.baddbmm(product, square, rest, beta=13 / 4, alpha=-1 / 4)
+        return multiply_add(product, square, rest, 13 / 4, -1 / 4, on_tensor_cores)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         product, square = ctx.saved_tensors
         gradient = gradient + gradient.mT  # twice the symmetric part
-        right = gradient @ product
+        right = multiply_halves(gradient, product) if ctx.on_tensor_cores else gradient @ product
         inner = (right + right.mT).sub_(gradient, alpha=7 / 2)
         weight = torch.sub(square, product, alpha=7 / 2)
         weight.diagonal(dim1=1, dim2=2).add_(11 / 8)
-        outer = torch.baddbmm(gradient, inner, weight, beta=27 / 128, alpha=-1 / 8)
-        return outer + outer.mT
+        outer = multiply_add(gradient, inner, weight, 27 / 128, -1 / 8, ctx.on_tensor_cores)
+        return outer + outer.mT, None
+
+
+def multiply_add(
+    base: Tensor, first: Tensor, second: Tensor, beta: float, alpha: float, on_tensor_cores: bool
+) -> Tensor:
+    """beta ``base`` + alpha ``first`` ``second``."""
+    if on_tensor_cores:
+        return torch.add(beta * base, multiply_halves(first, second), alpha=alpha)
+    return torch.baddbmm(base, first, second, beta=beta, alpha=alpha)
 
 
 def convolve(value: Tensor, taps: Tensor, block: int = 32) -> Tensor:
     """Each head's filter ``taps`` (heads, taps) over the positions of ``value``, zeros beyond its ends.
 
     Written as products of a band matrix with blocks of positions, three times as fast on a CPU as a grouped ``conv2d``.
+    Each sequence has a product of its own: the gradient of the band is then many small products and a sum, where one
+    long product would keep but a few of a GPU's processors busy.
     """
     length, reach = value.shape[2], taps.shape[1] - 1
     after = reach // 2 + -length % block
     windows = pad(value, (0, 0, reach // 2, after)).unfold(2, block + reach, block)
     band = pad(taps, (block - 1, block - 1)).unfold(1, block + reach, 1).flip(1)  # (heads, block, block + reach)
-    return torch.einsum("hiw,bhspw->bhsip", band, windows).flatten(2, 3)[:, :, :length]
+    blocks = band @ windows.movedim(-1, 2).flatten(3)  # (batch, heads, block, blocks * head_dim)
+    return blocks.unflatten(3, (-1, value.shape[3])).transpose(2, 3).flatten(2, 3)[:, :, :length]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from lra.attention import exact
 from lra.attention.contract import Attention, Draws
+
+KERNELS = ("softmax", "relu")
+RELU_FLOOR = 1e-3
+"""Added to every feature of the ReLU kernel, as in the Arena, so that no denominator is 0."""
 
 
 class Performer(Attention):
@@ -16,49 +23,101 @@ class Performer(Attention):
 
     phi(q)_f = exp(w_f . x - |x|^2 / 2) / sqrt(d) with x = q / p^(1/4) (lemma 1). The rows w_f of the projection are
     orthogonal in blocks of p, each as long as a Gaussian vector (section 2.4). One projection serves all heads and
-    sequences; it is drawn anew in every training pass and stays the same in evaluation.
+    sequences. It is drawn when the module is built and kept: a model that trains on ever new features never sees those
+    it is evaluated with (docs/fidelity.md has the figures).
 
     Draws:
-        projection: (features, head_dim), or (heads, features, head_dim) for one a head.
+        projection: (features, head_dim) float32, or (heads, features, head_dim) for one a head.
 
-    Memory kept for the backward pass: one (features, length) matrix a head, the key features.
+    Memory kept for the backward pass: one (features, length) matrix a head, the key features; none on CUDA in half
+    precision.
+
+    Args:
+        kernel: ``softmax``, or ``relu`` for phi(x) = max(x, 0) + 0.001 (section 2.3 with f = ReLU and no projection,
+            the Long Range Arena's own setting), which is deterministic and has head_dim features.
+        redraw: draw a new projection after every so many training passes, 0 for never. Evaluation uses the last one
+            that was trained with. Each micro-batch, and each tower of retrieval, is a pass of its own.
+
+    Raises:
+        ValueError: there is no such kernel, ``redraw`` is negative, or it has nothing to redraw.
     """
 
-    random = True
+    random: bool = True
     reference = "Choromanski et al. 2021, arXiv 2009.14794"
-    evaluation_projection: Tensor
+    fixed_projection: Tensor
+    passes: Tensor
 
-    def __init__(self, **common: Any) -> None:
+    def __init__(self, *, kernel: str = "softmax", redraw: int = 0, **common: Any) -> None:
         super().__init__(**common)
-        self.register_buffer("evaluation_projection", orthogonal_gaussian(self.features, self.head_dim))
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
+        if redraw < 0:
+            raise ValueError(f"redraw must be at least 0, not {redraw}")
+        if kernel == "relu" and (redraw or self.released):
+            raise ValueError("kernel relu draws no features: leave out `redraw` and `released`")
+        if redraw and self.released:
+            raise ValueError("the released performer never redraws its features: leave out `redraw` or `released`")
+        self.kernel = kernel
+        self.redraw = redraw
+        self.random = kernel == "softmax"
+        if self.random:
+            # Its bits as whole numbers, because converting a module to half precision rounds all of its floats.
+            bits = orthogonal_gaussian(self.features, self.head_dim).view(torch.int32)
+            self.register_buffer("fixed_projection", bits)
+        if redraw:
+            self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
 
     def draw(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
     ) -> Draws:
-        if generator is None and not self.training:
-            return {"projection": self.evaluation_projection}
-        return {"projection": orthogonal_gaussian(self.features, self.head_dim, generator, query.device)}
+        if not self.random:
+            return {}
+        if generator is not None:
+            return {"projection": orthogonal_gaussian(self.features, self.head_dim, generator, query.device)}
+        if self.redraw and self.training:
+            self.redraw_when_due()
+        # A copy where it is redrawn: a pass may need its own projection again after the next one has begun.
+        bits = self.fixed_projection.clone() if self.redraw else self.fixed_projection
+        return {"projection": bits.view(torch.float32)}
+
+    @torch.no_grad()
+    def redraw_when_due(self) -> None:
+        """Count a training pass, and replace the projection before every ``redraw``-th one but the first."""
+        # Both outcomes are computed, since a branch on the counter would wait for the device and does not compile.
+        fresh = orthogonal_gaussian(self.features, self.head_dim, device=self.fixed_projection.device)
+        due = (self.passes > 0) & (self.passes % self.redraw == 0)
+        self.fixed_projection.copy_(torch.where(due, fresh.view(torch.int32), self.fixed_projection))
+        self.passes.add_(1)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         core = torch.promote_types(value.dtype, torch.float32)  # exponentials of long vectors need float32
-        attention = released_favor if self.released else favor
         with torch.autocast(value.device.type, enabled=False):
-            projection = draws["projection"].to(core)
-            return attention(query.to(core), key.to(core), value.to(core), mask, projection).to(value.dtype)
+            inputs = query.to(core), key.to(core), value.to(core), mask
+            if self.kernel == "relu":
+                return relu_attention(*inputs).to(value.dtype)
+            if self.released:
+                return released_favor(*inputs, draws["projection"].to(core)).to(value.dtype)
+            if value.dtype != core and value.device.type == "cuda":
+                return favor_in_half_precision(query, key, value, mask, draws["projection"])
+            return favor(*inputs, draws["projection"].to(core)).to(value.dtype)
 
     def multiply_adds(self, length: int) -> int:
-        return 3 * length * self.features * self.head_dim
+        """4 n d (p + 1), p + 1 being rounded up to a multiple of 4; 2 n p (p + 1) for the ReLU kernel."""
+        if self.kernel == "relu":
+            return 2 * length * self.head_dim * (self.head_dim + 1)
+        return 4 * length * self.features * (self.head_dim + 1 + -(self.head_dim + 1) % 4)
 
 
 def orthogonal_gaussian(
     rows: int, columns: int, generator: Generator | None = None, device: torch.device | None = None
 ) -> Tensor:
-    """(rows, columns) normal vectors, orthogonal within each block of ``columns`` rows; each alone is still normal."""
+    """(rows, columns) float32 normal vectors, orthogonal in blocks of ``columns`` rows; each alone is still normal."""
     blocks = -(-rows // columns)
-    basis, triangle = torch.linalg.qr(torch.randn(blocks, columns, columns, generator=generator, device=device))
+    given: Any = {"generator": generator, "device": device, "dtype": torch.float32}
+    basis, triangle = torch.linalg.qr(torch.randn(blocks, columns, columns, **given))
     # The sign of R's diagonal makes the basis uniform (Mezzadri 2007): LAPACK's alone favours one half of the sphere.
     directions = basis * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    lengths = torch.randn(rows, columns, generator=generator, device=device).norm(dim=-1, keepdim=True)
+    lengths = torch.randn(rows, columns, **given).norm(dim=-1, keepdim=True)
     return directions.flatten(0, 1)[:rows] * lengths
 
 
@@ -79,8 +138,47 @@ def favor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: T
     sums = logits.sub_(peak).exp_() @ with_column(value.masked_fill(padded, 0), one)
     total = sums[..., head_dim : head_dim + 1]  # (batch, heads, features, 1)
     features = with_column(projection, peak + total.log())
-    output = scaled_dot_product_attention(with_column(query * scale, one), features, sums / total, scale=1.0)
-    return output[..., :head_dim]
+    kernel = partial(scaled_dot_product_attention, scale=1.0)
+    return exact.in_pieces(kernel, with_column(query * scale, one), features, sums / total)[..., :head_dim]
+
+
+def favor_in_half_precision(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: Tensor) -> Tensor:
+    """:func:`favor` by two fused attentions, without a (features, length) matrix; for a GPU.
+
+    The projection is rounded, to other features of the same kind; squares and feature sums stay in float32. Features
+    attend to keys, and queries to features, whose biases are the logarithms L_f of their sums over the keys. No fused
+    attention returns a differentiable L_f. So features also attend to a marker, a key whose value is 0 and whose logit
+    for a feature is L_f itself, held constant: the keys get the share e^L / (e^L + e^constant), one half, of which L is
+    a function.
+    """
+    size = query.shape[-1]
+    wide = torch.promote_types(value.dtype, torch.float32)
+    padded = ~mask[:, None, :, None]
+    key, value = key.masked_fill(padded, 0), value.masked_fill(padded, 0)
+    mask = mask | ~mask.any(1, keepdim=True)  # all padding: all its zeros are looked at
+    root = math.sqrt(size + 1)  # attention divides logits by the root of the size, which is one more here
+    features = (projection * (root * size**-0.25)).to(query.dtype).expand(*query.shape[:2], -1, -1)
+    features, query, key = (pad(tensor, (0, 1)) for tensor in (features, query, key))
+    bias = (key.to(wide).square().sum(-1) / (-2 * math.sqrt(size))).masked_fill(~mask[:, None], -math.inf)
+    level = exact.log_sum_exp(features, key, bias, scale=1 / root)  # (batch, heads, features)
+    marked = torch.cat([features[..., :-1], (root * level[..., None]).to(query.dtype)], dim=-1)
+    marker = pad(torch.zeros_like(key[:, :, :1, 1:]), (0, 1), value=1.0)
+    values = pad(pad(value, (0, 1), value=1.0), (0, 0, 0, 1))  # a column of ones, then a row of zeros
+    sums = exact.attend(marked, torch.cat([key, marker], dim=2), values, pad(bias, (0, 1)))
+    share = sums[..., -1:].to(wide).clamp(2**-20, 1 - 2**-20)
+    change = share.logit().squeeze(-1)
+    means = (sums[..., :-1] / share).to(query.dtype)
+    return exact.attend(query, features, means, level + (change - change.detach()))
+
+
+def relu_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """The Arena's Performer: features max(x, 0) + 0.001 of unscaled queries and keys."""
+    padded = ~mask[:, None, :, None]
+    query, key = (tensor.relu() + RELU_FLOOR for tensor in (query, key.masked_fill(padded, 0)))
+    counted = mask | ~mask.any(1, keepdim=True)  # all padding: a mean of zeros
+    counted = counted[:, None, :, None].to(value.dtype).expand(-1, value.shape[1], -1, -1)
+    sums = query @ (key.mT @ torch.cat([value.masked_fill(padded, 0), counted], dim=-1))
+    return sums[..., :-1] / sums[..., -1:]
 
 
 def with_column(matrix: Tensor, column: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad, rms_norm
 
 from lra.attention.contract import Attention, Draws
-from lra.attention.gather import take
+from lra.attention.gather import permute
 
 HIDDEN = -1e9
 """The logit of a pair that is not attended to."""
@@ -36,8 +36,12 @@ class Reformer(Attention):
     the previous one whatever the buckets, the first chunk of a round to the last one of the round before (of the last
     round, for the first), pairs count as often as they meet, and the number of buckets is set by the padded length.
 
+    Attention costs a token the same at any length, but hashing compares it with ceil(l / m) directions: time is
+    quadratic, and from 4 m^2 tokens on hashing is the larger part.
+
     ``key`` is ignored and so is ``features``: the budget is 2 m keys a query and round. Kept for the backward pass: the
-    attention weights, 2 m a token and round, and two copies of keys and values a round. It has no second derivatives.
+    attention weights, 2 m a token and round; sorted queries and two copies of keys and values a round. It has no second
+    derivatives.
 
     Args:
         num_hashes: hashing rounds.
@@ -47,6 +51,7 @@ class Reformer(Attention):
         ValueError: an option is below 1.
     """
 
+    linear = False
     random = True
     uses_key = False
     reference = "Kitaev et al. 2020, arXiv 2001.04451"
@@ -74,29 +79,31 @@ class Reformer(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         length = query.shape[2]
-        key = (rms_norm(query, query.shape[-1:], eps=1e-6) / math.sqrt(query.shape[-1])).to(query.dtype)
         if length <= self.chunk_length:
             hidden = ~mask[:, None, None, :].repeat(1, self.heads, length, 1)
-            output, total, _ = attend_chunks(query, key, value, hidden)
+            output, total, _ = attend_chunks(query, as_key(query), value, hidden)
             return (output / total).to(value.dtype)
 
-        query, key, value = (pad(tensor, (0, 0, 0, -length % self.chunk_length)) for tensor in (query, key, value))
+        query, value = (pad(tensor, (0, 0, 0, -length % self.chunk_length)) for tensor in (query, value))
         mask = pad(mask, (0, -length % self.chunk_length))
         with torch.no_grad():
             bucket = self.hash(query, mask, draws["rotations"])
             position = torch.arange(mask.shape[1], device=mask.device)
             order = bucket.argsort(dim=-1, stable=True)  # (batch, heads, rounds, length)
             rank = torch.empty_like(order).scatter_(-1, order, position.expand_as(order))
-            chunks = order.unflatten(-1, (-1, self.chunk_length))
-            windows = self.with_previous(chunks)
-            hidden = self.hide_released(chunks, windows, mask) if self.released else self.hide(bucket, order, rank)
-        rounds = attend_chunks(take(query, chunks), take(key, windows), take(value, windows), hidden)
-        back = rank + torch.arange(rank.shape[2], device=rank.device)[:, None] * len(position)
-        # (batch, heads, rounds, length, head_dim or 1)
-        output, total, top = (take(tensor.flatten(2, 4), back) for tensor in rounds)
-        weight = (top - top.amax(dim=2, keepdim=True)).exp2()
+            hidden = self.hide_released(order, mask) if self.released else self.hide(bucket, order, rank)
+        query, value = self.in_chunks(permute(torch.cat([query, value], dim=-1), order, rank)).chunk(2, dim=-1)
+        key, value = self.with_previous(as_key(query)), self.with_previous(value)
+        output, total, top = attend_chunks(query, key, value, hidden)
+        output = from_chunks(output, order, rank)  # (batch, heads, rounds, length, head_dim)
+        total, top = from_chunks(torch.cat([total, top], dim=-1), order, rank).split(1, dim=-1)
+        weight = (top - top.amax(dim=2, keepdim=True)).detach().exp2()
         output = (weight * output).sum(dim=2) / (weight * total).sum(dim=2)
         return output[:, :, :length].to(value.dtype)
+
+    def in_chunks(self, sequence: Tensor) -> Tensor:
+        """(batch, heads, rounds, length, ...) to (batch, heads, rounds, chunks, m, ...)."""
+        return sequence.unflatten(3, (-1, self.chunk_length))
 
     def hash(self, query: Tensor, mask: Tensor, rotations: Tensor) -> Tensor:
         """(batch, heads, rounds, length) buckets argmax [x R; -x R]; masked tokens get a last bucket of their own."""
@@ -114,9 +121,9 @@ class Reformer(Attention):
         return torch.where(mask[:, None, None, :], bucket, 2 * columns)
 
     def with_previous(self, chunks: Tensor) -> Tensor:
-        """Put the previous chunk before each one: (batch, heads, rounds, chunks, m) to (..., 2 m)."""
+        """Put the previous chunk before each one: (batch, heads, rounds, chunks, m, ...) to (..., 2 m, ...)."""
         previous = chunks.flatten(2, 3).roll(1, dims=2).view_as(chunks) if self.released else chunks.roll(1, dims=3)
-        return torch.cat([previous, chunks], dim=-1)
+        return torch.cat([previous, chunks], dim=4)
 
     def hide(self, bucket: Tensor, order: Tensor, rank: Tensor) -> Tensor:
         """The pairs (batch, heads, rounds, chunks, m, 2 m) to hide: of two buckets, or met in a round before.
@@ -124,12 +131,11 @@ class Reformer(Attention):
         A pair meets where the key is in the query's bucket and in its chunk or the one before: where ``place``, which
         numbers the chunks of all buckets, differs by 0 or 1.
         """
-        chunks = self.count_chunks(order.shape[-1])
-        place = bucket * (chunks + 1) + rank // self.chunk_length
+        place = bucket * (self.count_chunks(order.shape[-1]) + 1) + rank // self.chunk_length
         hidden = []
         for this in range(order.shape[2]):
             here = order[:, :, this, None].expand(-1, -1, this + 1, -1)
-            query = place[:, :, : this + 1].gather(-1, here).unflatten(-1, (chunks, -1))
+            query = self.in_chunks(place[:, :, : this + 1].gather(-1, here))
             key = self.with_previous(query)
             key[:, :, this, 0, : self.chunk_length] = -2  # the first chunk has no previous one
             query, key = query[..., :, None], key[..., None, :]
@@ -140,8 +146,10 @@ class Reformer(Attention):
             hidden.append(hide)
         return torch.stack(hidden, dim=2)
 
-    def hide_released(self, chunks: Tensor, windows: Tensor, mask: Tensor) -> Tensor:
+    def hide_released(self, order: Tensor, mask: Tensor) -> Tensor:
         """The same for the released code: masked keys, and the token itself met in the round before."""
+        chunks = self.in_chunks(order)
+        windows = self.with_previous(chunks)
         masked = ~mask[:, None].expand(-1, chunks.shape[1], -1).gather(-1, windows.flatten(2)).view_as(windows)
         return masked[..., None, :] | (chunks[..., :, None] == windows[..., None, :])
 
@@ -151,6 +159,17 @@ class Reformer(Attention):
         if chunks == 1:
             return 2 * length * length * self.head_dim
         return length * self.num_hashes * (4 * self.chunk_length + chunks) * self.head_dim
+
+
+def as_key(query: Tensor) -> Tensor:
+    """Shared queries as keys: divided by their length, and by sqrt(p) as logits are."""
+    return (rms_norm(query, query.shape[-1:], eps=1e-6) / math.sqrt(query.shape[-1])).to(query.dtype)
+
+
+def from_chunks(chunks: Tensor, order: Tensor, rank: Tensor) -> Tensor:
+    """(batch, heads, rounds, chunks, m, size), sorted by ``order``, back to (batch, heads, rounds, length, size)."""
+    back, forth = (index.flatten(1, 2)[:, :, None] for index in (rank, order))
+    return permute(chunks.flatten(1, 2).flatten(2, 3), back, forth).view(*rank.shape, -1)
 
 
 def attend_chunks(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> list[Tensor]:

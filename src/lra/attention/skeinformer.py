@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend, log_sum_exp, prefers_columns
 
 PILOT_BLOCK = 64
 ZERO_WEIGHT = -200.0
@@ -63,12 +63,15 @@ class Skeinformer(Attention):
         count = min(self.features, length)
         if self.released:
             count = min(count, max(int(mask.sum(-1).min()) - 1, 1))
-        noise = self.noise("columns", batch, generator)[..., :length]
+        noise = self.token_noise("columns", mask, generator)
         if not self.uses_pilots:
             return {"S1": draw_columns(torch.zeros_like(noise), mask, noise, count)}
         pilots = draw_pilots(mask, self.noise("pilots", batch, generator)[..., :count])
-        weights = column_weights(query, key, value, mask, pilots)
-        return {"S0": pilots, "S1": draw_columns(weights.log(), mask, noise, count)}
+        if prefers_columns(query):
+            weights = fused_column_weights(query, key, value, mask, pilots)
+        else:
+            weights = column_weights(query, key, value, mask, pilots)
+        return {"S0": pilots, "S1": draw_columns(weights, mask, noise, count)}
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         output = self.approximate(query, key, value, mask, draws["S1"])
@@ -79,14 +82,14 @@ class Skeinformer(Attention):
         real = mask[:, None].expand(-1, key.shape[1], -1)
         precision = torch.promote_types(key.dtype, torch.float32)
         selected = real.gather(2, columns).to(precision)  # (batch, heads, d), 0 for padding
-        others = real.scatter(2, columns, False).to(precision)  # (batch, heads, length)
+        others = real.scatter(2, columns, 0).to(precision)  # (batch, heads, length); jit.trace refuses False
         selected_key = take_rows(key, columns)
         counts = torch.cat([selected, others.sum(-1, keepdim=True)], -1)
-        return scaled_dot_product_attention(
+        return attend(
             query,
             torch.cat([selected_key, mean_row(selected, selected_key)], 2),
             torch.cat([take_rows(value, columns), mean_row(others, value)], 2),
-            attn_mask=counts.log().to(query.dtype)[:, :, None],
+            counts.log(),
         )
 
     def multiply_adds(self, length: int) -> int:
@@ -118,9 +121,7 @@ class SkeinSimpleNorm(Skeinformer):
 
     def approximate(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, columns: Tensor) -> Tensor:
         selected = mask[:, None].expand(-1, key.shape[1], -1).gather(2, columns)
-        return scaled_dot_product_attention(
-            query, take_rows(key, columns), take_rows(value, columns), attn_mask=selected[:, :, None]
-        )
+        return attend(query, take_rows(key, columns), take_rows(value, columns), selected)
 
 
 class SkeinNoNorm(Skeinformer):
@@ -139,7 +140,7 @@ class SkeinNoNorm(Skeinformer):
 
     def approximate(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, columns: Tensor) -> Tensor:
         selected = torch.zeros_like(value[..., 0]).scatter(2, columns, 1)
-        return scaled_dot_product_attention(query, key, value * selected[..., None], attn_mask=mask[:, None, None, :])
+        return attend(query, key, value * selected[..., None], mask)
 
     def multiply_adds(self, length: int) -> int:
         pilots = (1 + self.reuses_pilots) * length * min(self.features, length) * self.head_dim
@@ -155,16 +156,28 @@ def draw_pilots(mask: Tensor, noise: Tensor) -> Tensor:
 
 
 def column_weights(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, pilots: Tensor) -> Tensor:
-    """Equation 5 without its normalisation: sqrt(sum_k B_J[k, i]^2) ||V_i||, (batch, heads, length) float32.
+    """log(sqrt(sum_k B_J[k, i]^2) ||V_i||) of equation 5, up to a constant, (batch, heads, length) float32.
 
-    The softmax is taken in float32 whatever the inputs. Padded columns weigh 0 (NaN where a sequence is all padding).
+    The softmax is taken in float32 whatever the inputs. Padded columns are at -inf (NaN where all of them are).
     """
     bias = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)[:, None, None]
     squares = torch.zeros_like(value[..., 0], dtype=torch.float32)
     for block in (take_rows(query, pilots) * query.shape[-1] ** -0.5).split(PILOT_BLOCK, dim=2):
         weights = (block @ key.transpose(-1, -2)).float().add_(bias).softmax(-1)  # (batch, heads, block, length)
         squares += weights.square_().sum(2)
-    return squares.sqrt() * value.float().square().sum(-1).sqrt()
+    return (squares.sqrt() * value.float().square().sum(-1).sqrt()).log()
+
+
+def fused_column_weights(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, pilots: Tensor) -> Tensor:
+    """The same for a GPU, without the (d, length) matrix B_J. Padded columns hold any number.
+
+    With s = q_k . k_i / sqrt(p) and L_k the log-sum-exp of pilot row k, log B_J[k, i]^2 = 2 s - 2 L_k. The log of its
+    sum over k is again a log-sum-exp, that of attention from the keys to the pilots.
+    """
+    pilot_query, scale = take_rows(query, pilots), query.shape[-1] ** -0.5
+    sums = log_sum_exp(pilot_query, key, mask, scale=scale)  # (batch, heads, d)
+    squares = log_sum_exp(key, pilot_query, -2 * sums, scale=2 * scale)  # (batch, heads, length)
+    return (squares + value.float().square().sum(-1).log()) / 2
 
 
 def draw_columns(log_weights: Tensor, mask: Tensor, noise: Tensor, count: int) -> Tensor:
@@ -189,7 +202,7 @@ def with_exact_rows(output: Tensor, query: Tensor, key: Tensor, value: Tensor, m
     if pilots.dim() == 2:
         pilots = pilots[:, None].expand(-1, query.shape[1], -1)
     pilots = pilots.sort().values
-    exact = scaled_dot_product_attention(take_rows(query, pilots), key, value, attn_mask=mask[:, None, None, :])
+    exact = attend(take_rows(query, pilots), key, value, mask)
     first = pilots.diff(prepend=pilots[..., :1] - 1) != 0
     exact = torch.where(first[..., None], exact, exact.detach())  # scatter sends a row's gradient to every repeat of it
     return output.scatter(2, pilots[..., None].expand_as(exact), exact)

@@ -35,17 +35,16 @@ class Skyformer(Attention):
             raise ValueError(f"gamma must be positive, not {gamma}")
         self.iterations = iterations
         self.gamma = gamma
-        self.register_noise("landmarks", 2 * self.max_length)
+        self.register_noise("query_landmarks", self.max_length)
+        self.register_noise("key_landmarks", self.max_length)
 
     def draw(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, generator: Generator | None = None
     ) -> Draws:
         """``landmarks`` (batch, min(d, 2 length)): indices into [Q; K], of real tokens first."""
-        length = mask.shape[1]
-        noise = self.noise("landmarks", len(mask), generator)
-        rank = torch.cat([noise[:, :length], noise[:, self.max_length : self.max_length + length]], dim=1)
-        rank = torch.where(mask.repeat(1, 2), rank, -1)
-        return {"landmarks": rank.topk(min(self.features, 2 * length)).indices}
+        noise = [self.token_noise(f"{kind}_landmarks", mask, generator) for kind in ("query", "key")]
+        rank = torch.where(mask.repeat(1, 2), torch.cat(noise, dim=1), -1)
+        return {"landmarks": rank.topk(min(self.features, rank.shape[1])).indices}
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         scale = self.head_dim**-0.25

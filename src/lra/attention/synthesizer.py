@@ -57,7 +57,9 @@ class Synthesizer(Attention):
             logits = self.left[:, :length] @ self.right[:, :length].transpose(-1, -2)
         else:
             logits = (query @ self.inner.to(query.dtype)).relu() @ self.outer[..., :length].to(query.dtype)
-        bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
+        bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_fill(
+            ~mask, torch.finfo(torch.float32).min
+        )
         weights = (logits.float() + bias[:, None, None]).softmax(-1)  # (batch, heads, length, length)
         return weights.to(value.dtype) @ value.masked_fill(~mask[:, None, :, None], 0)
 

@@ -11,10 +11,11 @@ from lra.attention.contract import Attention, Draws
 class VMean(Attention):
     """1/m sum_i V_i in every row: attention that attends to everything alike."""
 
+    cross_attention = True
     reference = "Chen et al. 2022, arXiv 2112.05359, section 5"
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
-        return mean_value(value, mask).expand_as(value)
+        return mean_value(value, mask).expand(-1, -1, query.shape[2], -1)
 
     def multiply_adds(self, length: int) -> int:
         return length * self.head_dim

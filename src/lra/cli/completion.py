@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lra.attention.registry import ALIASES, names
 from lra.config.arena import EXTRACTED, load
-from lra.config.schema import ARENA
+from lra.config.blocks import ARENA
 from lra.errors import LraError
 from lra.results.captions import FIGURES
 

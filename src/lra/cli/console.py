@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from lra.errors import LraError, nearest
+from lra.errors import LraError, device_fault, nearest
 
 T = TypeVar("T")
 
@@ -88,6 +88,10 @@ def guarded(work: Callable[[], int | None]) -> int:
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         print(f"Error: {problem}; correct that and run the same command again.", file=sys.stderr)
+    except RuntimeError as error:
+        if (fault := device_fault(error)) is None:
+            raise
+        print(f"Error: {fault}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:  # of an attention or a task of the user's own: nothing here calls it

@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lra import paths
 from lra.attention.registry import ALIASES, names, resolve
 from lra.cli.console import as_json, at_least, guarded, named
 from lra.config.arena import TEXTS, Arena, load
@@ -20,11 +23,9 @@ from lra.fingerprint import fingerprint
 
 EXACT = "softmax"
 """The attention whose run gives the trained weights."""
+YARDSTICK = "softmax_nodropout"
+"""The attention whose times all are compared with."""
 LENGTHS = [512, 1024, 2048, 4096, 8192]
-BENCHMARKS = Path("results/benchmarks/attention.csv")
-"""Every attention of config.yaml, as the workflow has timed them."""
-TRIED = Path("results/tries/bench.csv")
-"""Those of a command by hand: some attentions and lengths, which the workflow must not take for its own."""
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
@@ -52,14 +53,28 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         default=Path("config.yaml"),
         help="where options are, and names of your own (config.yaml)",
     )
-    bench.add_argument("--out", type=Path, default=TRIED, help=f"table to write (default: {TRIED})")
+    bench.add_argument("--out", type=Path, default=paths.TRIED_BENCH, help=f"default: {paths.TRIED_BENCH}")
     bench.set_defaults(run=run_bench)
 
-    measure = commands.add_parser("measure", help="time, memory and FLOPs of training at a task's full length")
+    measure = commands.add_parser("measure", help="time, memory and FLOPs of training at the tasks' true lengths")
     measure.add_argument("--attention", "--attn", required=True, help="its name in config.yaml")
-    measure.add_argument("--task", required=True, help="its name, with or without the paper's `lra-`")
-    measure.add_argument("--out", type=Path, help="default: results/measures/TASK/ATTENTION/measure.json")
+    measure.add_argument(
+        "--tasks",
+        "--task",
+        nargs="+",
+        metavar="TASK",
+        help="their names, with or without the paper's `lra-` (default: those of config.yaml)",
+    )
+    measure.add_argument(
+        "--results",
+        type=Path,
+        default=paths.RESULTS,
+        help=f"folder in which measures/TASK/ATTENTION/measure.json are written (default: {paths.RESULTS})",
+    )
     measure.add_argument("--check", action="store_true", help="also try the largest batch that should fit")
+    measure.add_argument(
+        "--stale", action="store_true", help="leave out tasks that the same code has measured with the same settings"
+    )
     measure.add_argument("--code", help=argparse.SUPPRESS)
     measure.set_defaults(run=run_measure)
 
@@ -72,10 +87,10 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
     plot_bench = commands.add_parser("plot-bench", help="draw what `lra bench` found")
     plot_bench.add_argument(
-        "table", type=Path, nargs="?", default=BENCHMARKS, help=f"its table (default: {BENCHMARKS})"
+        "table", type=Path, nargs="?", default=paths.BENCH, help=f"its table (default: {paths.BENCH})"
     )
     plot_bench.add_argument(
-        "--out", type=Path, default=Path("results/plots/bench"), help="without ending (default: results/plots/bench)"
+        "--out", type=Path, default=paths.PLOTS / "bench", help="without ending (default: results/plots/bench)"
     )
     plot_bench.set_defaults(run=run_plot_bench)
 
@@ -86,7 +101,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     plot_approximation.add_argument(
         "--out",
         type=Path,
-        default=Path("results/plots/approximation"),
+        default=paths.PLOTS / "approximation",
         help="without ending (default: results/plots/approximation)",
     )
     plot_approximation.set_defaults(run=run_plot_approximation)
@@ -126,46 +141,53 @@ def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: in
     for name in (ALIASES.get(name, name) for name in wanted or known):
         if ":" not in name:
             named(name, known, "attention")
-        settings = (
-            as_mapping(arena.measure_settings(name).attention) if arena and name in configured else {"name": name}
-        )
+        settings = as_mapping(arena.measured_attention(name)) if arena and name in configured else {"name": name}
         found.append(settings | ({"features": features} if features else {}))
     return found
 
 
 def run_measure(options: argparse.Namespace) -> int:
-    """Measure in a child process, so that not even the system's killing it for its memory ends without a result."""
-    attention, task = ALIASES.get(options.attention, options.attention), options.task.removeprefix("lra-")
-    settings = options.settings
-    if settings is None:
+    """Measure each task in a process of its own: one that the system kills for its memory is a result too."""
+    # Before the first process: all inherit what is imported here, which takes longer than measuring one task.
+    from lra.cost.training_step import is_current, measure, write
+    from lra.devices import own_gpu
+
+    attention = ALIASES.get(options.attention, options.attention)
+    given = options.settings
+    if given is None:
         arena, attention = _found(options.config, attention)
-        settings = as_mapping(arena.measure_settings(attention, task))
-    if options.check:
-        settings = {**settings, "check": True}
-    module = attention_module(attention, settings.get("attention", {}).get("module"))
-    code = options.code or fingerprint("lra.cost.training_step", module)
-    out = options.out or Path("results/measures", task, attention, "measure.json")
+        tasks = [task.removeprefix("lra-") for task in options.tasks or arena.tasks]
+        settings = {task: arena.measure_settings(attention, task) for task in tasks}
+    else:
+        settings = {task: from_mapping(MeasureSettings, one, f"--settings: {task}") for task, one in given.items()}
+    for task, resolved in settings.items():
+        resolved = replace(resolved, check=resolved.check or options.check)
+        code = options.code or measure_fingerprint(attention, resolved.attention.module)
+        out = paths.measurement(task, attention, options.results)
+        if options.stale and is_current(out, resolved, code):
+            print(f"{task} {attention}: measured already, {out}")
+            continue
 
-    def measured(status: str = "", reason: str = "") -> None:
-        from lra.cost.training_step import TASKS, measure, write
-        from lra.devices import own_gpu
-
-        resolved = from_mapping(MeasureSettings, settings, "--settings")
-        if resolved.task is None:
-            named(task, TASKS, "task")
-        if status:
-            row = write(task, resolved, out, status, reason, code, options.threads, {})
-        else:
+        def measured(task: str = task, resolved: MeasureSettings = resolved, code: str = code, out: Path = out) -> None:
             with own_gpu():
-                row = measure(task, resolved, out, code=code, threads=options.threads)
-        print(summary(row))
+                print(summary(measure(task, resolved, out, code=code, threads=options.threads)))
 
-    exit_code = in_child(measured)
-    if exit_code >= 0 or -exit_code in (signal.SIGTERM, signal.SIGINT):
-        return abs(exit_code)
-    name = signal.Signals(-exit_code).name
-    measured("oom" if name == "SIGKILL" else "failed", f"the process was ended by {name}")
+        exit_code = in_child(measured)
+        if exit_code > 0 or -exit_code in (signal.SIGTERM, signal.SIGINT):
+            return abs(exit_code)
+        if exit_code < 0:
+            name = signal.Signals(-exit_code).name
+            status, reason = "oom" if name == "SIGKILL" else "failed", f"the process was ended by {name}"
+            ended = partial(write, task, resolved, out, status, reason, code, options.threads, {})
+            # Not here: what has used a GPU can have no children that do.
+            in_child(lambda ended=ended: print(summary(ended())))  # type: ignore[misc]
     return 0
+
+
+def measure_fingerprint(attention: str, path: str | None) -> str:
+    """Fingerprint of the code that decides a measurement: exact attention is measured beside every method."""
+    exact = resolve(YARDSTICK).path.partition(":")[0]
+    return fingerprint("lra.cost.training_step", attention_module(attention, path), exact)
 
 
 def attention_module(attention: str, path: str | None) -> str:
@@ -181,7 +203,7 @@ def attention_module(attention: str, path: str | None) -> str:
 
 def in_child(work: Callable[[], None]) -> int:
     """Call in a process of its own; returns its exit code, or minus the signal that ended it."""
-    # Forked, not spawned: the parent holds nothing but the command line, and so does the child whose memory is read.
+    # Forked, not spawned: the parent holds nothing but modules, and so does the child whose memory is read.
     child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(guarded(work)), daemon=True)
     child.start()
     child.join()
@@ -194,11 +216,11 @@ def summary(row: Mapping[str, Any]) -> str:
     cell = f"{row['task']} {row['attention']}"
     if row["status"] != "ok":
         return f"{cell}: {row['status']}, {row['reason']}"
-    times = row["train_ms"]
+    interval = f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}"
     return (
-        f"{cell}: {row['train_ms_per_example']:.1f} ms an example (steps of {row['batch']}: {times['low']:.1f} to "
-        f"{times['high']:.1f} ms), {row['memory_per_example_bytes'] / 2**20:.1f} MiB an example, "
-        f"at most {row['largest_batch']} fit"
+        f"{cell}: {row['train_ms_per_example']:.1f} ms an example in steps of {row['batch']} ({row['precision']}), "
+        f"{row['ratio']:.3g} of exact attention ({interval}), {row['memory_per_example_bytes'] / 2**20:.1f} MiB an "
+        f"example, at most {row['largest_batch']} fit"
     )
 
 
@@ -211,8 +233,8 @@ def run_approximate(options: argparse.Namespace) -> None:
     if settings is None or data is None or out is None:
         arena, attention = _found(options.config, attention)
         settings = settings or as_mapping(arena.approximate_settings(attention))
-        data = data or Path("data", arena.scale, TEXTS)
-        out = out or Path("results/approximation", arena.scale, f"{attention}.csv")
+        data = data or paths.shards(arena.scale, TEXTS)
+        out = out or paths.approximation(arena.scale, attention)
     resolved = from_mapping(ApproximateSettings, settings, "--settings")
     with own_gpu():
         for row in approximate(resolved, data, options.folder, out, threads=options.threads):

@@ -48,6 +48,11 @@ def add_commands(commands: Any) -> None:
         help="an expression (listops), a text (text; retrieval takes two an example), or an image file or .npy array "
         "of grey values 0..255 (pathfinder, image), or token ids such as '3 1 2' (a task of your own)",
     )
+    predict.add_argument(
+        "--trust",
+        action="store_true",
+        help="ask a run whose attention is no method of the registry, by running the file that the run names",
+    )
     predict.set_defaults(run=run_predict)
 
 
@@ -77,11 +82,11 @@ def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[
 
 def _of_task(name: str, arena: Arena) -> Iterator[tuple[str, str | None]]:
     from lra.tasks.checking import violations
-    from lra.tasks.own import Settings
+    from lra.tasks.settings.own import OwnSettings
 
     if not arena.own(name):
         raise LraError(f"{name} is one of the Arena's tasks; `lra check` is for those of your own, with a `module`.")
-    return violations(from_mapping(Settings, arena.data(name), f"the data settings of {name}"), arena.source(name))
+    return violations(from_mapping(OwnSettings, arena.data(name), f"the data settings of {name}"), arena.source(name))
 
 
 def _of_attention(name: str, path: str, options: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -102,7 +107,7 @@ def run_predict(options: argparse.Namespace) -> None:
     """Print label and probabilities of each example, a line each."""
     from lra.training.predictor import load_run
 
-    run = load_run(options.run_folder)
+    run = load_run(options.run_folder, trust=options.trust)
     if len(options.inputs) % run.task.towers:
         raise LraError(f"{run.task.name} compares pairs; give two inputs an example, not {len(options.inputs)} in all.")
     raw = [read_picture(Path(one)) if run.task.name in PICTURES else one for one in options.inputs]

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lra import paths
 from lra.attention.registry import ALIASES
+from lra.cli import clean, hands_on, results
 from lra.cli import cost as costs
-from lra.cli import hands_on, results
 from lra.cli import preview as ahead
 from lra.cli.console import Parser, as_json, at_least, guarded, named
 from lra.config.arena import EXTRACTED, load
@@ -38,8 +39,8 @@ exit codes:
 STOPPED = 75
 UNPACKED = {"lra_release": 4 << 30, "pathfinder_tfds": 1 << 30}
 """Bytes of disk that what is extracted needs besides the archive, at most."""
-SHEET = Path("results/plots/pathfinder_examples.png")
 CORES = os.cpu_count() or 1
+TRUST = "score a run whose attention is no method of the registry, by running the file that the run names"
 TASK = "its name in config.yaml, such as listops"
 
 
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
 
     sheet = commands.add_parser("contact-sheet", help="draw prepared pathfinder images and their labels on one sheet")
     sheet.add_argument("data", type=Path, help="folder of pathfinder's shards")
-    sheet.add_argument("--out", type=Path, default=SHEET, help=f"the picture (default: {SHEET})")
+    sheet.add_argument("--out", type=Path, default=paths.CONTACT_SHEET, help=f"default: {paths.CONTACT_SHEET}")
     sheet.add_argument(
         "--images", type=at_least(1), default=48, help="how many, from the start of the training split (default: 48)"
     )
@@ -113,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--mode", choices=("train", "eval"), default="train", help="eval: score a trained run in results/runs again"
     )
+    train.add_argument("--trust", action="store_true", help=TRUST)
     train.add_argument("--code", help=argparse.SUPPRESS)
     train.set_defaults(run=run_train)
 
@@ -120,11 +122,13 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("folder", type=Path, help="folder of the run")
     evaluate.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
     evaluate.add_argument("--split", choices=("dev", "test"), default="test", help="dev or test (default: test)")
-    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split))
+    evaluate.add_argument("--trust", action="store_true", help=TRUST)
+    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split, options.trust))
 
     resolved = [*costs.add_commands(commands), *ahead.add_commands(commands)]
     hands_on.add_commands(commands)
     results.add_commands(commands)
+    clean.add_command(commands)
 
     completion = commands.add_parser("completion", help="print what makes a shell complete commands, names and paths")
     completion.add_argument("shell", choices=("bash", "zsh"), help='bash or zsh: `eval "$(lra completion bash)"`')
@@ -142,7 +146,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run_download(options: argparse.Namespace) -> None:
     from lra.data.download import Source, fetch
-    from lra.data.lockfile import LOCK
 
     artefact = options.artefact
     sources = options.sources
@@ -152,8 +155,8 @@ def run_download(options: argparse.Namespace) -> None:
     fetch(
         artefact,
         [from_mapping(Source, source, where) for source in sources],
-        options.out or Path("data/sources") / artefact,
-        LOCK,
+        options.out or paths.source(artefact),
+        paths.LOCK,
         spare=UNPACKED.get(artefact, 0),
     )
 
@@ -161,7 +164,7 @@ def run_download(options: argparse.Namespace) -> None:
 def run_extract(options: argparse.Namespace) -> None:
     from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 
-    out = options.out or Path("data/extracted") / options.artefact
+    out = options.out or paths.extracted(options.artefact)
     if options.artefact == "lra_release":
         extract_lra_release(options.archive, out, options.tasks, verified=options.verified)
     else:
@@ -176,7 +179,7 @@ def run_prepare(options: argparse.Namespace) -> None:
         arena = load(options.config)
         named(options.task, arena.settings["tasks"], "task")
         settings = settings or arena.data(options.task)
-        out = out or Path("data", arena.scale, options.task)
+        out = out or paths.shards(arena.scale, options.task)
         source = source or arena.source(options.task)
     shards = prepare(options.task, settings, source, out, options.workers)
     rows = ", ".join(f"{split} {content['rows']}" for split, content in shards.splits.items())
@@ -203,36 +206,46 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from lra.devices import own_gpu
     from lra.fingerprint import fingerprint
-    from lra.training.run import train_run
-    from lra.training.trainer import Interrupted
+    from lra.training.progress import Interrupted
+    from lra.training.store import train_stored
 
     experiment, scale = _experiment(options)
     attention, task = experiment.attention, experiment.task
-    # Of a run in results/runs Snakemake would not know by which code and settings it was made.
-    runs = "results/runs" if options.mode == "eval" else "results/tries"
-    out = options.out or Path(runs, scale, task, attention.name, f"seed-{experiment.seed}")
-    data = options.data or Path("data", scale, task)
+    folder = paths.run if options.mode == "eval" else paths.tried_run
+    out = options.out or folder(scale, task, attention.name, experiment.seed)
+    data = options.data or paths.shards(scale, task)
     if options.mode == "eval":
-        return evaluate_run(out, data, "test")
+        return evaluate_run(out, data, "test", options.trust)
+    _refuse_wrong_place(out, experiment, options.max_steps)
     module = costs.attention_module(attention.name, attention.module)
     try:
-        with own_gpu():
-            metrics = train_run(
-                experiment,
-                data,
-                out,
-                code=options.code or fingerprint("lra.training.run", module),
-                threads=options.threads,
-                checkpoint_seconds=options.checkpoint_seconds,
-                max_steps=options.max_steps,
-            )
+        metrics = train_stored(
+            experiment,
+            data,
+            out,
+            code=options.code or fingerprint("lra.training.run", module),
+            threads=options.threads,
+            checkpoint_seconds=options.checkpoint_seconds,
+            max_steps=options.max_steps,
+            replace=options.out is None,
+        )
     except Interrupted:
         print("stopped; run the same command again to go on from here", file=sys.stderr)
         return STOPPED
     print(_summary(metrics))
     return 0
+
+
+def _refuse_wrong_place(out: Path, experiment: Experiment, max_steps: int | None) -> None:
+    """In results/runs a folder's path says what it is for, and no run there is cut short: all of them are averaged."""
+    if not out.resolve().is_relative_to(paths.RUNS.resolve()):
+        return
+    belongs = (experiment.task, experiment.attention.name, f"seed-{experiment.seed}")
+    if out.resolve().parts[-3:] != belongs:
+        raise LraError(f"{out} is not the place of {'/'.join(belongs)}; leave --out out, or give a folder elsewhere.")
+    if max_steps is not None:
+        raise LraError(f"{out} is for a full run, not one of {max_steps} steps; leave --max-steps or --out out.")
 
 
 def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
@@ -248,11 +261,11 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
     return arena.experiment(attention, task, options.seed), arena.scale
 
 
-def evaluate_run(folder: Path, data: Path | None, split: Any) -> int:
+def evaluate_run(folder: Path, data: Path | None, split: Any, trust: bool) -> int:
     """Score a run's best weights on a split and print it."""
     from lra.training.run import score_run
 
-    metrics, score = score_run(folder, data, split)
+    metrics, score = score_run(folder, data, split, trust=trust)
     print(f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}: {split} accuracy {score.accuracy:.4f}")
     return 0
 

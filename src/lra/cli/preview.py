@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lra import paths
 from lra.cli.console import at_least, named
 from lra.config.arena import arena, load
 from lra.files import write_text
@@ -15,11 +16,9 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add the commands to the subparsers; returns those that read config.yaml or resolved settings."""
     plan = commands.add_parser("plan", help="what the arena will take: hours, memory, disk, and what is done already")
     plan.add_argument(
-        "--results", type=Path, default=Path("results"), help="folder of runs and measurements (default: results)"
+        "--results", type=Path, default=paths.RESULTS, help="folder of runs and measurements (default: results)"
     )
-    plan.add_argument(
-        "--out", type=Path, default=Path("results/plan.md"), help="page to write (default: results/plan.md)"
-    )
+    plan.add_argument("--out", type=Path, default=paths.PLAN, help=f"page to write (default: {paths.PLAN})")
     plan.set_defaults(run=run_plan)
 
     rehearsal = commands.add_parser("rehearsal-data", help="shards of random tokens of a task's true length")
@@ -53,5 +52,5 @@ def run_rehearsal_data(options: argparse.Namespace) -> None:
         chosen = load(options.config)
         named(options.task, chosen.settings["tasks"], "task")
         settings = settings or chosen.data(options.task)
-        out = out or Path("data/rehearsal", chosen.scale, options.task)
+        out = out or paths.rehearsal_shards(chosen.scale, options.task)
     random_shards(describe(options.task, settings), Rows(options.rows, 8, 8), out)

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lra import paths
 from lra.config.arena import Arena, load
 from lra.errors import LraError, nearest
 from lra.results.captions import CAPTIONS, FIGURES
-
-TABLE = Path("results/table.csv")
 
 
 def add_commands(commands: Any) -> None:
@@ -18,29 +17,27 @@ def add_commands(commands: Any) -> None:
     collect = commands.add_parser("collect", help="gather runs and measurements into one table")
     collect.add_argument("--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)")
     collect.add_argument("--scale", help="name of the runs' scale (default: that of config.yaml)")
-    collect.add_argument("--out", type=Path, default=TABLE, help=f"table to write (default: {TABLE})")
+    collect.add_argument("--out", type=Path, default=paths.TABLE, help=f"table to write (default: {paths.TABLE})")
     collect.set_defaults(run=run_collect)
 
     tables = commands.add_parser("tables", help="format the table as CSV, Markdown, LaTeX and HTML")
-    tables.add_argument("--out", type=Path, default=Path("results/tables"), help="folder (default: results/tables)")
+    tables.add_argument("--out", type=Path, default=paths.TABLES, help=f"folder (default: {paths.TABLES})")
     tables.set_defaults(run=run_tables)
 
     plots = commands.add_parser("plots", help="draw the figures as PNG and SVG")
     plots.add_argument(
         "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these) and sweep"
     )
-    plots.add_argument("--out", type=Path, default=Path("results/plots"), help="folder (default: results/plots)")
+    plots.add_argument("--out", type=Path, default=paths.PLOTS, help=f"folder (default: {paths.PLOTS})")
     plots.set_defaults(run=run_plots)
 
     report = commands.add_parser("report", help="write findings, tables and figures as one HTML page")
     report.add_argument("--figures", type=Path, nargs="*", help="SVG files to show (default: those in results/plots)")
-    report.add_argument(
-        "--out", type=Path, default=Path("results/report.html"), help="page to write (default: results/report.html)"
-    )
+    report.add_argument("--out", type=Path, default=paths.REPORT, help=f"page to write (default: {paths.REPORT})")
     report.set_defaults(run=run_report)
 
     for command in (tables, plots, report):
-        command.add_argument("--table", type=Path, default=TABLE, help=f"what collect wrote (default: {TABLE})")
+        command.add_argument("--table", type=Path, default=paths.TABLE, help=f"of collect (default: {paths.TABLE})")
     for command in (collect, plots, report):
         command.add_argument(
             "--metrics", type=Path, nargs="+", help="metrics.json of every run (default: all finished runs)"
@@ -91,14 +88,14 @@ def run_report(options: argparse.Namespace) -> None:
 
     figures = options.figures
     if figures is None:
-        figures = [path for name in CAPTIONS if (path := Path("results/plots", f"{name}.svg")).is_file()]
+        figures = [path for name in CAPTIONS if (path := paths.plot(name, "svg")).is_file()]
     write_report(options.table, _metrics(options), figures, options.out)
 
 
 def metrics_files(arena: Arena) -> list[Path]:
     """``metrics.json`` of every run of the arena, there or not."""
     return [
-        Path("results/runs", arena.scale, task, attention, f"seed-{seed}", "metrics.json")
+        paths.run(arena.scale, task, attention, seed) / paths.METRICS
         for task in arena.tasks
         for attention in arena.attentions
         for seed in arena.seeds
@@ -108,7 +105,7 @@ def metrics_files(arena: Arena) -> list[Path]:
 def sweep_files(arena: Arena) -> list[Path]:
     """``metrics.json`` of every run of the sweep, there or not."""
     return [
-        Path("results/sweep", arena.scale, cell, f"seed-{seed}", "metrics.json")
+        paths.swept_run(arena.scale, cell, seed) / paths.METRICS
         for cell in (arena.sweep.cells() if arena.sweep else [])
         for seed in arena.seeds
     ]
@@ -116,11 +113,7 @@ def sweep_files(arena: Arena) -> list[Path]:
 
 def measure_files(arena: Arena) -> list[Path]:
     """``measure.json`` of every cell of the arena, there or not."""
-    return [
-        Path("results/measures", task, attention, "measure.json")
-        for task in arena.tasks
-        for attention in arena.attentions
-    ]
+    return [paths.measurement(task, attention) for task in arena.tasks for attention in arena.attentions]
 
 
 def _metrics(options: argparse.Namespace) -> list[Path]:

@@ -1,6 +1,6 @@
 """config.yaml resolved: what is run, with which settings, from which sources.
 
-It needs neither torch nor pyarrow. :mod:`lra.config.schema` reads and checks the file.
+It needs neither torch nor pyarrow. :mod:`lra.config.blocks` says what the file may hold.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
-from lra.attention.registry import ALIASES, Method, names, resolve
+from lra import paths
+from lra.attention.registry import ALIASES, Method, hidden, names, resolve
+from lra.config.blocks import AttentionBlock, AttentionItem, Configuration
 from lra.config.mapping import as_mapping, from_mapping
-from lra.config.schema import check, read_yaml
+from lra.config.reading import origin, read_config
 from lra.config.settings import (
     SHARD_ROWS,
     ApproximateSettings,
@@ -25,15 +28,19 @@ from lra.config.settings import (
     TrainSettings,
 )
 from lra.errors import LraError, nearest
-from lra.fingerprint import defined, keywords
+from lra.fingerprint import defined, descends, keywords
 
 SPLITS = ("train", "dev", "test")
+ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
+"""The class that every attention descends from, by its two names."""
 GIVEN = {"heads", "head_dim", "max_length", "features"}
 """What every attention is made with besides its options."""
 HEADINGS = {"attention", "average", "model"}
 """What stands beside the tasks at the head of tables, and of the paper's."""
 TEXTS = "text"
 """The task whose texts approximations are compared on."""
+UNDESCRIBING = {"rows", "expected_rows", "seed", "dev", "split", "options"}
+"""Data settings that change rows, but neither their length nor anything else that a model must know."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
 """Archives of which the tasks read what one pass extracts."""
 
@@ -66,6 +73,7 @@ class Arena:
         bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
         settings: the scale's block of config.yaml, its ``options`` being for training only.
         sweep: what is trained with other batch sizes and learning rates too, if anything.
+        true_size: the settings of every task of the scale ``paper``, and of those that only the chosen scale has.
     """
 
     scale: str
@@ -77,6 +85,7 @@ class Arena:
     bench: Mapping[str, Any]
     settings: Mapping[str, Any]
     sweep: Sweep | None
+    true_size: Mapping[str, Any]
 
     def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
         """The resolved settings of one run, with ``changes`` of its training."""
@@ -88,20 +97,30 @@ class Arena:
             task=task,
             attention=replace(method, options=options),
             seed=seed,
-            model=from_mapping(ModelSettings, self.settings["model"] | chosen.get("model", {}), f"{where}.model"),
+            model=from_mapping(ModelSettings, self.settings["model"] | (chosen.get("model") or {}), f"{where}.model"),
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
         )
 
-    def measure_settings(self, attention: str, task: str | None = None) -> MeasureSettings:
-        """How the cost of training an attention is measured; a task of the user's own is described too."""
-        block = dict(self.measure)
-        features = block.pop("features", AttentionSettings.features)
-        if task is not None and task in self.settings["tasks"] and self.own(task):
-            data = self.data(task)
-            kept = ("name", "classes", "vocabulary", "max_length", "towers")
-            block["task"] = {key: data[key] for key in kept if key in data}
-            block["step"] = self.settings["tasks"][task]["train"]["batch"]
-        block["attention"] = as_mapping(replace(self.attentions[attention], features=features))
+    def measured_attention(self, attention: str) -> AttentionSettings:
+        """An attention as its cost is measured: with the budget of the ``measure`` block."""
+        return replace(self.attentions[attention], features=self.measure.get("features", AttentionSettings.features))
+
+    def measure_settings(self, attention: str, task: str) -> MeasureSettings:
+        """How the cost of training an attention on a task of true size is measured.
+
+        Raises:
+            LraError: there is no such task.
+        """
+        if task not in self.true_size:
+            raise LraError(f"unknown task {task!r}.{nearest(task, self.true_size)} Known: {', '.join(self.true_size)}.")
+        data, train = self.true_size[task]["data"], self.true_size[task]["train"]
+        described = {key: value for key, value in data.items() if key not in UNDESCRIBING}
+        block = {key: value for key, value in self.measure.items() if key != "features"} | {
+            "attention": as_mapping(self.measured_attention(attention)),
+            "data": {"name": task, **described} if "module" in data else described,
+            "train_batch": train["batch"],
+            "train_precision": train.get("precision", "fp32"),
+        }
         return from_mapping(MeasureSettings, block, "measure")
 
     def approximate_settings(self, attention: str) -> ApproximateSettings:
@@ -111,9 +130,7 @@ class Arena:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
-            raise LraError(
-                f"config.yaml: scales.{self.scale}.tasks: {TEXTS!r} is missing; errors are found on its data."
-            )
+            raise LraError(f"the scale {self.scale!r} has no task {TEXTS!r}, on whose data errors are found.")
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
@@ -121,8 +138,8 @@ class Arena:
 
     def bench_settings(self, *attentions: str) -> BenchSettings:
         """How the cores of some attentions are timed; there is a ``bench`` block."""
-        methods = tuple(self.measure_settings(attention).attention for attention in attentions)
-        return BenchSettings(methods, tuple(self.bench["lengths"]), self.bench["repeats"])
+        methods = tuple(self.measured_attention(attention) for attention in attentions)
+        return BenchSettings(methods, lengths=tuple(self.bench["lengths"]), repeats=self.bench["repeats"])
 
     def data(self, task: str) -> dict[str, Any]:
         """The task's data settings; those of a task of your own hold its name too."""
@@ -142,7 +159,7 @@ class Arena:
         """What the task reads: its artefact as it was downloaded or extracted, or a file or folder of your own."""
         artefact = self.artefact(task)
         if artefact:
-            return Path("data", "extracted" if artefact in EXTRACTED else "sources", artefact)
+            return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)
         own = self.data(task).get("source") if self.own(task) else None
         return Path(own) if own else None
 
@@ -159,53 +176,69 @@ def load(path: Path) -> Arena:
     Raises:
         LraError: the file is missing or not YAML, or a setting is wrong.
     """
-    return arena(read_yaml(path), path.parent)
+    config = read_config(path)
+    return arena(config, path.parent, {str(path): config})
 
 
-def arena(config: Any, folder: Path = Path()) -> Arena:
+def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = MappingProxyType({})) -> Arena:
     """Check a configuration as YAML or Snakemake gives it, and resolve it.
 
     Args:
         config: the content of config.yaml.
         folder: what paths of attentions and tasks of your own are relative to.
+        files: what each of the files says whose settings were laid over another, by name, the last one on top; an error
+            names the one it comes from.
 
     Raises:
-        LraError: one sentence that names the key, the value and what is allowed.
+        LraError: one sentence that names the file, the key, the value and what is allowed.
     """
-    check(config)
-    scale = config["scale"]
-    settings = config["scales"][scale]
-    tasks = {name: _task(name, block, folder, f"scales.{scale}.tasks") for name, block in settings["tasks"].items()}
+    try:
+        return _resolved(config, folder)
+    except LraError as problem:
+        raise LraError(f"{origin(str(problem), files)}: {problem}") from None
+
+
+def _resolved(config: Any, folder: Path) -> Arena:
+    given = from_mapping(Configuration, config)
+    settings = config["scales"].get(given.scale)
+    if settings is None:
+        raise LraError(f"scales: {given.scale!r}, which `scale` asks for, is missing.")
+    where = f"scales.{given.scale}"
+    blocks = _given(settings["tasks"])
+    tasks = {name: _task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
     settings = settings | {"tasks": tasks}
-    for task in config["tasks"]:
+    for task in given.tasks:
         if task not in tasks:
             raise LraError(
-                f"config.yaml: tasks: {task!r} has no settings under scales.{scale}.tasks.{nearest(task, tasks)} "
-                f"Known: {', '.join(tasks)}."
+                f"tasks: {task!r} has no settings under {where}.tasks.{nearest(task, tasks)} Known: {', '.join(tasks)}."
             )
-    for name in config["attentions"]:
-        if name in ALIASES and ALIASES[name] in config["attentions"]:
-            raise LraError(f"config.yaml: attentions: {name!r} is {ALIASES[name]!r}, which is listed too; keep one.")
     attentions = {
-        ALIASES.get(name, name): _attention(name, given or {}, settings["features"], folder)
-        for name, given in config["attentions"].items()
+        name: _attention(name, block, settings["features"], folder)
+        for name, block in _by_name(given.attentions).items()
     }
+    if clash := next(((name, value) for name, value in hidden().items() if name in attentions), None):
+        raise LraError(
+            f"attentions: the entry point {clash[0]!r} of an installed package, {clash[1]}, has the name of a method "
+            "of the registry; rename it or uninstall that package."
+        )
     for name, options in settings.get("options", {}).items():
-        where, known = f"scales.{scale}.options", [*attentions, *names()]
+        known = [*attentions, *names()]
         if name not in known:
-            raise LraError(f"config.yaml: {where}: unknown attention {name!r}.{nearest(name, known)}")
+            raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
-            _check_options(f"{where}.{name}", options, attentions[name].module)
+            _check_options(f"{where}.options.{name}", options, attentions[name].module)
+    paper = config["scales"].get("paper", {}).get("tasks", {})
     chosen = Arena(
-        scale,
-        tuple(config["tasks"]),
+        given.scale,
+        given.tasks,
         attentions,
-        tuple(config["seeds"]),
-        config.get("sources") or {},
-        config.get("measure") or {},
+        given.seeds,
+        {name: [_given(place) for place in places] for name, places in _given(config.get("sources", {})).items()},
+        config.get("measure", {}),
         config.get("bench") or {},
         settings,
-        _sweep(settings.get("sweep"), config["tasks"], tasks, attentions, f"scales.{scale}.sweep"),
+        _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
     )
     _check_rules(chosen)
     for task in chosen.tasks:
@@ -213,33 +246,52 @@ def arena(config: Any, folder: Path = Path()) -> Arena:
         train = settings["tasks"][task]["train"]
         if train["warmup"] >= train["steps"]:
             raise LraError(
-                f"config.yaml: scales.{scale}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, "
-                f"which is {train['steps']}."
+                f"{where}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, which is "
+                f"{train['steps']}."
             )
     return chosen
 
 
-def _attention(name: str, given: Mapping[str, Any], features: int, folder: Path) -> AttentionSettings:
-    name = ALIASES.get(name, name)
-    module = given.get("module")
-    if module is not None:
-        where = f"attentions.{name}.module"
+def _given(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block without the keys that are empty, which is as if they were not there."""
+    return {key: value for key, value in block.items() if value is not None}
+
+
+def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
+    """The settings of each attention that is listed, an alias by the name it stands for."""
+    found: dict[str, AttentionBlock] = {}
+    spelt: dict[str, str] = {}
+    for item in items:
+        given, block = (item, None) if isinstance(item, str) else next(iter(item.items()))
+        name = ALIASES.get(given, given)
+        if name in found:
+            alias = next((one for one in (given, spelt[name]) if one != name), None)
+            again = f"{alias!r} is {name!r}, which is listed too" if alias else f"{name!r} is listed twice"
+            raise LraError(f"attentions: {again}; keep one.")
+        found[name], spelt[name] = block or AttentionBlock(), given
+    return found
+
+
+def _attention(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
+    where = f"attentions.{name}"
+    if block.module is not None:
         if name in names():
-            raise LraError(
-                f"config.yaml: {where}: {name!r} already names a method of the registry; call your own something else."
-            )
-        method = Method(_own_place(module, "class", folder, where))
+            raise LraError(f"{where}.module: {name!r} already names a method of the registry; rename your own.")
+        method = Method(_own_place(block.module, "class", folder, f"{where}.module"))
+        module, _, class_name = method.path.partition(":")
+        if descends(module, class_name, ATTENTION) is False:
+            raise LraError(f"{where}.module: {class_name!r} of {module} is no subclass of lra.attention.Attention.")
     else:
         try:
             method = resolve(name)
         except ValueError:
             raise LraError(
-                f"config.yaml: attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} "
-                f"Known: {', '.join(names())}; your own needs `module: file.py:Class`."
+                f"attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} Known: "
+                f"{', '.join(names())}; your own needs `module: file.py:Class`."
             ) from None
-    _check_options(f"attentions.{name}.options", given.get("options", {}), method.path)
-    options = {**method.options, **given.get("options", {})}
-    return AttentionSettings(name, given.get("features", features), options, method.path)
+    _check_options(f"{where}.options", block.options, method.path)
+    options = {**method.options, **block.options}
+    return AttentionSettings(name, block.features or features, options, method.path)
 
 
 def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
@@ -248,8 +300,7 @@ def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> 
     known = keywords(module, class_name) if options else None
     if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
         raise LraError(
-            f"config.yaml: {where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} "
-            f"Known: {', '.join(sorted(known))}."
+            f"{where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} Known: {', '.join(sorted(known))}."
         )
 
 
@@ -259,13 +310,13 @@ def _task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapp
     if "module" not in data:
         return block
     if name in HEADINGS:
-        raise LraError(f"config.yaml: {where}: {name!r} heads a column of the tables; call your task something else.")
+        raise LraError(f"{where}: {name!r} heads a column of the tables; call your task something else.")
     where = f"{where}.{name}.data"
     data["module"] = _own_place(data["module"], "function", folder, f"{where}.module")
     if data.get("source") is not None:
         source = folder / Path(data["source"]).expanduser()
         if not source.exists():
-            raise LraError(f"config.yaml: {where}.source: the path {str(source)!r} is not there; correct it.")
+            raise LraError(f"{where}.source: the path {str(source)!r} is not there; correct it.")
         data["source"] = str(source)
     return {**block, "data": data}
 
@@ -278,9 +329,9 @@ def _own_place(module: str, kind: Literal["class", "function"], folder: Path, wh
     try:
         known = defined(file, kind)
     except LraError as problem:
-        raise LraError(f"config.yaml: {where}: {problem}") from None
+        raise LraError(f"{where}: {problem}") from None
     if name not in known:
-        raise LraError(f"config.yaml: {where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
+        raise LraError(f"{where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
     return f"{file}:{name}"
 
 
@@ -297,11 +348,9 @@ def _sweep(
     sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
     known = [*attentions, *names(), *ALIASES]
     if sweep.attention not in known:
-        raise LraError(
-            f"config.yaml: {where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}"
-        )
+        raise LraError(f"{where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}")
     if sweep.task not in tasks:
-        raise LraError(f"config.yaml: {where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
+        raise LraError(f"{where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
     return sweep if sweep.task in run and sweep.attention in attentions else None
 
 
@@ -313,7 +362,7 @@ def _check_rules(chosen: Arena) -> None:
             cell = f"{attention} on {task}"
             if rule in rules:
                 raise LraError(
-                    f"config.yaml: tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
+                    f"tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
                     "or an attention of your own another name."
                 )
             rules[rule] = cell
@@ -325,4 +374,4 @@ def _check_source(chosen: Arena, task: str) -> None:
     sources = chosen.sources[artefact] if artefact else []
     missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
     if missing and len(missing) == len(sources):
-        raise LraError(f"config.yaml: sources.{artefact}: the path {missing[0]!r} is not there; correct it.")
+        raise LraError(f"sources.{artefact}: the path {missing[0]!r} is not there; correct it.")

@@ -1,19 +1,24 @@
-"""Frozen dataclasses from mappings as YAML and JSON give them, and back."""
+"""Frozen dataclasses from mappings as YAML and JSON give them, checked by pydantic, and back."""
 
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
+import functools
+import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from lra.errors import LraError, nearest
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from lra.errors import LraError
 
 T = TypeVar("T")
 
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+"""1.0 is no whole number, ``true`` and ``"1"`` are no numbers, ``.nan`` is none, and an unknown key is a mistake."""
 
-def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+
+def from_mapping(cls: type[T], values: Mapping[str, Any] | Any, where: str = "") -> T:
     """Build the frozen dataclass ``cls`` from a mapping as YAML or JSON gives it, nested dataclasses included.
 
     Args:
@@ -22,46 +27,26 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         where: how messages call this block, e.g. ``scales.mini.tasks.text.data``.
 
     Raises:
-        LraError: an unknown or missing key, or a value of another type, naming the key.
+        LraError: one sentence that names the key, the value and what is allowed.
     """
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if not isinstance(values, Mapping):
-        raise LraError(f"{where} must be a block of settings ({', '.join(fields)}), not {values!r}.")
-    for key in values:
-        if key not in fields:
-            raise LraError(f"{where}: unknown key {key!r}.{nearest(str(key), fields)} Known: {', '.join(fields)}.")
-    for name, field in fields.items():
-        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
-            raise LraError(f"{where}: {name!r} is missing.")
-    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    try:
+        # As JSON, since pydantic then takes lists for tuples and mappings for dataclasses where it is strict.
+        text = json.dumps([values], default=str)
+        return _adapter(cls).validate_json(text)[0]  # type: ignore[arg-type]  # mypy takes no class for hashable
+    except ValidationError as problem:
+        from lra.config.sentences import sentence  # what only a mistake needs
+
+        raise LraError(sentence(problem, cls, where)) from None
+    except LraError as problem:
+        raise LraError(f"{where}: {problem}" if where else str(problem)) from None
+    except (ValueError, TypeError, RecursionError) as problem:
+        raise LraError(f"{where or 'the file'} holds what JSON cannot express: {problem}.") from None
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the type ``hint`` wants it."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise LraError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}.")
-        return value
-    if origin is tuple:
-        return tuple(_convert(arguments[0], item, where) for item in value)
-    if dataclasses.is_dataclass(hint):
-        return from_mapping(typing.cast("type[Any]", hint), value, where)
-    if hint is Any or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise LraError(f"{where}: {value!r} is not {_NAMES.get(hint, hint.__name__)}.")
-    return value
-
-
-_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+@functools.cache
+def _adapter(cls: type[T]) -> TypeAdapter[list[T]]:
+    # In a list, because pydantic lets no dataclass be given a configuration from outside.
+    return TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
 
 
 def as_mapping(settings: Any, leave_out: str | None = None) -> dict[str, Any]:

@@ -1,147 +1,149 @@
-"""config.yaml read and held against its JSON schema; a violation is told in one sentence."""
+"""What config.yaml may hold, made from the dataclasses that check it: a JSON schema for editors, a page for readers.
+
+    python -m lra.config.schema
+
+in the project's folder writes both anew.
+"""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, TypeChecker, ValidationError
-from jsonschema.exceptions import best_match
-from jsonschema.validators import extend
+from pydantic import TypeAdapter
 
-from lra.errors import LraError, nearest
+from lra.config.blocks import NAME, SETTINGS, Configuration
+from lra.config.mapping import STRICT
 
-ARENA = ("listops", "text", "retrieval", "pathfinder", "image")
-"""The Arena's tasks; all others are the user's own."""
-SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
+Place = Sequence[str | int]
 
+HEAD = """# The keys of config.yaml
 
-def _is_whole(checker: TypeChecker, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+<!-- Made by `python -m lra.config.schema` from the dataclasses of lra.config and lra.tasks.settings. -->
 
-
-def _is_number(checker: TypeChecker, value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+`null` stands for an empty value, `{}` for the defaults of a block. An unknown key is refused before any work.
+"""
 
 
-# JSON Schema calls 1.0 an integer, which names no seed's folder, and .nan a number.
-_Validator = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_whole, "number": _is_number}),
-)
+class Schema:
+    """The JSON schema of a dataclass, in which what stands below a field describes it."""
 
+    def __init__(self, cls: type) -> None:
+        # In a list, as it is checked.
+        adapter: TypeAdapter[Any] = TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
+        schema = _plain(adapter.json_schema())
+        self.root, self.definitions = schema["items"], schema.get("$defs", {})
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    def at(self, place: Place) -> dict[str, Any]:
+        """What is said of a place; of one that may be empty, what is said of its other values, and ``nullable``."""
+        node = self.resolved(self.root)
+        for part in place:
+            if part in (NAME, SETTINGS):
+                node = node["oneOf"][part == SETTINGS]
+            elif part == "[key]":
+                node = {}
+            elif isinstance(part, int):
+                node = node["items"]
+            else:
+                others: Any = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+                node = node.get("properties", {}).get(part, others[0])
+            node = self.resolved(node if isinstance(node, dict) else {})
+        return node
 
-    Raises:
-        LraError: it is missing, not YAML, or has a key twice, of which YAML itself would keep the last.
-    """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        raise LraError(f"{path} is not there; run this in the project's folder or give --config.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise LraError(f"{path} cannot be read: {' '.join(str(problem).split())}.") from None
+    def described(self, place: Place) -> str:
+        """The description of a place as a further sentence."""
+        description = self.at(place).get("description")
+        return f" {description}" if description else ""
 
-
-class _Loader(yaml.SafeLoader):
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1} has the key {key.value!r} again; keep one")
-            seen.add(key.value)
+    def resolved(self, node: dict[str, Any]) -> dict[str, Any]:
+        """A node with what it refers to."""
+        if "$ref" in node:
+            return self.resolved({**self.definitions[_definition(node)], **_without(node, "$ref")})
+        if "anyOf" in node:
+            (given,) = (one for one in node["anyOf"] if one != {"type": "null"})
+            return self.resolved({**given, **_without(node, "anyOf"), "nullable": True})
         return node
 
 
-def check(config: Any) -> None:
-    """Hold the content of config.yaml against its schema.
-
-    Raises:
-        LraError: one sentence that names the key, the value and what is allowed.
-    """
-    problem = best_match(_Validator(yaml.safe_load(SCHEMA.read_text())).iter_errors(config), _relevance)
-    if problem is not None:
-        raise LraError(f"config.yaml: {_sentence(problem)}")
+def _definition(node: dict[str, Any]) -> str:
+    """Name of the definition that a node refers to, in a list or where it may be empty too; empty for none."""
+    found = re.search(r"#/\$defs/(\w+)", str(node))
+    return found[1] if found else ""
 
 
-def _relevance(error: ValidationError) -> Any:
-    """Prefer the outermost error, and of a key that is misspelt not that it is missing, but how it is written."""
-    return -len(error.path), error.validator == "additionalProperties"
+def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name != key}
 
 
-def _sentence(error: ValidationError) -> str:
-    """A schema violation in words: where, what, and what is allowed."""
-    path = list(error.absolute_path)
-    where = ".".join(map(str, path)) or "the file"
-    value: Any = error.instance
-    wanted: Any = error.validator_value
-    schema: Any = error.schema
-    match error.validator:
-        case "additionalProperties":
-            known = list(schema["properties"])
-            key = next(key for key in value if key not in known)
-            if key == "module" and path[-1:] == ["data"]:
-                return f"{where}: {path[-2]!r} is a task of the Arena; call your own something else."
-            if "module" in known and "module" not in value and path[-1:] == ["data"]:
-                near = nearest(str(path[-2]), ARENA)
-                return f"{where}: {path[-2]!r} is no task of the Arena, and one of your own needs a `module`.{near}"
-            return f"{where}: unknown key {key!r}.{nearest(str(key), known)} Known: {', '.join(known)}."
-        case "required":
-            key = next(key for key in wanted if key not in value)
-            return f"{where}: {key!r} is missing.{_described(schema['properties'].get(key, {}))}"
-        case "enum":
-            return f"{where}: {value!r} is not one of {_listed(wanted)}.{nearest(str(value), map(str, wanted))}"
-        case "type":
-            kinds = [wanted] if isinstance(wanted, str) else wanted
-            return f"{where}: {value!r} is not {' or '.join(_KINDS[kind] for kind in kinds)}.{_unquoted(value, kinds)}"
-        case "minimum":
-            return f"{where}: {value!r} is less than {wanted}, the least allowed."
-        case "exclusiveMinimum":
-            return f"{where}: {value!r} must be more than {wanted}."
-        case "maximum":
-            return f"{where}: {value!r} is more than {wanted}, the most allowed."
-        case "minItems" | "minProperties":
-            return f"{where}: nothing is listed; give at least {wanted}."
-        case "uniqueItems":
-            return f"{where}: an entry is listed twice."
-        case "pattern":
-            return f"{where}: {value!r} is of another form.{_described(schema)}"
-        case _:
-            return f"{where}: {error.message}."
+def _plain(node: Any) -> Any:
+    """Without titles, which repeat the names, and with descriptions in one line."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if isinstance(node, str):
+        return re.sub(r"\s+", " ", node.replace("``", "`"))
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items() if key != "title" or not isinstance(value, str)}
+    return node
 
 
-def _unquoted(value: Any, kinds: Iterable[str]) -> str:
-    """What to do about a number that YAML takes for a text."""
-    if not isinstance(value, str) or not {"integer", "number"} & set(kinds) or not re.fullmatch(_NUMBER, value):
-        return ""
+def as_yaml() -> str:
+    """The schema of config.yaml."""
+    schema = Schema(Configuration)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
+    whole = {**head, **schema.resolved(schema.root), "$defs": _without(schema.definitions, "Configuration")}
+    text = yaml.safe_dump(whole, sort_keys=False, width=118, default_flow_style=None)
     return (
-        " It is a text: leave the quotes away, write 1.0e-3 for 1e-3, and give snakemake lists of numbers by "
-        "--configfile, not --config."
+        "# Made by `python -m lra.config.schema`, from the dataclasses of lra.config and lra.tasks.settings.\n" + text
     )
 
 
-_NUMBER = r"[+-]?[\d.]+([eE][+-]?\d+)?"
-_KINDS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "a text",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a block of settings",
-    "null": "empty",
-}
+def as_markdown() -> str:
+    """The page of keys: a table for each block, one that stands in several places at the first of them."""
+    schema = Schema(Configuration)
+    parts, waiting, sections = [HEAD], [("", schema.root)], {"Configuration": ""}
+    while waiting:
+        where, node = waiting.pop(0)
+        block, rows, inner = schema.resolved(node), [], []
+        own = block.get("additionalProperties")
+        keys = block["properties"] | ({"NAME": own} if isinstance(own, dict) and "$ref" in own else {})
+        for key, raw in keys.items():
+            one, definition = schema.resolved(raw), _definition(raw)
+            target = ""
+            if "properties" in schema.definitions.get(definition, {}):
+                if definition not in sections:
+                    sections[definition] = f"{where}.{key}".lstrip(".")
+                    inner.append((sections[definition], {"$ref": f"#/$defs/{definition}"}))
+                target = f" See `{sections[definition]}`."
+            default = "required" if key in block.get("required", []) else _shown(one.get("default", {}))
+            rows.append(f"| `{key}` | {_kind(one)} | {default} | {one.get('description', '')}{target} |")
+        title = f"\n## `{where}`\n\n{block.get('description', '')}\n" if where else ""
+        parts.append("\n".join([f"{title}", "| key | value | default | meaning |", "|---|---|---|---|", *rows, ""]))
+        waiting = inner + waiting
+    return "".join(parts)
 
 
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))
+def _shown(default: Any) -> str:
+    return f"`{yaml.safe_dump(default, default_flow_style=True).strip().removesuffix('...').strip()}`"
 
 
-def _described(schema: Any) -> str:
-    return f" {schema['description']}" if "description" in schema else ""
+def _kind(node: dict[str, Any]) -> str:
+    """What a value is, in words."""
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}
+    kind = names.get(node.get("type", ""), "list" if node.get("type") == "array" else "block")
+    limits = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "below"}
+    ranges = [f"{word} {node[limit]:g}" for limit, word in limits.items() if limit in node]
+    return " ".join([kind, *ranges, *(["or `null`"] if node.get("nullable") else [])])
+
+
+MADE = {Path("workflow/schemas/config.schema.yaml"): as_yaml, Path("docs/configuration.md"): as_markdown}
+"""What is made, from the project's folder."""
+
+
+if __name__ == "__main__":
+    for path, make in MADE.items():
+        path.write_text(make(), encoding="utf-8")

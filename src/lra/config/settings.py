@@ -1,68 +1,82 @@
-"""What one run is made of. A leaf without logic: results depend on these values, never on how they were read."""
+"""What one job is made of. Leaves without logic: results depend on these values, never on how they were read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from lra.tasks.description import Task
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from lra.tasks.description import Count
 
 SHARD_ROWS = 16384
 """Rows of a full Parquet shard; the number of shards of a split follows from its rows."""
 
+Precision = Literal["fp32", "bf16", "fp16"]
+Least2 = Annotated[int, Field(ge=2)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Sizes of the model; ``embedding_std`` is the initial standard deviation of token and position embeddings."""
+    """Sizes of the model."""
 
-    layers: int = 2
-    embedding: int = 64
-    hidden: int = 128
-    heads: int = 2
-    head_dim: int = 32
-    dropout: float = 0.1
-    embedding_std: float = 0.02
+    layers: Count = 2
+    """Layers."""
+    embedding: Count = 64
+    """Size of the embedding of a token."""
+    hidden: Count = 128
+    """Units of a layer's feed-forward part, and of the classifier."""
+    heads: Count = 2
+    """Heads of the attention."""
+    head_dim: Count = 32
+    """Size of one head."""
+    dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of activations that training drops."""
+    embedding_std: PositiveFloat = 0.02
+    """Initial standard deviation of the token and position embeddings; a task that stays at chance may need more."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a model is trained.
+    """How a model is trained."""
 
-    Args:
-        batch: examples of an optimiser step.
-        learning_rate: peak of the OneCycle schedule.
-        warmup: steps until the peak.
-        steps: optimiser steps at most.
-        evaluate_every: steps between evaluations on dev.
-        patience: evaluations without a lower dev loss that end the run.
-        precision: fp32, or mixed precision with bf16 or fp16.
-        micro_batch: examples that pass through the model at once; None: as many as fit.
-        pad: every sequence to the task's length, or to the batch's longest rounded up to 64; with ``bucket`` training
-            batches are made of sequences of about the same length.
-        compile: compile the model with torch.compile.
-    """
-
-    batch: int
-    learning_rate: float
-    warmup: int
-    steps: int
-    evaluate_every: int
-    patience: int = 10
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    micro_batch: int | None = None
+    batch: Count
+    """Examples of an optimiser step."""
+    learning_rate: PositiveFloat
+    """Peak of the OneCycle schedule."""
+    warmup: NonNegativeInt
+    """Steps until the peak."""
+    steps: Count
+    """Optimiser steps at most."""
+    evaluate_every: Count
+    """Steps between evaluations on dev."""
+    patience: Count = 10
+    """Evaluations without a lower dev loss that end the run."""
+    precision: Precision = "fp32"
+    """fp32, or mixed precision with bf16 or fp16."""
+    micro_batch: Count | None = None
+    """Examples that pass through the model at once; null for as many as fit."""
     pad: Literal["length", "batch", "bucket"] = "length"
-    compile: bool = False
+    """Pad every sequence to the task's length, or to the batch's longest rounded up to 64 (``batch``), or that with
+    training batches of sequences of about the same length (``bucket``)."""
+    compile: Literal["auto", True, False] = "auto"
+    """Compile the model with torch.compile; ``auto`` does on a GPU."""
 
 
 @dataclass(frozen=True)
 class AttentionSettings:
-    """A row of the table: its name, where its class is (None: the registry knows), and its options."""
+    """A row of the table."""
 
     name: str
-    features: int = 256
+    """Its name."""
+    features: Count = 256
+    """The method's budget d."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the method's class."""
     module: str | None = None
+    """Where its class is; null for a method of the registry."""
 
 
 @dataclass(frozen=True)
@@ -71,71 +85,98 @@ class Experiment:
 
     task: str
     attention: AttentionSettings
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
     model: ModelSettings
     train: TrainSettings
 
 
-@dataclass(frozen=True)
-class MeasureSettings:
-    """What is measured, and how: the ``measure`` block of config.yaml, and an attention.
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """How time, memory and FLOPs of training are measured.
 
-    Args:
-        attention: the method.
-        batch: examples of a timed step; None makes it 4096 positions.
-        repeats: timed steps at most.
-        seconds: no further repeat begins after so long, but two are made in any case.
-        memory_gb: memory that the largest batch must fit into, in GiB.
-        precision: fp32, or mixed precision with bf16 or fp16.
-        check: also try the predicted largest batch, or the paper's if that is smaller.
-        model: sizes of the model; the paper's by default.
-        task: a task of the user's own; None for one of the Arena's.
-        step: examples of an optimiser step of a task of the user's own.
+    Described in ``Field``, since pydantic finds no docstrings below the fields of a base.
     """
+
+    batch: Annotated[
+        Count | None,
+        Field(description="Examples of a timed step; null for the paper's on a GPU, for 4096 tokens on a CPU."),
+    ] = None
+    repeats: Annotated[
+        Least2, Field(description="Timed pairs of steps, the method's and exact attention's, at least.")
+    ] = 2
+    seconds: Annotated[
+        NonNegativeFloat | None,
+        Field(description="No further pair begins after so many seconds; null for 10 on a GPU, 1 on a CPU."),
+    ] = None
+    memory_gib: Annotated[PositiveFloat, Field(description="Memory in GiB that the largest batch must fit in.")] = 16.0
+    precision: Annotated[
+        Precision | None,
+        Field(
+            description="fp32, or mixed precision with bf16 or fp16; null for that of the task's training on a GPU, "
+            "for fp32 on a CPU."
+        ),
+    ] = None
+    check: Annotated[
+        bool,
+        Field(
+            description="Also try the largest batch that should fit, or the paper's if smaller; takes minutes on a CPU."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class MeasureSettings(MeasureOptions):
+    """What is measured, and how: an attention on a task at its true size."""
 
     attention: AttentionSettings
-    batch: int | None = None
-    repeats: int = 5
-    seconds: float = 1.0
-    memory_gb: float = 16.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    check: bool = False
+    """The method."""
+    data: Mapping[str, Any]
+    """What describes the task, of its ``data`` block."""
+    train_batch: Count
+    """Examples of an optimiser step of the task's training."""
+    train_precision: Precision = "fp32"
+    """Precision of that training."""
     model: ModelSettings = field(default_factory=ModelSettings)
-    task: Task | None = None
-    step: int | None = None
+    """Sizes of the model; the paper's by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApproximateOptions:
+    """How far each approximation is from exact attention on the text task's data (figure 1)."""
+
+    trials: Least2 = 768
+    """Sequences; 768 in the paper."""
+    lengths: Counts = (1024, 4096)
+    """Their lengths n."""
+    features: Counts = (8, 16, 32, 64, 128, 256)
+    """The method's budgets d."""
+    seed: NonNegativeInt = 0
+    """Seed of the choice of texts, random weights and the method's random choices."""
 
 
 @dataclass(frozen=True)
-class ApproximateSettings:
-    """What is compared: the ``approximate`` block of a scale in config.yaml, an attention, and the model's sizes.
-
-    Args:
-        attention: the method; its own ``features`` are ignored.
-        model: sizes of the model with random weights.
-        trials: sequences.
-        lengths: their lengths n.
-        features: the method's budgets d.
-        seed: of the choice of texts, random weights and the method's random choices.
-    """
+class ApproximateSettings(ApproximateOptions):
+    """What is compared with exact attention, and how."""
 
     attention: AttentionSettings
+    """The method; its own ``features`` are ignored."""
     model: ModelSettings = field(default_factory=ModelSettings)
-    trials: int = 768
-    lengths: tuple[int, ...] = (1024, 4096)
-    features: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    seed: int = 0
+    """Sizes of the model with random weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """At which lengths the attentions' cores are timed against exact attention, and how often."""
+
+    lengths: Counts
+    """Positions of a sequence."""
+    repeats: Count
+    """Timed pairs at each length."""
 
 
 @dataclass(frozen=True)
-class BenchSettings:
-    """What is timed: the ``bench`` block of config.yaml, and the attentions, each with its budget d and its options.
-
-    Args:
-        attentions: the methods.
-        lengths: positions of a sequence.
-        repeats: timed pairs at each length.
-    """
+class BenchSettings(BenchOptions):
+    """Which cores are timed, and how."""
 
     attentions: tuple[AttentionSettings, ...]
-    lengths: tuple[int, ...]
-    repeats: int
+    """The methods, each with its budget d and its options."""

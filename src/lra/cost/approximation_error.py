@@ -33,12 +33,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
+from lra import paths
 from lra.attention import build, load, resolve
 from lra.config.settings import ApproximateSettings, AttentionSettings, ModelSettings
-from lra.data.shards import MANIFEST, Shards, read_shards
+from lra.data.shards import Shards, read_shards
 from lra.devices import default_device
 from lra.errors import LraError, reason_of
-from lra.files import read_metrics, sha256, write_csv
+from lra.files import read_metrics, write_csv
 from lra.model import Layer, Model, build_model
 from lra.training.run_folder import NEEDED, read_run, read_weights
 
@@ -109,8 +110,8 @@ def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, le
             try:
                 errors[features].append(float(relative_error(attention, inputs, seed).mean()))
             except Exception as problem:  # a method that crashes is a row
+                reasons[features] = reason_of(problem)  # or LraError, alone
                 traceback.print_exc()
-                reasons[features] = reason_of(problem)
     return [
         Row(
             settings.attention.name,
@@ -153,13 +154,14 @@ def relative_error(attention: AttentionSettings, inputs: Inputs, seed: int) -> T
     """
     _, heads, length, head_dim = inputs.query.shape
     torch.manual_seed(seed)
+    name = attention.module or attention.name
     method = build(
-        attention.module or attention.name,
+        name,
         heads=heads,
         head_dim=head_dim,
         max_length=length,
         features=attention.features,
-        **attention.options,
+        **{**load(resolve(name).path).approximation, **attention.options},
     )
     method = method.to(inputs.query.device).eval()
     tensors = (inputs.query, inputs.key, inputs.value, inputs.mask)
@@ -203,7 +205,7 @@ def random_model(sizes: ModelSettings, shards: Shards, length: int) -> Model:
 
 def failure(run: Path) -> str:
     """Why a run has no weights, or an empty string."""
-    metrics = read_metrics(run / "metrics.json", NEEDED)
+    metrics = read_metrics(run / paths.METRICS, NEEDED)
     return "" if metrics["status"] == "ok" else f"{run} ended as {metrics['status']}: {metrics['reason']}"
 
 
@@ -215,7 +217,7 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
             not exact.
     """
     metrics, experiment = read_run(run)
-    if sha256(shards.folder / MANIFEST) != metrics["data"]:
+    if shards.identity != metrics["data"]:
         raise LraError(f"{run} was trained on other data than {shards.folder}; train it again or give another --run.")
     task = dataclasses.replace(shards.task, max_length=length)
     model = build_model(task, experiment.model, experiment.attention)

@@ -2,33 +2,44 @@
 
     lra bench --attentions skeinformer nystrom --lengths 1024 4096
 
-Exact attention is torch's ``scaled_dot_product_attention`` with the same key-padding mask. Both are timed in turn in
-one process, since a ratio travels between machines and a millisecond does not. Q, K and V are given, so projections
-are no part of it; a method's random choices are. Each row trains with its own options: ``softmax`` drops attention
-weights, which is what the paper calls Standard and no fused CPU kernel can do.
+Exact attention is torch's ``scaled_dot_product_attention`` with the same key-padding mask; on a GPU it is timed without
+a mask too, and over the real tokens only. All are timed in turn in one process, since a ratio travels between machines
+and a millisecond does not. Q, K and V are given, so projections are no part of it; a method's random choices are. Each
+row trains with its own options: ``softmax`` drops attention weights, which is what the paper calls Standard and no
+fused CPU kernel can do.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from lra.attention import build
-from lra.config.settings import AttentionSettings
+from lra.attention.contract import Attention
+from lra.config.settings import AttentionSettings, ModelSettings
+from lra.cost.flops import attention_flops
+from lra.cost.limits import Limits, measure_limits
 from lra.cost.probes import allocated_peak, milliseconds
-from lra.devices import default_device
+from lra.cost.timing import in_turn, largest_that_runs, ratio
+from lra.devices import default_device, machine
 from lra.errors import reason_of
 from lra.files import write_csv
+from lra.model import build_attention
 
 HEADS, HEAD_DIM = 2, 32
-TOKENS = 8192
-"""Positions of a batch at every length: 8 sequences of 1024, 2 of 4096."""
+POSITIONS = {"cpu": 8192, "cuda": 2**19}
+"""Positions of a batch at every length; on a GPU those of the paper's batch of listops, 256 sequences of 2048."""
+SECONDS = {"cpu": 0.0, "cuda": 3.0}
+"""How long rounds beyond those that are wanted go on where the ratios are not known to 2 %."""
+TRAINING = 3
+"""A backward pass takes twice the FLOPs of its forward pass."""
+TENSORS = 12
+"""Q, K, V and the output are read or written once forwards, and they and their gradients once backwards."""
 MIB = 2**20
 
 Forward = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -44,13 +55,22 @@ class Row:
         batch: sequences.
         device: cpu or cuda.
         dtype: of Q, K, V and the products; parameters stay float32, as under autocast.
+        machine: name of the processor or GPU.
         ms: median time of forward and backward pass, milliseconds.
         sdpa_ms: the same of exact attention.
-        ratio: median over the repeats of one divided by the other, low and high being its quartiles.
-        low: lower quartile.
-        high: upper quartile.
+        ratio: geometric mean over the rounds of one divided by the other.
+        low: lower end of its 95 % confidence interval; None for a single round.
+        high: upper end.
         peak_mib: MiB that forward and backward pass allocate at the worst moment, inputs not counted.
         sdpa_peak_mib: the same of exact attention.
+        unmasked_ms: time of exact attention without a mask; measured on a GPU only, as are the next three.
+        unmasked_ratio: ``ms`` divided by that, as above.
+        varlen_ms: time of exact attention over the real tokens only, sequences of several lengths in one call.
+        varlen_ratio: ``ms`` divided by that.
+        copy_gb_s: bytes that the device was measured to copy, 10^9 a second.
+        matmul_tflop_s: 10^12 FLOPs a second that it was measured to do in a large matrix product of this dtype.
+        copy_ms: at that bandwidth, the least time to read and write Q, K, V, the output and their gradients.
+        matmul_ms: at that rate, the least time for the method's counted FLOPs, three forward passes' for both.
         reason: why there are no numbers, if there are none.
     """
 
@@ -59,6 +79,7 @@ class Row:
     batch: int
     device: str
     dtype: str
+    machine: str
     ms: float | None = None
     sdpa_ms: float | None = None
     ratio: float | None = None
@@ -66,6 +87,14 @@ class Row:
     high: float | None = None
     peak_mib: float | None = None
     sdpa_peak_mib: float | None = None
+    unmasked_ms: float | None = None
+    unmasked_ratio: float | None = None
+    varlen_ms: float | None = None
+    varlen_ratio: float | None = None
+    copy_gb_s: float | None = None
+    matmul_tflop_s: float | None = None
+    copy_ms: float | None = None
+    matmul_ms: float | None = None
     reason: str = ""
 
 
@@ -76,8 +105,9 @@ def benchmark(
 
     Args:
         attentions: the methods, each with its budget d and its options.
-        lengths: positions of a sequence; a batch has as many sequences as make 8192 positions.
-        repeats: timed pairs, after a warm-up.
+        lengths: positions of a sequence; a batch has as many sequences as make 8192 positions, on a GPU 524288 or the
+            largest half of it that runs.
+        repeats: timed rounds at least.
         threads: CPU threads.
 
     Yields:
@@ -85,51 +115,81 @@ def benchmark(
     """
     torch.set_num_threads(threads)
     device = default_device()
+    name = machine(device, threads)["device"]
     for dtype in (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,):
+        limits = measure_limits(device, dtype)
         for length in lengths:
             for attention in attentions:
-                yield _row(attention, length, repeats, device, dtype)
+                batch = max(1, POSITIONS[device.type] // length)
+                row = Row(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
+                try:
+                    row = _timed(row, attention, repeats, device, dtype, limits)
+                except Exception as problem:  # a method that crashes is a row
+                    row = replace(row, reason=reason_of(problem))
+                yield row
 
 
-def _row(attention: AttentionSettings, length: int, repeats: int, device: torch.device, dtype: torch.dtype) -> Row:
-    row = Row(attention.name, length, max(1, TOKENS // length), device.type, str(dtype).removeprefix("torch."))
+def _timed(
+    row: Row, settings: AttentionSettings, repeats: int, device: torch.device, dtype: torch.dtype, limits: Limits
+) -> Row:
+    """The row with its numbers."""
     torch.manual_seed(0)
-    try:
-        module = build(
-            attention.module or attention.name,
-            heads=HEADS,
-            head_dim=HEAD_DIM,
-            max_length=length,
-            features=attention.features,
-            **attention.options,
-        )
-        ours = Pass(module.to(device).train(), length, row.batch, device, dtype)
-        exact = Pass(exact_attention, length, row.batch, device, dtype)
-        if device.type == "cuda":
-            for one in (ours, exact):
-                one()  # allocates the libraries' workspaces, which are no part of a pass
-        # The memory is counted first and warms up for the timing.
-        peak, exact_peak = (allocated_peak(one, device) / MIB for one in (ours, exact))
-        pairs = [(milliseconds(ours, device), milliseconds(exact, device)) for _ in range(repeats)]
-    except Exception as problem:  # a method that crashes is a row
-        return replace(row, reason=reason_of(problem))
-    times, exact_times = zip(*pairs, strict=True)
-    low, ratio, high = quartiles([time / exact_time for time, exact_time in pairs])
-    return replace(
-        row,
-        ms=statistics.median(times),
-        sdpa_ms=statistics.median(exact_times),
-        ratio=ratio,
-        low=low,
-        high=high,
-        peak_mib=peak,
-        sdpa_peak_mib=exact_peak,
-    )
+    length = row.length
+    method = build_attention(settings, ModelSettings(heads=HEADS, head_dim=HEAD_DIM), length).to(device).train()
+    flops = attention_flops(method, length, device)
+    batch = row.batch
+    if device.type == "cuda":
+        # It also allocates the libraries' workspaces, which are no part of a pass.
+        batch = largest_that_runs(lambda batch: _try(method, length, batch, device, dtype), batch)
+    ours = Pass(method, length, batch, device, dtype)
+    exact = yardsticks(length, batch, device, dtype)
+    # The memory is counted first and warms up for the timing.
+    peak, exact_peak = (allocated_peak(one, device) / MIB for one in (ours, exact["sdpa"]))
+    calls = [lambda one=one: milliseconds(one, device) for one in (ours, *exact.values())]
+    rounds = in_turn(calls, least=repeats, seconds=SECONDS[device.type])
+    names = ("ms", *(f"{name}_ms" for name in exact))
+    medians = dict(zip(names, map(statistics.median, zip(*rounds, strict=True)), strict=True))
+    ratios = {name: ratio(rounds, place) for place, name in enumerate(exact, 1)}
+    found = {
+        **medians,
+        **{f"{name}_ratio": one.value for name, one in ratios.items() if name != "sdpa"},
+        "batch": batch,
+        "ratio": ratios["sdpa"].value,
+        "low": ratios["sdpa"].low,
+        "high": ratios["sdpa"].high,
+        "peak_mib": peak,
+        "sdpa_peak_mib": exact_peak,
+        "copy_gb_s": limits.copy_gb_s,
+        "matmul_tflop_s": limits.matmul_tflop_s,
+        "copy_ms": limits.copy_ms(TENSORS * batch * HEADS * length * HEAD_DIM * dtype.itemsize),
+        "matmul_ms": limits.matmul_ms(TRAINING * flops * batch),
+    }
+    return Row(**(asdict(row) | found))
+
+
+def _try(method: Attention, length: int, batch: int, device: torch.device, dtype: torch.dtype) -> None:
+    """A pass of the method, and one of each yardstick."""
+    for one in (Pass(method, length, batch, device, dtype), *yardsticks(length, batch, device, dtype).values()):
+        one()
+
+
+def yardsticks(length: int, batch: int, device: torch.device, dtype: torch.dtype) -> dict[str, Pass]:
+    """Exact attention with a mask; on a GPU, whose kernels differ, also without one and over the real tokens only."""
+    sizes = (length, batch, device, dtype)
+    exact: dict[str, Pass] = {"sdpa": Pass(exact_attention, *sizes)}
+    if device.type == "cuda":
+        exact |= {"unmasked": Pass(unmasked_attention, *sizes), "varlen": PackedPass(exact_attention, *sizes)}
+    return exact
 
 
 def exact_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """What every method is compared with."""
     return scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+
+
+def unmasked_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Exact attention to padding too."""
+    return scaled_dot_product_attention(query, key, value)
 
 
 class Pass:
@@ -147,21 +207,42 @@ class Pass:
         self.mask[1::2, length - length // 8 :] = False
         self.parameters = list(forward.parameters()) if isinstance(forward, nn.Module) else []
 
-    def __call__(self) -> None:
+    def output(self) -> Tensor:
+        """(batch, heads, length, head_dim)"""
         query, key, value = self.inputs
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            output = self.forward(query, key, value, self.mask)
-        output.backward(self.gradient)
+            return self.forward(query, key, value, self.mask)
+
+    def __call__(self) -> None:
+        self.output().backward(self.gradient)
         for tensor in (*self.inputs, *self.parameters):
             tensor.grad = None
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile; of a single value, thrice that value."""
-    if len(values) == 1:
-        return (values[0],) * 3
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, median, high
+class PackedPass(Pass):
+    """Exact attention over the real tokens only, which lie one sequence after the other: (tokens, heads, head_dim).
+
+    Packing is no part of it: a model that computes no padding keeps its sequences like this throughout.
+    """
+
+    def __init__(self, forward: Forward, length: int, batch: int, device: torch.device, dtype: torch.dtype):
+        super().__init__(forward, length, batch, device, dtype)
+        lengths = self.mask.sum(1)
+        self.longest, self.shortest = int(lengths.max()), int(lengths.min())
+        self.offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        pack = self.mask.nonzero(as_tuple=True)
+        self.inputs = [one.detach().transpose(1, 2)[pack].requires_grad_() for one in self.inputs]
+        self.gradient = self.gradient.transpose(1, 2)[pack]
+
+    def output(self) -> Tensor:
+        """(tokens, heads, head_dim)"""
+        query, key, value = (
+            torch.nested.nested_tensor_from_jagged(
+                one, self.offsets, min_seqlen=self.shortest, max_seqlen=self.longest
+            ).transpose(1, 2)
+            for one in self.inputs
+        )
+        return scaled_dot_product_attention(query, key, value).transpose(1, 2).values()
 
 
 def write_rows(rows: Sequence[Row], out: Path) -> None:
@@ -176,5 +257,6 @@ def report(row: Row) -> None:
         print(f"{what} skipped: {row.reason}", flush=True)
         return
     times = f"{row.ms:9.2f} ms, exact {row.sdpa_ms:9.2f} ms"
-    ratio = f"ratio {row.ratio:6.3f} ({row.low:.3f} to {row.high:.3f})"
+    interval = "" if row.low is None else f" ({row.low:.3f} to {row.high:.3f})"
+    ratio = f"ratio {row.ratio:6.3f}{interval}"
     print(f"{what} {times}, {ratio}, peak {row.peak_mib:8.1f} MiB, exact {row.sdpa_peak_mib:.1f} MiB", flush=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from lra import paths
 from lra.attention.contract import Attention
 from lra.config.arena import Arena
-from lra.config.settings import AttentionSettings, Experiment, MeasureSettings
-from lra.cost.flops import leading_flops
-from lra.cost.training_step import TASKS, Measurement
+from lra.config.settings import AttentionSettings, Experiment
+from lra.cost.flops import formula_flops
+from lra.cost.training_step import YARDSTICK, Measurement
 from lra.data.synthetic import describe
 from lra.devices import default_device
 from lra.errors import LraError
@@ -78,23 +79,22 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
     """
     cells = [(task, attention) for task in arena.tasks for attention in arena.attentions]
     measures = {cell: _measure(results, *cell) for cell in cells}
-    rates = _rates(measures)
+    rates = _rates(arena, measures)
     estimate = partial(_cell, arena, measures, rates, memory)
     found = [
-        estimate(arena.experiment(attention, task, seed=0), "", results / "runs" / arena.scale / task / attention)
+        estimate(arena.experiment(attention, task, seed=0), "", paths.cell(arena.scale, task, attention, results))
         for task, attention in cells
     ]
     if arena.sweep:
-        folder = results / "sweep" / arena.scale
         for cell, (batch, rate) in arena.sweep.cells().items():
             changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)
-            found.append(estimate(changed, f"batch {batch}, rate {rate}", folder / cell))
+            found.append(estimate(changed, f"batch {batch}, rate {rate}", paths.swept_cell(arena.scale, cell, results)))
     return found
 
 
 def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
     """The measurement of a cell on this kind of device, if it was measured."""
-    path = results / "measures" / task / attention / "measure.json"
+    path = paths.measurement(task, attention, results)
     measure = read_json(path) if path.exists() else {"status": "missing"}
     try:
         return measure if measure["status"] == "ok" and measure["device"] == default_device().type else None
@@ -102,22 +102,27 @@ def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
         raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
 
 
-def _rates(measures: Mapping[tuple[str, str], dict[str, Any] | None]) -> dict[str, float]:
+def _rates(arena: Arena, measures: Mapping[tuple[str, str], dict[str, Any] | None]) -> dict[str, float]:
     """Training FLOPs a second that each attention was measured to do; under ``""`` those of any other."""
     measured: dict[str, list[float]] = {}
     for (_, attention), measure in measures.items():
         if measure:
             measured.setdefault(attention, []).append(_rate(measure["flops_forward"], measure["train_ms_per_example"]))
     rates = {attention: statistics.median(values) for attention, values in measured.items()}
-    return rates | {"": statistics.median(rates.values()) if rates else _rate_of_exact_attention()}
+    return rates | {"": statistics.median(rates.values()) if rates else _rate_of_exact_attention(arena)}
 
 
 def _rate(flops_forward: int, milliseconds: float) -> float:
     return TRAINING * flops_forward / milliseconds * 1000
 
 
-def _rate_of_exact_attention() -> float:
-    results = Measurement(TASKS["image"], MeasureSettings(AttentionSettings("softmax_nodropout"))).run()
+def _rate_of_exact_attention(arena: Arena) -> float:
+    """Training FLOPs a second that exact attention does on the arena's last task, timed here."""
+    task = arena.tasks[-1]
+    settings = replace(
+        arena.measure_settings(next(iter(arena.attentions)), task), attention=AttentionSettings(YARDSTICK)
+    )
+    results = Measurement(describe(task, settings.data), settings).run()
     return _rate(results["flops_forward"], results["train_ms_per_example"])
 
 
@@ -149,7 +154,7 @@ def _cell(
         attention=attention,
         changes=changes,
         runs=len(arena.seeds),
-        done=sum((folder / f"seed-{seed}" / "metrics.json").exists() for seed in arena.seeds),
+        done=sum((folder / paths.seed_name(seed) / paths.METRICS).exists() for seed in arena.seeds),
         steps=train.steps,
         flops=flops,
         seconds=seconds,
@@ -173,14 +178,15 @@ def forward_flops(model: Model, task: Task) -> int:
     within = {inner for attention in attentions for inner in attention.modules()}
     linear = [module for module in model.layers.modules() if isinstance(module, nn.Linear) and module not in within]
     projections = sum(module.weight.numel() for module in linear)
-    return task.towers * (2 * length * projections + leading_flops(model, length))
+    return task.towers * (2 * length * projections + formula_flops(model, length))
 
 
 def _same(measure: Mapping[str, Any], experiment: Experiment, task: Task) -> bool:
-    """Whether a measurement is of just what is trained."""
+    """Whether a measurement is of just what is trained, in the same precision."""
     settings = measure["settings"]
     same_model = settings["attention"] == asdict(experiment.attention) and settings["model"] == asdict(experiment.model)
-    return same_model and measure["length"] == padded_length(task)
+    same_step = (measure["length"], measure["precision"]) == (padded_length(task), experiment.train.precision)
+    return same_model and same_step
 
 
 def _micro_batch(measure: Mapping[str, Any], memory: int, batch: int) -> int:

@@ -19,7 +19,7 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
 
     Returns:
         ``flops_forward``: matrix products and attention kernels of the whole model. ``flops_attention``: of the
-        attentions without the projections around them. ``flops_formula``: the latter by ``leading_flops``.
+        attentions without the projections around them. ``flops_formula``: the latter by :func:`formula_flops`.
     """
     training = model.training
     model.eval()
@@ -32,14 +32,27 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
     return {
         "flops_forward": counter.get_total_flops(),
         "flops_attention": sum(sum(count.values()) for count in within),
-        "flops_formula": sum(leading_flops(model, tower.shape[1]) * len(tower) for tower in tokens),
+        "flops_formula": sum(formula_flops(model, tower.shape[1]) * len(tower) for tower in tokens),
     }
 
 
-def leading_flops(model: nn.Module, length: int) -> int:
-    """FLOPs of a model's attentions by the leading terms of their formulas, for one sequence."""
+@torch.no_grad()
+def attention_flops(attention: Attention, length: int, device: torch.device) -> int:
+    """FLOPs of an attention's evaluation pass over one sequence, all heads: matrix products and attention kernels."""
+    query, key, value = torch.randn(3, 1, attention.heads, length, attention.head_dim, device=device)
+    mask = torch.ones(1, length, dtype=torch.bool, device=device)
+    training = attention.training
+    attention.eval()
+    with FlopCounterMode(display=False, custom_mapping=CPU_KERNELS) as counter:
+        attention(query, key, value, mask)
+    attention.train(training)
+    return counter.get_total_flops()
+
+
+def formula_flops(model: nn.Module, length: int) -> int:
+    """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
     attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    return 2 * sum(attention.heads * attention.leading_flops(length) for attention in attentions)
+    return 2 * sum(attention.heads * attention.multiply_adds(length) for attention in attentions)
 
 
 def _attention_kernel(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -1,22 +1,34 @@
-"""What training costs: time, memory and FLOPs of one step, alone on the machine, at the task's full length.
+"""What training costs: time, memory and FLOPs of one step, alone on the machine, at the task's true length.
 
-    lra measure --attention skeinformer --task text
+    lra measure --attention skeinformer --tasks text
 
-The paper's model sees synthetic token ids, every sequence of the full (padded) length of the Arena's task, whatever the
-scale of config.yaml. ``measure.json`` holds
+The paper's model sees random token ids of the task as it is at the scale ``paper``, whatever the scale of the runs.
+Steps are timed in turn with those of the same model with exact attention (``softmax_nodropout``), and go on until their
+ratio's 95 % confidence interval is within 2 % or the time is up. ``measure.json`` holds
 
 * ``status`` (ok, oom or failed) and ``reason``, then ``task``, ``attention``, ``length`` (of one tower), ``towers``,
-  ``paper_batch`` (examples of the paper's optimiser step; for a task of the user's own, of theirs), ``device`` (cpu or
-  cuda), ``machine``, ``settings``, ``code``; and, where the status is ok:
-* ``batch``: examples of the timed step. ``train_ms`` and ``optimizer_ms``: {median, low, high, repeats} of the whole
-  step and of the optimiser's part in it, milliseconds; low and high are the extremes. ``train_ms_per_example``: the
-  median through the batch. ``tokens_per_second``: of training, both towers counted.
+  ``paper_batch`` (examples of an optimiser step of the task's training), ``device`` (cpu or cuda), ``machine``,
+  ``settings``, ``code``; and, where the status is ok:
+* ``precision``: of the timed steps, that of the task's training on a GPU, fp32 on a CPU, unless ``measure.precision``
+  says otherwise. ``batch``: examples of the timed step: on a GPU the paper's, halved until it runs with both
+  attentions; on a CPU as many as make 4096 positions. ``extrapolated``: whether that is less than the paper's batch, so
+  that ``seconds_per_1000_steps`` is multiplied up and not measured.
+* ``train_ms`` and ``optimizer_ms``: {median, low, high, repeats} of the whole step and of the optimiser's part in it,
+  milliseconds; low and high are the extremes. ``train_ms_per_example``: the median through the batch.
+  ``tokens_per_second``: of training, both towers counted.
+* ``exact_ms_per_example``: the same of exact attention. ``ratio``: geometric mean of the pairs' ratios, the method's
+  step through exact attention's; ``ratio_low`` and ``ratio_high`` are its 95 % confidence interval.
+* ``real_lengths``: where the task has padding and its lengths are known, four typical ones, the middles of the quarters
+  of its examples; else null, and so is what follows. ``bucket_ms_per_example``: mean over batches of examples of one
+  such length each, padded as ``pad: bucket`` does (a method of fixed length sees the full one).
+  ``exact_real_ms_per_example``: of exact attention, and the model around it, over the real tokens only.
+  ``real_ratio``, ``real_ratio_low`` and ``real_ratio_high``: one through the other.
 * ``inference_ms_per_example``: forward pass without gradients.
 * ``parameters``: number of them. ``fixed_memory_bytes``: weights, buffers and the optimiser's state.
   ``peak_memory_bytes``: these and the most that a step of ``batch`` examples allocates for tensors besides, as torch's
   allocator counts it. ``memory_per_example_bytes``: what one more example adds to the peak. ``overhead_bytes``: what
   the process held before there was a model (libraries; on a GPU the CUDA context). ``resident_memory_bytes``: the most
-  that the process held in main memory.
+  that the process held in main memory until then.
 * ``memory_bytes``: the memory that ``largest_batch`` fits into, by a straight line through the peaks at two batch sizes
   and the overhead; 0 where not even one example fits. ``largest_batch_peak_bytes``: what the allocator counted when
   that batch, or the paper's if that is smaller, was tried; null where it was not.
@@ -24,55 +36,56 @@ scale of config.yaml. ``measure.json`` holds
   ``seconds_per_1000_steps``: of the paper's batch, from the gradients' time an example and the optimiser's a step.
 * ``flops_forward``: of one example, a multiply-add counted as two, matrix products and attention kernels only.
   ``flops_attention``: the part of the attentions themselves, without projections. ``flops_formula``: the same by
-  the method's leading term, 2 layers heads towers ``leading_flops(length)``.
+  the method's leading term, 2 layers heads towers ``multiply_adds(length)``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import statistics
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from lra.config.settings import MeasureSettings, TrainSettings
+from lra.config.settings import AttentionSettings, MeasureSettings
 from lra.cost.flops import count_flops
-from lra.cost.probes import allocated_peak, milliseconds, overhead, size
+from lra.cost.probes import milliseconds, overhead
+from lra.cost.step import Examples, Step
+from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
+from lra.data.synthetic import describe
 from lra.devices import default_device, machine, make_deterministic, peak_memory
-from lra.errors import reason_of
-from lra.files import write_json
-from lra.model import build_model, padded_length
-from lra.tasks.contract import Task
-from lra.training.optim import autocast, is_out_of_memory, make_optimizer
+from lra.errors import LraError, reason_of
+from lra.files import read_json, write_json
+from lra.model import padded_length, trims
+from lra.tasks.description import Task
+from lra.training.optim import is_out_of_memory
 
-TASKS = {
-    "listops": Task("listops", classes=10, vocabulary=15, max_length=2000),
-    "text": Task("text", classes=2, vocabulary=257, max_length=4000),
-    "retrieval": Task("retrieval", classes=2, vocabulary=257, max_length=4000, towers=2),
-    "pathfinder": Task("pathfinder", classes=2, vocabulary=256, max_length=1024),
-    "image": Task("image", classes=10, vocabulary=256, max_length=1024),
-}
-"""The tasks as the Arena has them, and config.yaml at the scale paper."""
-
-PAPER_BATCH = {"listops": 256, "text": 128, "retrieval": 64, "pathfinder": 512, "image": 256}
-"""Chen et al. 2022, arXiv 2112.05359, appendix."""
-
+YARDSTICK = "softmax_nodropout"
+"""Exact attention, without the dropout of attention weights that no fused CPU kernel has."""
 TOKENS = 4096
-"""Positions of one tower that pass through the model in a timed step unless ``batch`` says otherwise."""
+"""Positions of one tower that pass through the model in a timed step on a CPU, unless ``batch`` says otherwise."""
+SECONDS = {"cpu": 1.0, "cuda": 10.0}
+"""No further pair of steps begins after so long, unless ``seconds`` says otherwise."""
+REAL_LENGTHS = {("listops", 2000): (512, 706, 956, 1363), ("text", 4000): (413, 771, 1244, 2322)}
+"""Lengths of typical examples of a task with this maximum: the 12.5, 37.5, 62.5 and 87.5 % quantiles.
+
+ListOps: of 20 124 trees of its generator, closing brackets left out. Text: of the log-normal distribution with the
+median (980) and mean (1300) of IMDb's reviews in bytes. Those of the Arena's retrieval are not known without its data.
+"""
+ROUNDED = 64
+"""``pad: bucket`` pads to a multiple of this."""
 
 
 def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threads: int) -> dict[str, Any]:
     """Measure one attention on one task and write ``out``.
 
     Args:
-        task: a key of :data:`TASKS`, or the name of ``settings.task``.
+        task: its name.
         settings: what is measured, and how.
         out: the file to write.
         code: fingerprint of the code that runs.
@@ -89,11 +102,10 @@ def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threa
     status, reason = "ok", ""
     results: dict[str, Any] = {}
     try:
-        results = Measurement(settings.task or TASKS[task], settings).run()
+        results = Measurement(describe(task, settings.data), settings).run()
     except Exception as problem:  # a method that crashes is a row of the table
+        status, reason = "oom" if is_out_of_memory(problem) else "failed", reason_of(problem)  # or LraError, alone
         traceback.print_exc()
-        status = "oom" if is_out_of_memory(problem) else "failed"
-        reason = reason_of(problem)
     return write(task, settings, out, status, reason, code, threads, results)
 
 
@@ -108,7 +120,7 @@ def write(
     results: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write ``out``; returns what it says."""
-    device, described = default_device(), settings.task or TASKS[task]
+    device, described = default_device(), describe(task, settings.data)
     row = {
         "status": status,
         "reason": reason,
@@ -116,7 +128,7 @@ def write(
         "attention": settings.attention.name,
         "length": padded_length(described),
         "towers": described.towers,
-        "paper_batch": settings.step or PAPER_BATCH[task],
+        "paper_batch": settings.train_batch,
         "device": device.type,
         "machine": machine(device, threads),
         "settings": dataclasses.asdict(settings),
@@ -127,129 +139,136 @@ def write(
     return row
 
 
+def is_current(path: Path, settings: MeasureSettings, code: str) -> bool:
+    """Whether ``path`` holds what the same code has measured with the same settings."""
+    try:
+        row = read_json(path)
+    except LraError:  # missing or damaged
+        return False
+    wanted = {"settings": json.loads(json.dumps(dataclasses.asdict(settings))), "code": code}
+    return isinstance(row, dict) and {key: row.get(key) for key in wanted} == wanted
+
+
 class Measurement:
-    """A model, its optimiser, and synthetic examples of a task."""
+    """The steps of a method and of exact attention on a task, and what they cost."""
 
     def __init__(self, task: Task, settings: MeasureSettings) -> None:
         self.task, self.settings, self.device = task, settings, default_device()
         self.length = padded_length(task)
-        self.batch = settings.batch or max(1, TOKENS // self.length)
         self.overhead = overhead(self.device)
-        torch.manual_seed(0)
-        self.train = TrainSettings(self.batch, 1e-4, warmup=1, steps=1, evaluate_every=1, precision=settings.precision)
-        self.model = build_model(task, settings.model, settings.attention).to(self.device)
-        self.optimizer, _ = make_optimizer(self.model.parameters(), self.train)
-        self._make_optimizer_state()
-
-    def _make_optimizer_state(self) -> None:
-        """An update by zero, so that no measured step is the one that allocates the state."""
-        for parameter in self.model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.precision = settings.precision or "fp32"
+        if self.device.type == "cuda":
+            self.precision = settings.precision or settings.train_precision
+        attentions = (settings.attention, AttentionSettings(YARDSTICK))
+        self.ours, self.exact = (Step(task, settings.model, one, self.precision, self.device) for one in attentions)
 
     def run(self) -> dict[str, Any]:
         """What ``measure.json`` says where the status is ok."""
-        inputs = self.examples(self.batch)
-        flops = count_flops(self.model, *self.examples(1)[:2])
-        if self.device.type == "cuda":
-            self.step(*inputs)  # allocates the libraries' workspaces, which are no part of a step
+        settings, batch = self.settings, self.find_batch()
+        flops = count_flops(self.ours.model, *self.ours.examples(1)[:2])
         # The memory is counted first and warms up for the timing.
-        peak_of_twice, peak = self.peak(2 * self.batch), self.peak(self.batch)
-        per_example = max(1, (peak_of_twice - peak) // self.batch)
-        memory = int(self.settings.memory_gb * 2**30)
-        largest = max(0, (memory - self.overhead - peak) // per_example + self.batch)
-        times, updates = self.time_training(*inputs)
-        paper_batch = self.settings.step or PAPER_BATCH[self.task.name]
-        tokens = self.batch * self.task.towers * self.length
-        gradient_ms = statistics.median(times) - statistics.median(updates)
+        peak, per_example = self.peaks(batch)
+        resident = peak_memory(torch.device("cpu"))  # before exact attention runs, on a CPU
+        memory = int(settings.memory_gib * 2**30)
+        largest = max(0, (memory - self.overhead - peak) // per_example + batch)
+        tried = min(largest, settings.train_batch) if settings.check else 0
         return {
-            "batch": self.batch,
-            "train_ms": spread(times),
-            "optimizer_ms": spread(updates),
-            "train_ms_per_example": statistics.median(times) / self.batch,
-            "tokens_per_second": tokens / statistics.median(times) * 1000,
-            "inference_ms_per_example": statistics.median(self.time_inference(*inputs[:2])) / self.batch,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "fixed_memory_bytes": self.fixed_memory(),
+            "precision": self.precision,
+            "batch": batch,
+            "extrapolated": batch < settings.train_batch,
+            **self.full_length(batch),
+            **self.real_lengths(batch),
+            "parameters": sum(parameter.numel() for parameter in self.ours.model.parameters()),
+            "fixed_memory_bytes": self.ours.fixed_memory(),
             "peak_memory_bytes": peak,
             "memory_per_example_bytes": per_example,
             "overhead_bytes": self.overhead,
-            "resident_memory_bytes": peak_memory(torch.device("cpu")),
+            "resident_memory_bytes": resident,
             "memory_bytes": memory,
             "largest_batch": largest,
-            "largest_batch_peak_bytes": self.peak(min(largest, paper_batch))
-            if self.settings.check and largest
-            else None,
-            "accumulation_steps": accumulation_steps(paper_batch, largest),
-            # 1000 steps of so many milliseconds are as many seconds.
-            "seconds_per_1000_steps": gradient_ms * paper_batch / self.batch + statistics.median(updates),
+            "largest_batch_peak_bytes": self.ours.peak(tried) if tried else None,
+            "accumulation_steps": accumulation_steps(settings.train_batch, largest),
             **flops,
         }
 
-    def examples(self, batch: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Random tokens and a mask without padding, (batch, length) a tower, and labels (batch,)."""
-        shape = (batch, self.length)
-        tokens = [torch.randint(self.task.vocabulary, shape, device=self.device) for _ in range(self.task.towers)]
-        mask = [torch.ones(shape, dtype=torch.bool, device=self.device) for _ in range(self.task.towers)]
-        return tokens, mask, torch.randint(self.task.classes, (batch,), device=self.device)
+    def find_batch(self) -> int:
+        """Examples of the timed step."""
+        if self.device.type == "cuda":
+            return largest_that_runs(self.try_batch, self.settings.batch or self.settings.train_batch)
+        return self.settings.batch or max(1, TOKENS // self.length)
 
-    def gradients(self, tokens: list[Tensor], mask: list[Tensor], label: Tensor) -> None:
-        """Forward and backward pass."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.train, self.device):
-            loss = cross_entropy(self.model(tokens, mask), label)
-        loss.backward()
+    def try_batch(self, batch: int) -> None:
+        """A step of either attention; on a GPU it also allocates the libraries' workspaces, which are no part of it."""
+        for step in (self.ours, self.exact):
+            step.run(step.examples(batch))
+            step.optimizer.zero_grad(set_to_none=True)
 
-    def step(self, tokens: list[Tensor], mask: list[Tensor], label: Tensor) -> None:
-        """One optimiser step."""
-        self.gradients(tokens, mask, label)
-        self.optimizer.step()
+    def peaks(self, batch: int) -> tuple[int, int]:
+        """Bytes at the worst moment of a step of ``batch`` examples, and what one more example adds."""
+        other = batch // 2 if batch > 1 else 2
+        peak_of_other, peak = self.ours.peak(other), self.ours.peak(batch)
+        return peak, max(1, (peak - peak_of_other) // (batch - other))
 
-    def fixed_memory(self) -> int:
-        """Bytes of weights, buffers and the optimiser's state."""
-        states = [value for state in self.optimizer.state.values() for value in state.values()]
-        return size([*self.model.parameters(), *self.model.buffers(), *states])
+    def full_length(self, batch: int) -> dict[str, Any]:
+        """Times where every position of every example is a real token."""
+        ours, exact = self.ours.examples(batch), self.exact.examples(batch)
+        updates: list[float] = []
 
-    def peak(self, batch: int) -> int:
-        """Bytes allocated at the worst moment of a step of ``batch`` examples, fixed memory included."""
-        self.optimizer.zero_grad(set_to_none=True)
-        return self.fixed_memory() + allocated_peak(lambda: self.step(*self.examples(batch)), self.device)
+        def train() -> float:
+            whole, update = self.ours.time(ours)
+            updates.append(update)
+            return whole
 
-    def time_training(self, tokens: list[Tensor], mask: list[Tensor], label: Tensor) -> tuple[list[float], list[float]]:
-        """Milliseconds of each repeated step, and of the optimiser's part in it."""
-        times, updates = [], []
+        rounds = self.rounds(train, lambda: self.exact.time(exact)[0])
+        times, updates = [one for one, _ in rounds], updates[-len(rounds) :]
+        inference = [milliseconds(lambda: self.ours.infer(ours), self.device) for _ in range(1 + self.settings.repeats)]
+        train_ms, update_ms = statistics.median(times), statistics.median(updates)
+        found = ratio(rounds)
+        return {
+            "train_ms": spread(times),
+            "optimizer_ms": spread(updates),
+            "train_ms_per_example": train_ms / batch,
+            "exact_ms_per_example": statistics.median(exact for _, exact in rounds) / batch,
+            "ratio": found.value,
+            "ratio_low": found.low,
+            "ratio_high": found.high,
+            "tokens_per_second": batch * self.task.towers * self.length / train_ms * 1000,
+            "inference_ms_per_example": statistics.median(inference[1:]) / batch,
+            # 1000 steps of so many milliseconds are as many seconds.
+            "seconds_per_1000_steps": (train_ms - update_ms) * self.settings.train_batch / batch + update_ms,
+        }
 
-        def step() -> None:
-            gradient_ms = milliseconds(lambda: self.gradients(tokens, mask, label), self.device)
-            updates.append(milliseconds(self.optimizer.step, self.device))
-            times.append(gradient_ms + updates[-1])
+    def real_lengths(self, batch: int) -> dict[str, Any]:
+        """Times where examples have the task's own lengths: the method's in buckets, exact attention's unpadded."""
+        names = (
+            "bucket_ms_per_example",
+            "exact_real_ms_per_example",
+            "real_ratio",
+            "real_ratio_low",
+            "real_ratio_high",
+        )
+        lengths = REAL_LENGTHS.get((self.task.name, self.task.max_length))
+        if lengths is None:
+            return {"real_lengths": None} | dict.fromkeys(names)
+        trimmed = trims(self.ours.model, self.ours.train.pad)
+        padded = [-(-real // ROUNDED) * ROUNDED if trimmed else self.length for real in lengths]
+        ours = [self.ours.examples(batch, length, real) for length, real in zip(padded, lengths, strict=True)]
+        exact = [self.exact.examples(batch, real) for real in lengths]
 
-        self.repeat(step)
-        return times, updates
+        def total(step: Step, batches: list[Examples]) -> float:
+            return sum(step.time(examples)[0] for examples in batches)
 
-    @torch.no_grad()
-    def time_inference(self, tokens: list[Tensor], mask: list[Tensor]) -> list[float]:
-        """Milliseconds of each repeated forward pass."""
-        self.model.eval()
-        times: list[float] = []
+        rounds = self.rounds(lambda: total(self.ours, ours), lambda: total(self.exact, exact))
+        through = batch * len(lengths)
+        found = ratio(rounds)
+        times = [statistics.median(column) / through for column in zip(*rounds, strict=True)]
+        return {"real_lengths": lengths} | dict(zip(names, (*times, found.value, found.low, found.high), strict=True))
 
-        def forward() -> None:
-            with autocast(self.train, self.device):
-                self.model(tokens, mask)
-
-        forward()
-        self.repeat(lambda: times.append(milliseconds(forward, self.device)))
-        self.model.train()
-        return times
-
-    def repeat(self, call: Callable[[], None]) -> None:
-        """Call ``repeats`` times, but begin no third call after ``seconds``."""
-        started = time.monotonic()
-        for number in range(self.settings.repeats):
-            if number >= 2 and time.monotonic() - started > self.settings.seconds:
-                return
-            call()
+    def rounds(self, ours: Callable[[], float], exact: Callable[[], float]) -> Rounds:
+        """Milliseconds of both in turn, after a warm-up."""
+        warm_up((ours, exact), self.device)
+        seconds = SECONDS[self.device.type] if self.settings.seconds is None else self.settings.seconds
+        return in_turn((ours, exact), least=self.settings.repeats, seconds=seconds)
 
 
 def accumulation_steps(batch: int, largest: int) -> int | None:

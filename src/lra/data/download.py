@@ -24,7 +24,7 @@ from lra.data.lockfile import Content, Entry, content_of, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
 from lra.errors import LraError
-from lra.files import alone, refuse_foreign_files
+from lra.files import file_lock, refuse_foreign_files
 
 __all__ = ["Retry", "Source", "fetch"]
 
@@ -112,7 +112,7 @@ def fetch(
         LraError: no source works, saying why each failed; or the disk is full.
     """
     try:
-        with alone(target):
+        with file_lock(target):
             known = recorded(lock, artefact)
             if not _is_kept(target, known):
                 # Beside the lock file all is a download, elsewhere a folder may be anything.

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lra.errors import LraError
-from lra.files import alone, read_json, sha256, write_json
-
-LOCK = Path("data/sources/lock.json")
-"""Where the workflow keeps it."""
+from lra.files import file_lock, read_json, sha256, write_json
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def record(lock: Path, artefact: str, content: Content, source: str) -> Entry:
 
     Several processes may record at once. The caller compares the entry with ``content``.
     """
-    with alone(lock):
+    with file_lock(lock):
         entry = recorded(lock, artefact)
         if entry is None:
             entry = Entry(content.kind, content.sha256, content.size, source)

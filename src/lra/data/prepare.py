@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lra import __version__
+from lra import __version__, paths
 from lra.config.mapping import from_mapping
-from lra.data.lockfile import LOCK, recorded
+from lra.data.lockfile import recorded
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import sha256
@@ -34,7 +34,7 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
         LraError: a wrong setting, or a source that is missing, damaged or not what was expected.
     """
     if source is not None and not source.exists():
-        fetch = f"fetch it with `snakemake --forcerun download_{source.name}`"
+        fetch = f"fetch it with `snakemake --forcerun {paths.downloaded(source.name)}`"
         raise LraError(f"{source} is not there; {'correct the path' if 'module' in settings else fetch}.")
     module = module_of(task, settings)
     chosen = from_mapping(module.Settings, settings, f"the data settings of {task}")
@@ -67,5 +67,6 @@ def checksum(source: Path) -> str | None:
     """SHA-256 of a file; of what was downloaded or extracted, that of the lock file; None for a folder of one's own."""
     if source.is_file():
         return sha256(source)
-    entry = recorded(LOCK, source.name) if source.parent in (LOCK.parent, LOCK.parent.with_name("extracted")) else None
+    ours = source in (paths.source(source.name), paths.extracted(source.name))
+    entry = recorded(paths.LOCK, source.name) if ours else None
     return entry.sha256 if entry else None

@@ -2,10 +2,12 @@
 
 ``<folder>/{train,dev,test}/part-00000.parquet``: ``tokens`` (and ``tokens_2``) as lists of the smallest integer type,
 unpadded, and ``label``. ``<folder>/manifest.json`` describes the task and lists files, rows, checksums, class counts.
+Its ``content`` identifies the examples of each split whatever files they are in; runs are tied to that.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -21,15 +23,14 @@ import pyarrow.parquet as pq
 
 from lra.config.settings import SHARD_ROWS
 from lra.errors import LraError
-from lra.files import atomic_directory, read_json, sha256, write_json
+from lra.files import atomic_directory, checksum, read_json, sealed, sha256, write_json
+from lra.paths import MANIFEST, part_name
 from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
 
 ROWS_PER_GROUP = 256
 """Small enough that a few dozen groups from all over a split fit in memory and mix well (see lra.data.batches)."""
 
 assert SHARD_ROWS % ROWS_PER_GROUP == 0
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,16 @@ class Shards:
     task: Task
     splits: dict[str, Any]
     provenance: dict[str, Any]
+    content: dict[str, str]
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what a model is trained on: tokens and labels in order, and the sizes that the task declares.
+
+        Files, Parquet, package versions and the source that the examples came from are not part of it.
+        """
+        sizes = {name: value for name, value in asdict(self.task).items() if name != "name"}
+        return hashlib.sha256(json.dumps([sizes, self.content], sort_keys=True).encode()).hexdigest()
 
     def rows(self, split: Split) -> int:
         """Number of examples of a split."""
@@ -58,19 +69,24 @@ def read_shards(folder: Path) -> Shards:
     """The shards described by ``<folder>/manifest.json``.
 
     Raises:
-        LraError: no or a damaged manifest, or a file that is missing or has another size than recorded.
+        LraError: no manifest, a damaged or edited one, or a file that is missing or has another size than recorded.
     """
     if not (folder / MANIFEST).exists():
         raise LraError(f"{folder / MANIFEST} is not there; prepare the task first (`lra prepare`), or check the path.")
     stored = read_json(folder / MANIFEST)
     try:
-        shards = Shards(folder, Task(**stored["task"]), stored["splits"], stored["provenance"])
+        shards = Shards(folder, Task(**stored["task"]), stored["splits"], stored["provenance"], stored["content"])
         sizes = {folder / f["name"]: f["bytes"] for split in SPLITS for f in stored["splits"][split]["files"]}
         for split in SPLITS:
             _check_split(split, stored["splits"][split])
         dict(stored["provenance"])
+        dict(stored["content"])
     except (KeyError, TypeError, ValueError) as problem:
         raise LraError(f"{folder / MANIFEST} is not a manifest ({problem}); delete it and prepare again.") from problem
+    if stored.get("checksum") != checksum(stored):
+        raise LraError(
+            f"{folder / MANIFEST} is not what was written: its checksum differs; delete it and prepare again."
+        )
     for path, size in sizes.items():
         if not path.is_file() or path.stat().st_size != size:
             state = "truncated or changed" if path.is_file() else "missing"
@@ -121,6 +137,7 @@ def write_shards(
 def _write(folder: Path, task: Task, examples: Examples, expected: Rows | None, provenance: dict[str, Any]) -> None:
     schema_metadata = {"lra": json.dumps({"task": asdict(task), "provenance": provenance})}
     splits: dict[str, Any] = {}
+    content: dict[str, str] = {}
     digests: dict[str, list[int]] = {}
     with ThreadPoolExecutor(1) as thread:  # takes the checksum of a file while the next ones are written
         for split in SPLITS:
@@ -131,13 +148,15 @@ def _write(folder: Path, task: Task, examples: Examples, expected: Rows | None, 
             )
             splits[split] = {**count.summary(), "files": files}
             digests[split] = count.digests
+            content[split] = count.content()
             _check_rows(task, split, count.rows, None if expected is None else getattr(expected, split))
     for split in SPLITS:
         splits[split]["files"] = list(splits[split]["files"])
         elsewhere = set(itertools.chain.from_iterable(digests[other] for other in SPLITS if other != split))
         splits[split]["duplicates"] = len(digests[split]) - len(set(digests[split]))
         splits[split]["also_in_another_split"] = sum(digest in elsewhere for digest in digests[split])
-    write_json(folder / MANIFEST, {"task": asdict(task), "splits": splits, "provenance": provenance})
+    manifest = {"task": asdict(task), "splits": splits, "content": content, "provenance": provenance}
+    write_json(folder / MANIFEST, sealed(manifest))
 
 
 def _check_rows(task: Task, split: Split, rows: int, expected: int | None) -> None:
@@ -158,7 +177,7 @@ def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict
         first = next(groups, None)
         if first is None:
             return
-        path = folder / f"part-{number:05d}.parquet"
+        path = folder / part_name(number)
         schema = pa.schema(map(_without_nulls, first.schema), metadata)
         with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
             rest = itertools.islice(groups, SHARD_ROWS // ROWS_PER_GROUP - 1)
@@ -226,6 +245,8 @@ class _Count:
         self.tokens = 0
         self.shortest, self.longest = task.max_length, 0
         self.digests: list[int] = []
+        # One stream for the labels, and two for each tower: how a split is cut into batches leaves no trace.
+        self.streams = [hashlib.sha256() for _ in range(1 + 2 * task.towers)]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         label = batch["label"].to_numpy()
@@ -239,6 +260,8 @@ class _Count:
         self.shortest = min(self.shortest, int(lengths.min(initial=self.shortest)))
         self.longest = max(self.longest, int(lengths.max(initial=0)))
         self.digests.extend(_digests(tokens, lengths))
+        for stream, values in zip(self.streams, (label, *tokens, *lengths), strict=True):
+            stream.update(values.astype("<u4").tobytes())
         return batch
 
     def _check(
@@ -256,6 +279,10 @@ class _Count:
             )
         if (largest := max(ids.max(initial=0) for ids in tokens)) >= self.task.vocabulary:
             raise LraError(f"{where}: token id {largest}, but the vocabulary has {self.task.vocabulary}.")
+
+    def content(self) -> str:
+        """SHA-256 of labels, tokens and lengths of all rows in order, each number as four bytes."""
+        return hashlib.sha256("".join(stream.hexdigest() for stream in self.streams).encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
         return {

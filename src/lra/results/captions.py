@@ -2,25 +2,29 @@
 
 FIGURES = {
     "accuracy_time": (
-        "Test accuracy (mean, 95 % t-interval over seeds) against training time. What lies on the Pareto front is "
-        "beaten by no other method in accuracy and time at once."
+        "Test accuracy against training time. Bars are 95 % intervals, over test examples and, from two seeds on, "
+        "seeds. The axes say which length n and how many features d accuracy and time belong to. Where both "
+        "belong to one size, the line joins the methods whose mean no other method beats in accuracy and time at "
+        "once (Pareto front), and grey rings mark the methods that only noise may keep off it; neither is drawn "
+        "below three seeds."
     ),
     "loss_seconds": (
-        "Loss on dev against training time (logarithmic; evaluations left out), mean over seeds. The runs may have "
-        "shared the machine, so that times compare only roughly."
+        "Loss on dev against training time (logarithmic; evaluations left out), mean over seeds, with their range "
+        "at the end. The runs may have shared the machine, so that times compare only roughly."
     ),
-    "loss_steps": "Loss on dev against training steps, mean over seeds.",
+    "loss_steps": "Loss on dev against training steps, mean over seeds, with their range at the end.",
 }
 """Those that ``lra plots`` draws from finished runs."""
 
 CAPTIONS = FIGURES | {
     "sweep": (
-        "Test accuracy (mean, 95 % t-interval over seeds) and training time of one attention with several batch sizes "
-        "and learning rates. The runs may have shared the machine, so that times compare only roughly."
+        "Test accuracy and training time of one attention with several batch sizes and learning rates: means over "
+        "seeds and 95 % intervals, of accuracy over test examples and, from two seeds on, seeds. The runs may "
+        "have shared the machine, so that times compare only roughly."
     ),
     "approximation": (
-        "Spectral norm of the difference to exact attention's output, as a share of that output's, against the budget "
-        "d: mean and standard error over trials."
+        "Spectral norm of the difference to exact attention's output, as a share of that output's, against the "
+        "budget d: mean and standard error over trials."
     ),
-    "bench": "Time and memory of one attention's forward and backward pass against the length, and how they grow.",
+    "bench": ("Time and memory of one attention's forward and backward pass against the length, and how they grow."),
 }

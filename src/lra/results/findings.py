@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lra.results.basis import bases
+from lra.results.comparisons import holds_over_all_tasks
 from lra.results.published import task_title, title
-from lra.results.rows import BASELINE, Row, tasks
+from lra.results.rows import BASELINE, YARDSTICK, TableRow, tasks
 from lra.results.statistics import ENOUGH_SEEDS
 
 
@@ -20,45 +22,69 @@ class Finding:
     warning: bool = False
 
 
-def findings(rows: Sequence[Row]) -> list[Finding]:
+def findings(rows: Sequence[TableRow]) -> list[Finding]:
     """The findings of a collected table, warnings first."""
     by_task = [[row for row in rows if row.task == task] for task in tasks(rows)]
     found = [
+        Finding("What the accuracies stand on", _data(rows), warning=True),
         Finding("How far the seeds carry", _seeds(rows), warning=True),
         Finding("What failed", _failures(rows), warning=True),
-        Finding("Best on each task", tuple(map(_best, by_task))),
-        Finding(f"Against {title(BASELINE)}, beyond noise", tuple(map(_versus_softmax, by_task))),
-        Finding("Against always answering the most frequent class", tuple(map(_versus_majority, by_task))),
+        Finding("Where there are too few runs to compare", tuple(filter(None, map(_range, by_task)))),
+        Finding("Not distinguishable from the best", tuple(filter(None, map(_best, by_task)))),
+        Finding(f"Against {title(BASELINE)}, beyond noise", tuple(filter(None, map(_versus_softmax, by_task)))),
+        Finding(
+            "Against always answering the most frequent class", tuple(filter(None, map(_versus_majority, by_task)))
+        ),
         Finding("Time and memory", _costs(rows, by_task)),
         Finding("Against the published values", _published(rows)),
     ]
     return [finding for finding in found if finding.sentences]
 
 
-def _seeds(rows: Sequence[Row]) -> tuple[str, ...]:
+def _data(rows: Sequence[TableRow]) -> tuple[str, ...]:
+    """That tasks are not the Arena's, and that accuracy and cost belong to different sizes."""
+    found = bases(rows)
+    sentences = []
+    if others := [basis for basis in found if not basis.arena]:
+        named = "; ".join(f"{basis.task}: {basis.heading}" for basis in others)
+        sentences.append(
+            "These are not results on the Long Range Arena: other data or shorter sequences stand for its tasks "
+            f"({named})."
+        )
+    if unlike := [basis for basis in found if basis.cost and not basis.comparable]:
+        named = "; ".join(f"{basis.task}: {basis.cost}" for basis in unlike)
+        sentences.append(
+            f"Time and memory were measured at the tasks' full length, and possibly with more features ({named}), so "
+            "accuracy and cost of a row do not belong to one trained model."
+        )
+    return tuple(sentences)
+
+
+def _seeds(rows: Sequence[TableRow]) -> tuple[str, ...]:
     counts = [row.seeds_ok for row in rows if row.seeds_ok]
     if not counts or min(counts) >= ENOUGH_SEEDS:
         return ()
     least, most = min(counts), max(counts)
     runs = f"{_count(least, 'run') if least == most else f'{least} to {most} runs'} with a result"
-    if least == 1:
-        return (
-            f"An attention has {runs} a task. What is called better or worse below holds for these trained models, "
-            "beyond the noise of the test examples; how much another seed would change is not known. Give config.yaml "
-            f"at least {ENOUGH_SEEDS} seeds for claims about methods.",
-        )
     return (
-        f"An attention has {runs} a task, too few to know well how results vary from seed to seed: only large "
-        f"differences can be told from noise. Give config.yaml at least {ENOUGH_SEEDS} seeds.",
+        f"An attention has {runs} a task. Where it has fewer than {ENOUGH_SEEDS}, nothing is called better, worse or "
+        "best: how much another seed would change is not known well enough. A single run shows what this one trained "
+        "model does, and its interval covers the draw of test examples alone.",
+        f"Give config.yaml at least {ENOUGH_SEEDS} seeds to compare methods.",
     )
 
 
-def _failures(rows: Sequence[Row]) -> tuple[str, ...]:
+def _failures(rows: Sequence[TableRow]) -> tuple[str, ...]:
     failed = [
         f"{_cell(row)}: {row.seeds_run - row.seeds_ok} of {_count(row.seeds_run, 'run')} gave no result ({row.reason})."
         for row in rows
         if row.status != "ok"
     ]
+    if failed:
+        failed.append(
+            "Means leave these runs out; a view of the accuracy table counts them at the accuracy of the most frequent "
+            "class."
+        )
     unmeasured = [
         f"{_cell(row)} could not be measured: {row.measure_status} ({row.measure_reason})."
         for row in rows
@@ -67,62 +93,82 @@ def _failures(rows: Sequence[Row]) -> tuple[str, ...]:
     return (*failed, *unmeasured)
 
 
-def _best(rows: Sequence[Row]) -> str:
-    name = task_title(rows[0].task)
-    ranked = sorted(((row.accuracy, row) for row in rows if row.accuracy is not None), key=lambda pair: -pair[0])
-    if not ranked:
-        return f"{name}: no run gave a result."
-    places: dict[str, list[Row]] = {}  # by the digits shown, as in the tables
-    for accuracy, row in ranked:
-        places.setdefault(_percent(accuracy), []).append(row)
-    (first, best), *others = places.items()
-    sentence = f"{name}: {_tied(best)} with {first}"
-    if len(best) == 1 and best[0].accuracy_low is not None and best[0].accuracy_high is not None:
-        sentence += f" (95\u00a0% interval {_percent(best[0].accuracy_low)} to {_percent(best[0].accuracy_high)})"
-    if others:
-        second, followers = others[0]
-        sentence += f", before {_tied(followers)} with {second}"
-    if best[0].majority_accuracy is not None:
-        sentence += f"; the most frequent class alone gives {_percent(best[0].majority_accuracy)}"
+def _range(rows: Sequence[TableRow]) -> str:
+    """What a task's accuracies are where there are too few runs to compare them."""
+    if any(row.seeds_ok >= ENOUGH_SEEDS for row in rows):
+        return ""
+    shown = [(row.accuracy, row) for row in rows if row.accuracy is not None]
+    if not shown:
+        return f"{task_title(rows[0].task)}: no run gave a result."
+    accuracies = [accuracy for accuracy, _ in shown]
+    sentence = f"{task_title(rows[0].task)}: accuracies from {_percent(min(accuracies))} to {_percent(max(accuracies))}"
+    majority = rows[0].majority_accuracy
+    if majority is not None:
+        above = sum(row.accuracy_low is not None and row.accuracy_low > majority for _, row in shown)
+        sentence += (
+            f"; the most frequent class alone gives {_percent(majority)}, and the 95\u00a0% "
+            f"intervals of {above} of {len(shown)} attentions lie above that"
+        )
     return f"{sentence}."
 
 
-def _versus_softmax(rows: Sequence[Row]) -> str:
+def _best(rows: Sequence[TableRow]) -> str:
+    compared = [row for row in rows if row.among_best]
+    best = [(row.accuracy, row) for row in compared if row.among_best == "yes" and row.accuracy is not None]
+    best.sort(key=lambda pair: -pair[0])
+    if not best:
+        return ""
+    named = ", ".join(f"{title(row.attention)} ({_percent(accuracy)})" for accuracy, row in best)
+    sentence = f"{task_title(rows[0].task)}: {named}"
+    if len(best) == len(compared):
+        sentence += f"; that is all {len(compared)}, so the differences between them may be noise"
+    majority = best[0][1].majority_accuracy
+    if majority is not None:
+        sentence += f"; the most frequent class alone gives {_percent(majority)}"
+    return f"{sentence}."
+
+
+def _versus_softmax(rows: Sequence[TableRow]) -> str:
     name = task_title(rows[0].task)
-    compared = [(row.difference, row) for row in rows if row.difference is not None]
+    compared = [(row.difference, row) for row in rows if row.difference is not None and row.versus_softmax]
     if not compared:
-        return f"{name}: nothing to compare, as {title(BASELINE)} or every other attention has no result."
+        return ""
     parts = []
     for verdict in ("better", "worse"):
         chosen = [(difference, row) for difference, row in compared if row.versus_softmax == verdict]
         chosen.sort(key=lambda pair: -abs(pair[0]))
-        named = [f"{title(row.attention)} ({_points(difference)})" for difference, row in chosen]
+        named = [f"{title(row.attention)} ({_difference(row)})" for _, row in chosen]
         parts.append(f"{verdict}: {_listed(named)}")
     undecided = sum(row.versus_softmax == "undecided" for _, row in compared)
     return f"{name} – {'; '.join(parts)}; undecided: {undecided} of {len(compared)}."
 
 
-def _versus_majority(rows: Sequence[Row]) -> str:
+def _difference(row: TableRow) -> str:
+    """The difference in percentage points, and whether it is one over this task only."""
+    return _points(row.difference or 0.0) + ("" if holds_over_all_tasks(row) else "; not over all tasks")
+
+
+def _versus_majority(rows: Sequence[TableRow]) -> str:
     name = task_title(rows[0].task)
     compared = [row for row in rows if row.versus_majority]
     others = [title(row.attention) for row in compared if row.versus_majority != "better"]
     if not compared:
-        return f"{name}: no run gave a result."
+        return ""
     if not others:
-        return f"{name}: every attention with a result is better."
+        return f"{name}: every attention with {ENOUGH_SEEDS} or more results is better."
     if len(others) == len(compared):
         return f"{name}: none of {_count(len(compared), 'attention')} is better beyond noise."
     better = len(compared) - len(others)
     return f"{name}: {better} of {len(compared)} are better; not better beyond noise: {_listed(others)}."
 
 
-def _costs(rows: Sequence[Row], by_task: Sequence[Sequence[Row]]) -> tuple[str, ...]:
+def _costs(rows: Sequence[TableRow], by_task: Sequence[Sequence[TableRow]]) -> tuple[str, ...]:
     if not any(row.measured_on for row in rows):
         return ("Nothing was measured alone on the machine, so there is no claim about time or memory.",)
     return tuple(filter(None, map(_cheapest, by_task)))
 
 
-def _cheapest(rows: Sequence[Row]) -> str:
+def _cheapest(rows: Sequence[TableRow]) -> str:
     machines = list(dict.fromkeys(row.measured_on for row in rows if row.measured_on))
     if len(machines) > 1:
         where = "; ".join(machines)
@@ -133,17 +179,20 @@ def _cheapest(rows: Sequence[Row]) -> str:
         return ""
     fastest, least = min(times, key=times.__getitem__), f"{min(memories.values()):.1f}"
     smallest = [row for row in rows if f"{memories.get(row.attention, math.inf):.1f}" == least]
-    sentence = f"{task_title(rows[0].task)}: {title(fastest)} is the fastest"
-    if BASELINE in times and fastest != BASELINE:
-        faster = sum(seconds < times[BASELINE] for seconds in times.values())
+    cost = bases(rows)[0].cost
+    name = task_title(rows[0].task) + (f" ({cost})" if cost else "")
+    sentence = f"{name}: {title(fastest)} takes the least time"
+    if YARDSTICK in times and fastest != YARDSTICK:
+        others = [name for name in times if name not in (YARDSTICK, BASELINE)]
+        faster = sum(times[name] < times[YARDSTICK] for name in others)
         sentence += (
-            f", at {times[fastest] / times[BASELINE]:.2f} of {title(BASELINE)}'s time, which {faster} of "
-            f"{len(times) - 1} others undercut"
+            f", {times[fastest] / times[YARDSTICK]:.2f} of that of exact attention without dropout; {faster} of "
+            f"{len(others)} approximations take less than that"
         )
     return f"{sentence}; {_tied(smallest)} {'takes' if len(smallest) == 1 else 'take'} the least memory an example."
 
 
-def _published(rows: Sequence[Row]) -> tuple[str, ...]:
+def _published(rows: Sequence[TableRow]) -> tuple[str, ...]:
     compared = [(row.published_difference, row) for row in rows if row.published_difference is not None]
     if not compared:
         return ()
@@ -155,12 +204,12 @@ def _published(rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def _tied(rows: Sequence[Row]) -> str:
+def _tied(rows: Sequence[TableRow]) -> str:
     *others, last = (title(row.attention) for row in rows)
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _cell(row: Row) -> str:
+def _cell(row: TableRow) -> str:
     return f"{title(row.attention)} on {task_title(row.task)}"
 
 

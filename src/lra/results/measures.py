@@ -10,10 +10,11 @@ from lra.errors import LraError
 from lra.files import read_json
 
 MIB, GIB = 2**20, 2**30
+RATIOS = ("ratio", "ratio_low", "ratio_high")
 
 
 def read_measures(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The columns of :class:`lra.results.rows.Row` that come from measurements, by task and attention.
+    """The columns of :class:`lra.results.rows.TableRow` that come from measurements, by task and attention.
 
     Raises:
         LraError: a file is no measurement, or a cell is given twice.
@@ -37,18 +38,23 @@ def _columns(measure: dict[str, Any]) -> dict[str, Any]:
         "measure_status": measure["status"],
         "measure_reason": measure["reason"],
         "measured_on": f"{machine['device']}, {machine['threads']} thread{'s' if machine['threads'] != 1 else ''}",
-        "length": measure["length"],
+        "cost_length": measure["length"],
+        "cost_features": measure["settings"]["attention"]["features"],
     }
     if measure["status"] != "ok":
         return columns
     times = measure["train_ms"]
     pieces = measure["accumulation_steps"]
     return columns | {
-        "batch": measure["batch"],
+        "cost_precision": measure["precision"],
+        "cost_batch": measure["batch"],
         "ms_per_step": times["median"],
         "ms_low": times["low"],
         "ms_high": times["high"],
         "seconds_per_1000_steps": measure["seconds_per_1000_steps"],
+        "extrapolated": "yes" if measure["extrapolated"] else "no",
+        **{f"time_{name}": measure[name] for name in RATIOS},
+        **{f"real_time_{name}": measure[f"real_{name}"] for name in RATIOS},
         "peak_memory_mib": measure["peak_memory_bytes"] / MIB,
         "memory_per_example_mib": measure["memory_per_example_bytes"] / MIB,
         "fitting_batch": -(-measure["paper_batch"] // pieces) if pieces else 0,

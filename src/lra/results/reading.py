@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from lra import paths
 from lra.errors import LraError
-from lra.files import read_metrics
+from lra.files import read_metrics, refuse_foreign_run_files
 
 NEEDED = {
     "status": str, "reason": str, "task": str, "attention": str, "seed": int, "settings": dict, "code": str,
     "data": str, "test_accuracy": float | int | None, "majority_accuracy": float | int, "test_rows": int,
+    "max_steps": int | None,
 }  # fmt: skip
 RESULTS = {"test_accuracy": float | int, "train_seconds": float | int, "steps": int}
 """What a run that ended well must say besides."""
@@ -50,15 +52,18 @@ class Run:
         Raises:
             LraError: the file is damaged, or not that of the metrics beside it.
         """
-        path = self.folder / "predictions.parquet"
+        path = self.folder / paths.PREDICTIONS
+        foreign = LraError(f"{path} does not belong to the metrics.json beside it; train this run again.")
         try:
+            if pq.read_metadata(path).num_rows != self.metrics["test_rows"]:
+                raise foreign
             table = pq.read_table(path)
             label, prediction = (table[name].to_numpy() for name in ("label", "prediction"))
         except (OSError, KeyError, ValueError) as problem:
             raise LraError(f"{path} cannot be read ({problem}); train this run again.") from problem
         accuracy = float((label == prediction).mean()) if len(label) else 0.0
-        if len(label) != self.metrics["test_rows"] or abs(accuracy - self.metrics["test_accuracy"]) > 1e-9:
-            raise LraError(f"{path} does not belong to the metrics.json beside it; train this run again.")
+        if abs(accuracy - self.metrics["test_accuracy"]) > 1e-9:
+            raise foreign
         return label, prediction
 
     def history(self) -> list[dict[str, float]]:
@@ -67,7 +72,7 @@ class Run:
         Raises:
             LraError: the file is missing or damaged.
         """
-        path = self.folder / "history.csv"
+        path = self.folder / paths.HISTORY
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
@@ -85,8 +90,8 @@ def read_runs(
         cell_of: what runs that differ in nothing but the seed share.
 
     Raises:
-        LraError: a file is no run's, a run is given twice, or runs that are compared are not comparable: seeds of a
-            cell with other settings or code, or a task's runs on other data.
+        LraError: a file is no run's or was edited, a run is cut short or given twice, or runs that are compared are not
+            comparable: seeds of a cell with other settings or code, or a task's runs on other data.
     """
     cells: dict[Hashable, list[Run]] = {}
     first_of_task: dict[str, Run] = {}
@@ -111,7 +116,15 @@ def read_runs(
 
 def _metrics(path: Path) -> dict[str, Any]:
     metrics = read_metrics(path, NEEDED)
-    return read_metrics(path, RESULTS) if metrics["status"] == "ok" else metrics
+    if metrics["status"] == "ok":
+        read_metrics(path, RESULTS)
+    refuse_foreign_run_files(path.parent, metrics)
+    if metrics["max_steps"] is not None:
+        raise LraError(
+            f"{path.parent} was cut short at {metrics['max_steps']} steps by --max-steps, so that it counts in no "
+            "table; delete it and train it in full."
+        )
+    return metrics
 
 
 def _identity(run: Run) -> tuple[dict[str, Any], str]:

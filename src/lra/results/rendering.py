@@ -1,4 +1,8 @@
-"""A table of attentions in the formats people use it in: CSV, Markdown, LaTeX (booktabs) and HTML."""
+"""A table of attentions in the formats people use it in: CSV, Markdown, LaTeX (booktabs) and HTML.
+
+A table has one view or several, such as times, shares of exact attention's time, and the paper's shares. A page shows
+one view at a time; Markdown and LaTeX have them one below the other, and CSV has all columns side by side.
+"""
 
 from __future__ import annotations
 
@@ -7,60 +11,59 @@ from collections.abc import Callable
 from csv import writer as csv_writer
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lra.files import write_text
 from lra.results.pages import page
 from lra.results.published import title
 
 NOTHING = "–"
-Best = Literal["highest", "lowest"]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is shown, and its number; None where there is none, ``failed`` where the text says why."""
+class Entry:
+    """What is shown, and its number; None where there is none, ``failed`` where the text says why.
+
+    ``half_width`` is half of the number's 95 % interval; what is ``bold`` is best, as the caption says.
+    """
 
     text: str
     value: float | None = None
     failed: bool = False
+    half_width: float | None = None
+    bold: bool = False
 
 
 @dataclass(frozen=True)
 class Column:
-    """Name in the CSV file, heading for people, and which of its numbers is best."""
+    """Name in the CSV file, heading for people, and on a page what stands below it."""
 
     key: str
     heading: str
-    best: Best | None = None
+    note: str = ""
 
-    def ranks(self, cells: list[Cell]) -> list[int]:
-        """1 for the best number, 2 for the second best, else 0; equal numbers rank equally, a lone one does not."""
-        numbers = sorted({c.value for c in cells if c.value is not None}, reverse=self.best == "highest")
-        rank = {number: place for place, number in enumerate(numbers[:2], 1)}
-        ranked = self.best is not None and len(numbers) > 1
-        return [rank.get(cell.value, 0) if ranked and cell.value is not None else 0 for cell in cells]
+
+@dataclass(frozen=True)
+class View:
+    """One way to see a table: one line of entries an attention, one entry a column."""
+
+    label: str
+    caption: str
+    columns: tuple[Column, ...]
+    lines: tuple[tuple[Entry, ...], ...]
+
+    def texts(self, bold: Callable[[str], str]) -> list[list[str]]:
+        """The texts by line."""
+        return [[bold(entry.text) if entry.bold else entry.text for entry in line] for line in self.lines]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: one line of cells an attention, one cell a column."""
+    """A table; ``caption`` says what holds for all of its views."""
 
     name: str
     caption: str
     attentions: tuple[str, ...]
-    columns: tuple[Column, ...]
-    lines: tuple[tuple[Cell, ...], ...]
-
-    def texts(self, best: Callable[[str], str], second: Callable[[str], str]) -> list[list[str]]:
-        """The texts by line, the best and second best of each column marked."""
-        marks = (str, best, second)
-        by_column = []
-        for i, column in enumerate(self.columns):
-            cells = [line[i] for line in self.lines]
-            ranks = column.ranks(cells)
-            by_column.append([marks[rank](cell.text) for cell, rank in zip(cells, ranks, strict=True)])
-        return [list(line) for line in zip(*by_column, strict=True)]
+    views: tuple[View, ...]
 
 
 def write(sheet: Sheet, folder: Path) -> None:
@@ -73,22 +76,30 @@ def csv(sheet: Sheet) -> str:
     """Numbers, or the word that stands for one; empty where there is neither."""
     stream = io.StringIO()
     writer = csv_writer(stream, lineterminator="\n")
-    writer.writerow(["model", "attention", *(column.key for column in sheet.columns)])
-    for name, line in zip(sheet.attentions, sheet.lines, strict=True):
-        writer.writerow([title(name), name, *map(_plain, line)])
+    writer.writerow(["model", "attention", *(column.key for view in sheet.views for column in view.columns)])
+    for i, name in enumerate(sheet.attentions):
+        writer.writerow([title(name), name, *(_plain(entry) for view in sheet.views for entry in view.lines[i])])
     return stream.getvalue()
 
 
-def _plain(cell: Cell) -> str:
-    if cell.value is None:
-        return "" if cell.text == NOTHING else cell.text
-    return f"{cell.value:.10g}"
+def _plain(entry: Entry) -> str:
+    if entry.value is None:
+        return "" if entry.text == NOTHING else entry.text
+    return f"{entry.value:.10g}"
 
 
 def markdown(sheet: Sheet) -> str:
-    """A Markdown table, best in bold and second best in italics, with its caption below."""
-    texts = sheet.texts(lambda text: f"**{text}**", lambda text: f"*{text}*")
-    head = ["Model", *(column.heading for column in sheet.columns)]
+    """A Markdown table for each view, with the captions below."""
+    tables = []
+    for view in sheet.views:
+        label = f"**{view.label}**\n\n" if len(sheet.views) > 1 else ""
+        tables.append(f"{label}{_markdown_table(sheet, view)}\n\n{view.caption}\n")
+    return "\n".join(tables) + f"\n{sheet.caption}\n"
+
+
+def _markdown_table(sheet: Sheet, view: View) -> str:
+    head = ["Model", *(column.heading for column in view.columns)]
+    texts = view.texts(lambda text: f"**{text}**")
     body = [[title(name), *line] for name, line in zip(sheet.attentions, texts, strict=True)]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     ruler = [f":{'-' * (widths[0] - 1)}", *(f"{'-' * (width - 1)}:" for width in widths[1:])]
@@ -96,59 +107,56 @@ def markdown(sheet: Sheet) -> str:
         [f"{line[0]:{widths[0]}}", *(f"{text:>{width}}" for text, width in zip(line[1:], widths[1:], strict=True))]
         for line in (head, *body)
     ]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], ruler, *aligned[1:]))
-    return f"{table}\n\n{sheet.caption}{_legend(sheet, 'bold', 'italics')}\n"
+    return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], ruler, *aligned[1:]))
 
 
 def latex(sheet: Sheet) -> str:
-    """A booktabs ``tabular``, best in bold and second best underlined, with its caption as a comment."""
-    texts = sheet.texts(lambda text: f"\\textbf{{{text}}}", lambda text: f"\\underline{{{text}}}")
-    head = ["Model", *(column.heading for column in sheet.columns)]
-    body = [[title(name), *line] for name, line in zip(sheet.attentions, texts, strict=True)]
-    rows = [" & ".join(map(_escape, line)) + r" \\" for line in (head, *body)]
-    return "\n".join(
-        [
-            f"% {sheet.caption}{_legend(sheet, 'bold', 'underlined')}",
-            "% Needs \\usepackage{booktabs}; \\input this file in a table, if wide in \\resizebox{\\linewidth}{!}.",
-            f"\\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}",
+    """A booktabs ``tabular`` for each view, with the captions as comments."""
+    lines = [f"% {sheet.caption}", "% Needs \\usepackage{booktabs}; \\input this file in a table."]
+    for view in sheet.views:
+        head = ["Model", *(column.heading for column in view.columns)]
+        texts = view.texts(lambda text: f"\\textbf{{{text}}}")
+        body = [[title(name), *line] for name, line in zip(sheet.attentions, texts, strict=True)]
+        rows = [" & ".join(map(_escape, line)) + r" \\" for line in (head, *body)]
+        lines += [
+            "",
+            f"% {view.label}: {view.caption}",
+            f"\\begin{{tabular}}{{l{'r' * len(view.columns)}}}",
             "\\toprule",
-            rows[0],
-            "\\midrule",
-            *rows[1:],
-            "\\bottomrule",
-            "\\end{tabular}\n",
         ]
-    )
+        lines += [rows[0], "\\midrule", *rows[1:], "\\bottomrule", "\\end{tabular}"]
+    return "\n".join(lines) + "\n"
 
 
 def _escape(text: str) -> str:
     for plain, tex in {
         "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "–": "--", "−": "$-$", "n^2": "$n^2$", " ± ": r" $\pm$ ",
-        "×": r"$\times$", "Δ": r"$\Delta$", " ▲": r"$^{\uparrow}$", " ▼": r"$^{\downarrow}$",
+        " ▲": r"$^{\uparrow\uparrow}$", " ▼": r"$^{\downarrow\downarrow}$",
+        " △": r"$^{\uparrow}$", " ▽": r"$^{\downarrow}$",
     }.items():  # fmt: skip
         text = text.replace(plain, tex)
     return text
 
 
 def html(sheet: Sheet) -> str:
-    """A page of its own, sortable, best in bold and second best underlined."""
+    """A page of its own, sortable, with buttons for its views."""
     return page("table.html", sheet=sheet_for_page(sheet))
 
 
 def sheet_for_page(sheet: Sheet) -> dict[str, object]:
-    """What the template ``table.html`` shows of a sheet."""
-    ranks = [column.ranks([line[i] for line in sheet.lines]) for i, column in enumerate(sheet.columns)]
+    """What the macro ``show`` of the template ``sheet.html`` shows of a sheet."""
     return {
         "name": sheet.name,
         "title": "FLOPs" if sheet.name == "flops" else sheet.name.capitalize(),
-        "caption": sheet.caption + _legend(sheet, "bold", "underlined"),
-        "headings": [(column.heading, False) for column in sheet.columns],
-        "lines": [
-            (title(name), [(cell, ranks[i][row]) for i, cell in enumerate(line)])
-            for row, (name, line) in enumerate(zip(sheet.attentions, sheet.lines, strict=True))
+        "caption": sheet.caption,
+        "views": [
+            {
+                "id": f"{sheet.name}-{number}",
+                "label": view.label,
+                "caption": view.caption,
+                "columns": view.columns,
+                "lines": [(title(name), line) for name, line in zip(sheet.attentions, view.lines, strict=True)],
+            }
+            for number, view in enumerate(sheet.views, 1)
         ],
     }
-
-
-def _legend(sheet: Sheet, best: str, second: str) -> str:
-    return f" Best in {best}, second best {second}." if any(column.best for column in sheet.columns) else ""

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from lra.errors import LraError
 from lra.files import write_text
+from lra.results.basis import bases
 from lra.results.captions import CAPTIONS
 from lra.results.findings import findings
 from lra.results.pages import page
@@ -18,7 +19,7 @@ from lra.results.provenance import provenance
 from lra.results.published import task_title, title
 from lra.results.reading import read_runs
 from lra.results.rendering import NOTHING, sheet_for_page
-from lra.results.rows import BASELINE, Row, attentions, read_rows, tasks
+from lra.results.rows import BASELINE, TableRow, attentions, read_rows, tasks
 from lra.results.tables import TABLES
 
 
@@ -38,8 +39,10 @@ def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], 
     measured = any(row.measure_status for row in rows)
     text = page(
         "report.html",
-        title=f"The Long Range Arena, {rows[0].scale} scale",
+        title=f"Self-attentions compared, scale “{rows[0].scale}”",
         summary=_summary(rows),
+        bases=bases(rows),
+        measured=measured,
         baseline=title(BASELINE),
         findings=findings(rows),
         sheets=[sheet_for_page(build(rows)) for name, build in TABLES.items() if name == "accuracy" or measured],
@@ -52,30 +55,43 @@ def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], 
     write_text(out, text)
 
 
-def _summary(rows: Sequence[Row]) -> str:
+def _summary(rows: Sequence[TableRow]) -> str:
     counts = {"attention": len(attentions(rows)), "task": len(tasks(rows)), "run": sum(row.seeds_run for row in rows)}
     listed = ", ".join(f"{number} {noun}{'s' if number != 1 else ''}" for noun, number in counts.items())
     return f"{listed}, of which {sum(row.seeds_ok for row in rows)} gave a result."
 
 
-def _cell(row: Row) -> dict[str, Any]:
+def _cell(row: TableRow) -> dict[str, Any]:
     """A row of the table of all cells: texts, or pairs of a text and the number it is sorted by."""
 
     def number(value: float | None, form: str, factor: float = 1) -> tuple[str, object]:
         return (NOTHING, "") if value is None else (f"{factor * value:{form}}".replace("-", "−"), value)
 
-    interval = NOTHING
-    if row.accuracy_low is not None and row.accuracy_high is not None:
-        interval = f"{100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}"
+    def probability(value: float | None) -> tuple[str, object]:
+        return ("< 0.001", value) if value is not None and value < 0.001 else number(value, ".3f")
+
+    def interval(low: float | None, high: float | None, form: str) -> str:
+        return (
+            NOTHING if low is None or high is None else f"{100 * low:{form}} to {100 * high:{form}}".replace("-", "−")
+        )
+
     return {
         "row": row,
         "seeds": (f"{row.seeds_ok} of {row.seeds_run}", row.seeds_ok),
         "accuracy": number(row.accuracy, ".2f", 100),
-        "interval": (interval, "" if row.accuracy_low is None else row.accuracy_low),
+        "interval": (interval(row.accuracy_low, row.accuracy_high, ".1f"), _sort_key(row.accuracy_low)),
         "difference": number(row.difference, "+z.2f", 100),
-        "p": number(row.adjusted_p, ".2g"),
-        "steps": number(row.steps, ".0f"),
+        "difference_interval": (
+            interval(row.difference_low, row.difference_high, "+z.1f"),
+            _sort_key(row.difference_low),
+        ),
+        "p": probability(row.adjusted_p),
+        "p_all": probability(row.adjusted_p_all_tasks),
     }
+
+
+def _sort_key(value: float | None) -> object:
+    return "" if value is None else value
 
 
 def inline_svg(path: Path) -> Markup:

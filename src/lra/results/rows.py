@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import json
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,11 +16,13 @@ from lra.errors import LraError
 from lra.files import write_csv
 
 BASELINE = "softmax"
-"""The attention that all others are compared with."""
+"""The attention whose accuracy all others are compared with: exact, trained with dropout, as in the paper."""
+YARDSTICK = "softmax_nodropout"
+"""The attention whose time, memory and FLOPs all others are compared with: exact, without the cost of dropout."""
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A cell of the arena."""
 
     scale: str
@@ -30,28 +34,45 @@ class Row:
     reason: str
     """Why runs failed, and which seeds."""
     seeds_ok: int
-    """Runs with a result; means are over these."""
+    """Runs with a result; means are over these unless they say otherwise."""
     seeds_run: int
+    data_source: str | None = None
+    """Where the task's data comes from, as config.yaml names it."""
+    max_length: int | None = None
+    """The most tokens of a sequence that the runs were trained and tested on."""
+    train_rows: int | None = None
+    test_rows: int | None = None
+    train_features: int | None = None
+    """Features of the attention in the runs, and in the next column the precision they were trained in."""
+    train_precision: str | None = None
     accuracy: float | None = None
     """Mean test accuracy."""
     accuracy_std: float | None = None
     """Its sample standard deviation over seeds."""
     accuracy_low: float | None = None
-    """Lower end of the mean's 95 % t-interval over seeds, cut to 0 ... 1."""
+    """Lower end of the mean's 95 % interval over seeds and test examples, over examples alone with one seed."""
     accuracy_high: float | None = None
+    accuracy_with_failures: float | None = None
+    """Mean over all runs, a failed one counted at the majority's accuracy."""
+    among_best: str | None = None
+    """yes: not distinguishable from the task's highest mean; no; empty below three seeds."""
     majority_accuracy: float | None = None
     """Accuracy of always answering the test split's most frequent class."""
     versus_majority: str | None = None
-    """better, worse or undecided, at a family-wise error of 5 % over the task's attentions."""
+    """better, worse or undecided, at a family-wise error of 5 % over the task's attentions; empty below three seeds."""
     difference: float | None = None
     """Accuracy minus that of softmax."""
+    difference_low: float | None = None
+    """Lower end of the difference's 95 % interval over what ``noise`` names."""
+    difference_high: float | None = None
     adjusted_p: float | None = None
-    """Its two-sided p-value, adjusted by Holm's method over the task's attentions."""
+    """Its two-sided p-value, adjusted by Holm's method over the task's attentions; empty below three seeds."""
+    adjusted_p_all_tasks: float | None = None
+    """The same, adjusted over the attentions of all tasks."""
     versus_softmax: str | None = None
-    """better, worse or undecided, at an adjusted p-value of 0.05."""
+    """better, worse or undecided, at an ``adjusted_p`` of 0.05; empty below three seeds."""
     noise: str | None = None
-    """What that p-value accounts for: examples, or seeds and examples."""
-    test_rows: int | None = None
+    """What interval and p-value account for: examples, seeds and examples, or pooled seeds and examples."""
     train_seconds: float | None = None
     """Mean training time of the runs, which may have shared the machine."""
     steps: float | None = None
@@ -62,9 +83,13 @@ class Row:
     measure_reason: str | None = None
     measured_on: str | None = None
     """Processor or GPU, and CPU threads."""
-    length: int | None = None
+    cost_length: int | None = None
     """Padded length that was measured, the task's own at every scale."""
-    batch: int | None = None
+    cost_features: int | None = None
+    """Features of the attention that was measured."""
+    cost_precision: str | None = None
+    """Precision of the measured steps: fp32, bf16 or fp16."""
+    cost_batch: int | None = None
     """Examples of a measured step."""
     ms_per_step: float | None = None
     """Median milliseconds of such a training step; the fastest and the slowest follow."""
@@ -72,6 +97,17 @@ class Row:
     ms_high: float | None = None
     seconds_per_1000_steps: float | None = None
     """For 1000 steps of the paper's batch."""
+    extrapolated: str | None = None
+    """yes where those seconds are multiplied up from steps of fewer examples, else no."""
+    time_ratio: float | None = None
+    """Time of such a step as a multiple of exact attention's without dropout, timed in turn in one process."""
+    time_ratio_low: float | None = None
+    """Lower end of its 95 % confidence interval."""
+    time_ratio_high: float | None = None
+    real_time_ratio: float | None = None
+    """The same for the task's own lengths: padded in buckets, against exact attention over the real tokens only."""
+    real_time_ratio_low: float | None = None
+    real_time_ratio_high: float | None = None
     peak_memory_mib: float | None = None
     """Most that a measured step holds in tensors."""
     memory_per_example_mib: float | None = None
@@ -90,34 +126,50 @@ class Row:
     """Accuracy minus the paper's."""
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), "checksum")
+"""Those of :class:`TableRow`, and a digest of all rows, the same in each, so that an edit by hand is noticed."""
 
 
-def write_rows(rows: Iterable[Row], path: Path) -> None:
+def write_rows(rows: Iterable[TableRow], path: Path) -> None:
     """Write the table as CSV."""
-    write_csv(path, COLUMNS, ([_rounded(getattr(row, name)) for name in COLUMNS] for row in rows))
+    lines = [["" if row[name] is None else str(_rounded(row[name])) for name in row] for row in map(vars, rows)]
+    write_csv(path, COLUMNS, ([*line, _digest(lines)] for line in lines))
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[TableRow]:
     """Read what :func:`write_rows` wrote.
 
     Raises:
-        LraError: it is missing, empty, or not such a table.
+        LraError: it is missing, empty, edited, or not such a table.
     """
-    hints = typing.get_type_hints(Row)
+    hints = typing.get_type_hints(TableRow)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             table = csv.DictReader(stream)
             if missing := set(COLUMNS) - set(table.fieldnames or ()):
                 raise ValueError(f"no column {sorted(missing)[0]}")
-            rows = [Row(**{name: _value(hints[name], line[name]) for name in COLUMNS}) for line in table]
+            lines = [[line[name] for name in COLUMNS] for line in table]
+            rows = [
+                TableRow(**{name: _value(hints[name], text) for name, text in zip(COLUMNS[:-1], line, strict=False)})
+                for line in lines
+            ]
     except FileNotFoundError:
         raise LraError(f"{path} is not there; make it with `lra collect`.") from None
     except (OSError, ValueError, csv.Error) as problem:
         raise LraError(f"{path} cannot be read ({problem}); make it again with `lra collect`.") from problem
     if not rows:
         raise LraError(f"{path} has no rows; make it again with `lra collect`.")
+    digest = _digest([line[:-1] for line in lines])
+    for number, line in enumerate(lines, start=2):
+        if line[-1] != digest:
+            raise LraError(
+                f"{path} was edited (line {number} is not what `lra collect` wrote); make it again with that."
+            )
     return rows
+
+
+def _digest(lines: Sequence[Sequence[str | None]]) -> str:
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
 
 def _rounded(value: object) -> object:
@@ -135,11 +187,11 @@ def _value(hint: Any, text: str | None) -> Any:
     return kind(text)
 
 
-def tasks(rows: Sequence[Row]) -> list[str]:
+def tasks(rows: Sequence[TableRow]) -> list[str]:
     """The tasks in order."""
     return list(dict.fromkeys(row.task for row in rows))
 
 
-def attentions(rows: Sequence[Row]) -> list[str]:
+def attentions(rows: Sequence[TableRow]) -> list[str]:
     """The attentions in order."""
     return list(dict.fromkeys(row.attention for row in rows))

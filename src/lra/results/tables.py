@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lra.results import published
-from lra.results.rendering import NOTHING, Best, Cell, Column, Sheet, write
-from lra.results.rows import BASELINE, Row, attentions, read_rows, tasks
+from lra.results.basis import accuracy_basis, bases, cost_basis
+from lra.results.comparisons import holds_over_all_tasks
+from lra.results.rendering import NOTHING, Column, Entry, Sheet, View, write
+from lra.results.rows import BASELINE, YARDSTICK, TableRow, attentions, read_rows, tasks
+from lra.results.statistics import ENOUGH_SEEDS
+
+POOR_EVIDENCE = (
+    f"Below {ENOUGH_SEEDS} seeds nothing is marked: the interval of a single run covers the draw of test examples "
+    "alone, and another seed can move an accuracy by far more."
+)
+MARKS = {("better", True): " ▲", ("better", False): " △", ("worse", True): " ▼", ("worse", False): " ▽"}
+"""By verdict against softmax, and whether it holds over all tasks."""
 
 
 def write_tables(table: Path, out: Path) -> None:
@@ -23,96 +34,122 @@ def write_tables(table: Path, out: Path) -> None:
         write(build(rows), out)
 
 
-def accuracy(rows: Sequence[Row]) -> Sheet:
-    """Test accuracy (the paper's table 1), at the paper's scale with the published values beside it."""
-    values = [_Value("", "", _accuracy, "highest", average=True)]
+def accuracy(rows: Sequence[TableRow]) -> Sheet:
+    """Test accuracy (the paper's table 1); at the paper's scale with views of the published values."""
     caption = (
-        f"Test accuracy in per cent at the scale “{rows[0].scale}”: mean ± standard deviation over seeds. ▲ "
-        f"better and ▼ worse than {published.title(BASELINE)} beyond noise (Holm-adjusted p < 0.05 over the attentions "
-        "of a task)."
+        f"Test accuracy in per cent at the scale “{rows[0].scale}”: mean over seeds ± half of its 95 % interval, which "
+        "covers the draw of test examples and, from two seeds on, of seeds."
     )
-    if any(row.noise == "examples" for row in rows):
-        caption += " With one seed that is the noise of test examples alone; another seed may decide otherwise."
+    if any(row.versus_softmax for row in rows):
+        baseline = published.title(BASELINE)
+        caption += (
+            f" ▲ better and ▼ worse than {baseline} (exact attention, trained with dropout): Holm-adjusted p < 0.05 "
+            "over the attentions of all tasks; △ and ▽ over those of one task only. Bold: not distinguishable from the "
+            "task's highest mean."
+        )
+    if any(row.seeds_ok and row.seeds_ok < ENOUGH_SEEDS for row in rows):
+        caption += f" {POOR_EVIDENCE}"
+    views = [_View("Accuracy", caption, "", _accuracy, average=_mean)]
+    if failed := sum(row.seeds_run - row.seeds_ok for row in rows):
+        runs = "1 run" if failed == 1 else f"{failed} runs"
+        caption = f"The same with the {runs} that gave no result counted at the accuracy of the most frequent class."
+        views.append(_View("With failed runs", caption, "_with_failures", _with_failures, average=_mean))
     if any(row.published_accuracy is not None for row in rows):
-        values += [
-            _Value("_paper", "paper", lambda row: _number(row.published_accuracy, ".2f", 100), average=True),
-            _Value("_difference", "Δ", lambda row: _number(row.published_difference, "+z.2f", 100), average=True),
+        views += [
+            _View(
+                "Paper",
+                "Published accuracy in per cent (Chen et al. 2022, table 1).",
+                "_paper",
+                lambda row: _number(row.published_accuracy, ".2f", 100),
+                average=_mean,
+            ),
+            _View(
+                "Difference to the paper",
+                "Our accuracy minus the published one, percentage points.",
+                "_difference",
+                lambda row: _number(row.published_difference, "+z.2f", 100),
+                average=_mean,
+            ),
         ]
-        caption += " paper: the published value; Δ: ours minus that, in percentage points."
-    return _sheet("accuracy", caption, rows, values)
+    notes = {basis.task: basis.heading for basis in bases(rows)}
+    return _sheet("accuracy", accuracy_basis(rows), rows, views, notes)
 
 
-def _accuracy(row: Row) -> Cell:
+def _accuracy(row: TableRow) -> Entry:
     if row.accuracy is None:
-        return Cell(row.status, failed=True)
-    text = f"{100 * row.accuracy:.2f}"
-    if row.accuracy_std is not None:
-        text += f" ± {100 * row.accuracy_std:.2f}"
+        return Entry(row.status, failed=True)
+    text, half = f"{100 * row.accuracy:.2f}", None
+    if row.accuracy_low is not None and row.accuracy_high is not None:
+        half = 50 * (row.accuracy_high - row.accuracy_low)
+        text += f" ± {half:.2f}"
     if row.seeds_ok < row.seeds_run:
-        text += f" ({row.seeds_ok} of {row.seeds_run} seeds)"
-    mark = {"better": " ▲", "worse": " ▼"}.get(row.versus_softmax or "", "")
-    return Cell(text + mark, round(100 * row.accuracy, 2))
+        text += f" ({row.seeds_ok}/{row.seeds_run} seeds)"
+    if row.versus_softmax in ("better", "worse"):
+        text += MARKS[row.versus_softmax, holds_over_all_tasks(row)]
+    return Entry(text, round(100 * row.accuracy, 2), half_width=half, bold=row.among_best == "yes")
 
 
-def time(rows: Sequence[Row]) -> Sheet:
-    """Training time (the paper's table 2), and its ratio to that of softmax, which travels between machines."""
-    baseline = {row.task: row.seconds_per_1000_steps for row in rows if row.attention == BASELINE}
-
-    def ratio(row: Row) -> Cell:
-        return _ratio(row.seconds_per_1000_steps, baseline.get(row.task))
-
-    def paper_ratio(row: Row) -> Cell:
-        return _ratio(*(published.seconds_per_1000_steps(name, row.task) for name in (row.attention, BASELINE)))
-
-    values = [
-        _Value("", "", lambda row: _measured(row, row.seconds_per_1000_steps, ".2f", 1 / 60), "lowest", average=True),
-        _Value("_ratio", "×", ratio),
-        _Value("_paper_ratio", "paper ×", paper_ratio),
-    ]
-    caption = (
-        "Minutes per 1000 training steps of the paper's batch at the task's full length, measured alone on the machine"
-        f"{_machines(rows)}. ×: as a multiple of {published.title(BASELINE)}; paper ×: that multiple in the paper."
-    )
-    return _sheet("time", caption, rows, values)
+def _with_failures(row: TableRow) -> Entry:
+    entry = _number(row.accuracy_with_failures, ".2f", 100)
+    failed = row.seeds_run - row.seeds_ok
+    return dataclasses.replace(entry, text=f"{entry.text} ({failed} failed)") if failed else entry
 
 
-def memory(rows: Sequence[Row]) -> Sheet:
+def time(rows: Sequence[TableRow]) -> Sheet:
+    """Training time (the paper's table 2), and its share of exact attention's, which travels between machines."""
+
+    def minutes(row: TableRow) -> Entry:
+        return _measured(row, row.seconds_per_1000_steps, ".2f", 1 / 60)
+
+    def paper_share(row: TableRow) -> Entry:
+        return _ratio(*(published.seconds_per_1000_steps(name, row.task) for name in (row.attention, YARDSTICK)))
+
+    views = [
+        _View("Minutes", "Minutes per 1000 training steps of the paper's batch. Lowest in bold.", "", minutes,
+              lowest=True, average=_mean),
+        _share_view("time", rows, lambda row: row.seconds_per_1000_steps),
+        _View("Shares in the paper", "The same shares of the paper's times (Chen et al. 2022, table 2).",
+              "_paper_share", paper_share),
+    ]  # fmt: skip
+    return _sheet("time", cost_basis(rows), rows, views, {basis.task: basis.cost for basis in bases(rows)})
+
+
+def memory(rows: Sequence[TableRow]) -> Sheet:
     """Memory of a training example, and the batch that fits (the paper's table 2)."""
-    values = [
-        _Value("", "", lambda row: _measured(row, row.memory_per_example_mib, ".1f"), "lowest"),
-        _Value("_batch", "batch", lambda row: _number(row.fitting_batch, ".0f")),
-        _Value("_paper_batch", "paper", lambda row: _number(published.fitting_batch(row.attention, row.task), ".0f")),
-    ]
     memories = _distinct(f"{row.fitting_memory_gib:g} GiB" for row in rows if row.fitting_memory_gib is not None)
-    caption = (
-        "Memory in MiB that one more training example of the task's full length takes at the peak of a step"
-        f"{_machines(rows)}. batch: the largest piece of the paper's batch that fits in "
-        f"{memories or 'memory'}; paper: the published one."
-    )
-    return _sheet("memory", caption, rows, values)
+    views = [
+        _View("MiB an example", "Memory in MiB that one more training example takes at the peak of a step. Lowest in "
+              "bold.", "", lambda row: _measured(row, row.memory_per_example_mib, ".1f"), lowest=True),
+        _share_view("memory", rows, lambda row: row.memory_per_example_mib),
+        _View("Batch that fits", f"The largest piece of the paper's batch that fits in {memories or 'memory'}.",
+              "_batch", lambda row: _number(row.fitting_batch, ".0f")),
+        _View("Batch in the paper", "The piece that fitted in 16 GB (Chen et al. 2022, table 2).",
+              "_paper_batch", lambda row: _number(published.fitting_batch(row.attention, row.task), ".0f")),
+    ]  # fmt: skip
+    return _sheet("memory", cost_basis(rows), rows, views, {basis.task: basis.cost for basis in bases(rows)})
 
 
-def flops(rows: Sequence[Row]) -> Sheet:
+def flops(rows: Sequence[TableRow]) -> Sheet:
     """FLOPs of the attentions: counted, and by the leading term (the paper's table 3)."""
-    values = [
-        _Value("", "", lambda row: _measured(row, row.flops_attention, ".1f", 1e-6), "lowest"),
-        _Value("_leading", "leading", lambda row: _number(row.flops_formula, ".1f", 1e-6)),
-    ]
-    caption = (
-        "Million floating-point operations of the attentions in one example's forward pass at the task's full length, "
-        "as counted. leading: the same by the method's leading term. Paper: its leading term of one head, for length "
-        "n, head dimension p and d features."
+    what = "Million floating-point operations of the attentions in one example's forward pass"
+    views = [
+        _View("Counted", f"{what}, as counted. Lowest in bold.", "",
+              lambda row: _measured(row, row.flops_attention, ".1f", 1e-6), lowest=True),
+        _share_view("operations", rows, lambda row: row.flops_attention),
+        _View("By the leading term", f"{what}, by the method's leading term.", "_leading",
+              lambda row: _number(row.flops_formula, ".1f", 1e-6)),
+    ]  # fmt: skip
+    sheet = _sheet("flops", cost_basis(rows), rows, views, {basis.task: basis.cost for basis in bases(rows)})
+    terms = View(
+        "The paper's term",
+        "Leading term of one head in the paper (Chen et al. 2022, table 3): length n, head dimension p, d features.",
+        (Column("paper", "Operations"),),
+        tuple((Entry(published.leading_flops(name) or NOTHING),) for name in sheet.attentions),
     )
-    sheet = _sheet("flops", caption, rows, values)
-    terms = [Cell(published.leading_flops(name) or NOTHING) for name in sheet.attentions]
-    return dataclasses.replace(
-        sheet,
-        columns=(*sheet.columns, Column("paper", "Paper")),
-        lines=tuple((*line, term) for line, term in zip(sheet.lines, terms, strict=True)),
-    )
+    return dataclasses.replace(sheet, views=(*sheet.views, terms))
 
 
-TABLES: dict[str, Callable[[Sequence[Row]], Sheet]] = {
+TABLES: dict[str, Callable[[Sequence[TableRow]], Sheet]] = {
     "accuracy": accuracy,
     "time": time,
     "memory": memory,
@@ -121,67 +158,94 @@ TABLES: dict[str, Callable[[Sequence[Row]], Sheet]] = {
 
 
 @dataclass(frozen=True)
-class _Value:
-    """What a table shows of every task: ``key`` and ``heading`` follow the task's, ``cell`` makes it from a row."""
+class _View:
+    """What a view shows of every task: ``key`` follows the task's in CSV files, ``entry`` makes it from a row."""
 
+    label: str
+    caption: str
     key: str
-    heading: str
-    cell: Callable[[Row], Cell]
-    best: Best | None = None
-    average: bool = False
-
-    def column(self, key: str, title: str) -> Column:
-        return Column(key + self.key, f"{title} {self.heading}".strip(), self.best)
+    entry: Callable[[TableRow], Entry]
+    lowest: bool = False
+    """Whether the lowest numbers of a task are bold."""
+    average: Callable[[Sequence[Entry]], Entry] | None = None
 
 
-def _sheet(name: str, caption: str, rows: Sequence[Row], values: Sequence[_Value]) -> Sheet:
-    """Attentions by tasks, then averages over tasks."""
-    averaged = [value for value in values if value.average and len(tasks(rows)) > 1]
-    columns = [value.column(task, published.task_title(task)) for task in tasks(rows) for value in values]
-    columns += [value.column("average", "Average") for value in averaged]
+def _share_view(what: str, rows: Sequence[TableRow], quantity: Callable[[TableRow], float | None]) -> _View:
+    exact = {row.task: quantity(row) for row in rows if row.attention == YARDSTICK}
+    caption = (
+        f"The {what} as a share of exact attention's without dropout ({published.title(YARDSTICK)}): below 1 is "
+        f"cheaper. {published.title(BASELINE)} drops attention weights, which costs extra and which no approximation "
+        "does, so it is no yardstick for cost."
+    )
+    if YARDSTICK not in attentions(rows):
+        caption += f" Add `{YARDSTICK}` to the attentions of config.yaml to see them."
+    return _View("Share of exact attention", caption, "_share", lambda row: _ratio(quantity(row), exact.get(row.task)))
+
+
+def _sheet(name: str, caption: str, rows: Sequence[TableRow], views: Sequence[_View], notes: dict[str, str]) -> Sheet:
+    """Attentions by tasks, then the average over tasks; ``notes`` stand below the tasks' headings."""
     by_cell = {(row.task, row.attention): row for row in rows}
-    lines = []
-    for attention in attentions(rows):
-        cells = {
-            (task, value): value.cell(row) if (row := by_cell.get((task, attention))) else Cell(NOTHING)
-            for task in tasks(rows)
-            for value in values
-        }
-        means = [_mean([cells[task, value] for task in tasks(rows)]) for value in averaged]
-        lines.append((*cells.values(), *means))
-    return Sheet(name, caption, tuple(attentions(rows)), tuple(columns), tuple(lines))
+
+    def build(view: _View) -> View:
+        columns = [Column(task + view.key, title, notes[title]) for task in tasks(rows) for title in [_title(task)]]
+        lines = [
+            [view.entry(row) if (row := by_cell.get((task, name))) else Entry(NOTHING) for task in tasks(rows)]
+            for name in attentions(rows)
+        ]
+        if view.lowest:
+            lines = [list(line) for line in zip(*map(_embolden, zip(*lines, strict=True)), strict=True)]
+        if view.average and len(columns) > 1:
+            columns.append(Column(f"average{view.key}", "Average"))
+            lines = [[*line, view.average(line)] for line in lines]
+        return View(view.label, view.caption, tuple(columns), tuple(map(tuple, lines)))
+
+    return Sheet(name, caption, tuple(attentions(rows)), tuple(map(build, views)))
 
 
-def _mean(cells: Sequence[Cell]) -> Cell:
-    """Average of a line's cells; nothing where one has no number, as that would compare different tasks."""
-    numbers = [cell.value for cell in cells if cell.value is not None]
-    if len(numbers) < len(cells):
-        return Cell(NOTHING)
-    signed = any(cell.text.startswith(("+", "−")) for cell in cells)
-    return _number(sum(numbers) / len(numbers), "+z.2f" if signed else ".2f")
+def _title(task: str) -> str:
+    return published.task_title(task)
 
 
-def _number(value: float | None, form: str, factor: float = 1) -> Cell:
+def _embolden(column: Sequence[Entry]) -> list[Entry]:
+    """A column with its lowest number bold, by the digits shown; a lone number is not."""
+    numbers = {entry.value for entry in column if entry.value is not None}
+    lowest = min(numbers) if len(numbers) > 1 else None
+    return [dataclasses.replace(entry, bold=lowest is not None and entry.value == lowest) for entry in column]
+
+
+def _mean(entries: Sequence[Entry]) -> Entry:
+    """Average of a line; nothing where one has no number, as that would compare different tasks.
+
+    Runs and examples of different tasks are independent, so the squares of the half-widths add.
+    """
+    numbers = [entry.value for entry in entries if entry.value is not None]
+    if len(numbers) < len(entries):
+        return Entry(NOTHING)
+    halves = [entry.half_width for entry in entries if entry.half_width is not None]
+    form = "+z.2f" if any(entry.text.startswith(("+", "−")) for entry in entries) else ".2f"
+    mean = _number(sum(numbers) / len(numbers), form)
+    if len(halves) < len(entries):
+        return mean
+    half = math.hypot(*halves) / len(halves)
+    return dataclasses.replace(mean, text=f"{mean.text} ± {half:.2f}", half_width=half)
+
+
+def _number(value: float | None, form: str, factor: float = 1) -> Entry:
     """A number as it is shown, and with the digits shown; nothing where there is none."""
     if value is None:
-        return Cell(NOTHING)
+        return Entry(NOTHING)
     text = f"{factor * value:{form}}"
-    return Cell(text.replace("-", "−"), float(text))
+    return Entry(text.replace("-", "−"), float(text))
 
 
-def _ratio(value: float | None, to: float | None) -> Cell:
+def _ratio(value: float | None, to: float | None) -> Entry:
     return _number(None if value is None or not to else value / to, ".2f")
 
 
-def _measured(row: Row, value: float | None, form: str, factor: float = 1) -> Cell:
+def _measured(row: TableRow, value: float | None, form: str, factor: float = 1) -> Entry:
     """A measured number, or why there is none."""
     failed = row.measure_status not in (None, "ok")
-    return Cell(str(row.measure_status), failed=True) if failed else _number(value, form, factor)
-
-
-def _machines(rows: Sequence[Row]) -> str:
-    machines = _distinct(row.measured_on for row in rows if row.measured_on)
-    return f" ({machines})" if machines else ""
+    return Entry(str(row.measure_status), failed=True) if failed else _number(value, form, factor)
 
 
 def _distinct(texts: Iterable[str]) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lra.errors import LraError
 from lra.tasks.contract import SPLITS, Split
-from lra.tasks.own import Row, Settings, load, rows
+from lra.tasks.own import Row, load, rows
+from lra.tasks.settings.own import OwnSettings
 
 CHECKED = 10_000
 """Rows of each split that are looked at."""
@@ -22,7 +23,7 @@ CHECKED = 10_000
 Rows = Mapping[Split, list[Row]]
 
 
-def violations(settings: Settings, source: Path | None) -> Iterator[tuple[str, str | None]]:
+def violations(settings: OwnSettings, source: Path | None) -> Iterator[tuple[str, str | None]]:
     """Run every check; yields what it wants, and how the task fails it (None where it holds).
 
     Raises:
@@ -44,7 +45,7 @@ def violations(settings: Settings, source: Path | None) -> Iterator[tuple[str, s
     yield "Every label occurs in training, and none makes up nearly all of it.", _imbalance(settings, found)
 
 
-def _first_rows(settings: Settings, source: Path | None) -> Rows:
+def _first_rows(settings: OwnSettings, source: Path | None) -> Rows:
     function = load(settings.module)
     return {split: list(itertools.islice(rows(settings, function, split, source), CHECKED)) for split in SPLITS}
 
@@ -70,7 +71,7 @@ def _shared(found: Rows) -> str | None:
     return None
 
 
-def _imbalance(settings: Settings, found: Rows) -> str | None:
+def _imbalance(settings: OwnSettings, found: Rows) -> str | None:
     labels = [label for _, label in found["train"]]
     missing = sorted(set(range(settings.classes)) - set(labels))
     if missing:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1)]
+"""A whole number, 1 or more."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """Number of examples in each split."""
 
-    train: int
-    dev: int
-    test: int
+    train: Count
+    """Examples to train on."""
+    dev: Count
+    """Examples that stop a run and choose its weights."""
+    test: Count
+    """Examples that the accuracy is of."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a model must know of a task.
-
-    Args:
-        name: as in config.yaml.
-        classes: number of labels, which are 0 ... classes - 1.
-        vocabulary: number of token ids; ids are 0 ... vocabulary - 1.
-        max_length: longest sequence, in tokens, of one tower.
-        towers: 1, or 2 where two sequences are compared.
-    """
+    """What a model must know of a task."""
 
     name: str
+    """Its name in config.yaml."""
     classes: int
+    """Number of labels, which are 0 ... classes - 1."""
     vocabulary: int
+    """Number of token ids, which are 0 ... vocabulary - 1."""
     max_length: int
+    """Longest sequence, in tokens, of one tower."""
     towers: Literal[1, 2] = 1
+    """1, or 2 where two sequences are compared."""

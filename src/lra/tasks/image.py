@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
-from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
+from lra.tasks.contract import SPLITS, Examples, Split, Task
 from lra.tasks.pictures import (
     Bytes,
     chunked,
@@ -30,10 +30,12 @@ from lra.tasks.pictures import (
     pixel_batch,
 )
 from lra.tasks.prepared import prepared_folder, read_prepared
+from lra.tasks.settings.image import ImageSettings as Settings
+from lra.tasks.settings.image import Source
 from lra.tasks.sources import archive_files, check_source, required_rows
 
 DIGITS = "sklearn_digits"
-SOURCES = (DIGITS, "cifar10")
+SOURCES: tuple[str, ...] = get_args(Source)
 SLICES: dict[Split, str] = {"train": "train[:90%]", "dev": "train[90%:]", "test": "test"}
 """The Arena's splits of CIFAR-10 as tensorflow_datasets orders it."""
 FILES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
@@ -41,28 +43,6 @@ FILES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch
 
 Chunks = Callable[[], Iterator[tuple[Bytes, Bytes]]]
 """Makes grey pixels (rows, size, size) and labels (rows,) of a split, some rows at a time."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``data`` block of image in config.yaml.
-
-    Args:
-        source: "sklearn_digits" (1797 scans of 8 x 8 pixels that scikit-learn carries) or "cifar10", which is the
-            original archive cifar-10-python.tar.gz or a folder in which tensorflow_datasets prepared cifar10. Both give
-            the same rows: the archive's images are put into the order of tensorflow_datasets, whose first 90 % of the
-            training images are the Arena's train split and whose others are dev.
-        upscale: times that each pixel is repeated in either direction.
-        rows: how many digits to choose.
-        expected_rows: images that cifar10 must have; null for any.
-        seed: seed of the choice of digits.
-    """
-
-    source: str
-    upscale: int = 1
-    rows: Rows | None = None
-    expected_rows: Rows | None = None
-    seed: int = 0
 
 
 def describe(settings: Settings) -> Task:

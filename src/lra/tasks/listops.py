@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,39 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lra.errors import LraError
-from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, list_array, record_batch
-from lra.tasks.listops_trees import CLOSE, DIGIT, OPERATOR, TOKENS, Generator, generate
+from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record_batch
+from lra.tasks.listops_trees import CLOSE, DIGIT, OPERATOR, TOKENS, generate
+from lra.tasks.settings.listops import ListOpsSettings as Settings
+from lra.tasks.settings.listops import Source
 from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
 
-SOURCES = ("generate", "lra_release", "listops")
+SOURCES: tuple[str, ...] = get_args(Source)
 FILE_NAMES: dict[Split, str] = {"train": "train", "dev": "val|valid|validation|dev", "test": "test"}
 HEADER = ("Source", "Target")
 OPERATORS = TOKENS[OPERATOR:CLOSE]
 TAB, NEWLINE, UNKNOWN = 0xFD, 0xFE, 0xFF
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``data`` block of listops in config.yaml.
-
-    Args:
-        source: "generate", "lra_release" (the Arena's archive, unpacked) or "listops" (a folder with TSV, CSV or
-            Parquet files, as mirrors have them); what is read has the columns Source and Target.
-        brackets: whether "]" is a token; false gives the 14 tokens of the released code.
-        rows: examples to generate.
-        expected_rows: examples that a source which is read must have; null for any.
-        max_length: longest expression, in tokens, that may be read.
-        seed: seed of the generator.
-        generator: distribution of the generated trees.
-    """
-
-    source: str
-    brackets: bool = True
-    rows: Rows | None = None
-    expected_rows: Rows | None = None
-    max_length: int = 2000
-    seed: int = 0
-    generator: Generator = field(default_factory=Generator)
 
 
 def describe(settings: Settings) -> Task:

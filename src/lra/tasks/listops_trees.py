@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from lra.errors import LraError
 from lra.tasks.contract import list_array, record_batch
+from lra.tasks.settings.listops import Generator
 
 TOKENS = ("<pad>", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 """The token of each id. Parentheses, which only delimit the text form, have none; without brackets "]" goes unused."""
@@ -34,36 +34,6 @@ BARREN_CHUNKS = 100
 Ints = npt.NDArray[np.integer]
 Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Generator:
-    """The distribution of trees; the defaults are the Long Range Arena's.
-
-    A node above ``max_depth`` is a digit with ``digit_probability``, else an operator with 2 ... ``max_children``
-    children, all choices uniform; at ``max_depth`` (the root has depth 1) every node is a digit. Trees with
-    ``min_length`` < length < ``max_length`` are kept, where a digit counts 1 and an operator 2, itself and its closing
-    bracket.
-    """
-
-    min_length: int = 500
-    max_length: int = 2000
-    max_depth: int = 10
-    digit_probability: float = 0.75
-    max_children: int = 10
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.digit_probability < 1:
-            raise LraError(
-                f"listops generator: digit_probability is {self.digit_probability}; set it to 0 or more, below 1."
-            )
-        if self.max_children < 2:
-            raise LraError(f"listops generator: max_children is {self.max_children}; an operator has 2 or more.")
-        if not 0 <= self.min_length < self.max_length - 1:
-            raise LraError(
-                f"listops generator: no length lies between min_length {self.min_length} and max_length "
-                f"{self.max_length}, themselves left out."
-            )
 
 
 def generate(generator: Generator, seed: int, brackets: bool) -> Iterator[pa.RecordBatch]:

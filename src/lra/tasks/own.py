@@ -19,51 +19,24 @@ import itertools
 import reprlib
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from lra.errors import LraError
-from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, list_array, record_batch
+from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record_batch
+from lra.tasks.settings.own import OwnSettings as Settings
 
 BATCH = 1024
 
 Ids = npt.NDArray[np.unsignedinteger]
 Row = tuple[tuple[Ids, ...], int]
 """Token ids of each tower, (length,) each, and the label."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``data`` block of a task of your own.
-
-    Args:
-        name: the task's name in config.yaml.
-        module: where the function is, ``path/to/file.py:function`` or ``package.module:function``.
-        classes: number of labels, which are 0 ... classes - 1; at most 256.
-        vocabulary: number of token ids, which are 0 ... vocabulary - 1; at most 65536.
-        max_length: longest sequence, in tokens, of one tower.
-        towers: 1, or 2 where an example is a pair of sequences.
-        options: arguments of the function.
-        source: a file or folder that the function reads, its argument ``source``; None for no such argument.
-        rows: how many examples to take of each split; None for all that the function yields.
-    """
-
-    name: str
-    module: str
-    classes: int
-    vocabulary: int
-    max_length: int
-    towers: Literal[1, 2] = 1
-    options: Mapping[str, Any] = field(default_factory=dict)
-    source: str | None = None
-    rows: Rows | None = None
 
 
 def describe(settings: Settings) -> Task:

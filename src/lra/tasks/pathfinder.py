@@ -11,9 +11,9 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lra.errors import LraError
-from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task
-from lra.tasks.pathfinder_drawing import Parameters
+from lra.tasks.contract import SPLITS, Examples, Split, Task
 from lra.tasks.pathfinder_generator import generate
 from lra.tasks.pictures import (
     CHUNK,
@@ -37,9 +36,11 @@ from lra.tasks.pictures import (
     read_bytes,
 )
 from lra.tasks.prepared import prepared_folder, read_prepared
+from lra.tasks.settings.pathfinder import PathfinderSettings as Settings
+from lra.tasks.settings.pathfinder import Source
 from lra.tasks.sources import check_source, required_rows
 
-SOURCES = ("generate", "lra_release", "pathfinder_tfds")
+SOURCES: tuple[str, ...] = get_args(Source)
 HARD = "curv_contour_length_14"
 """The release's folder of "hard" images, whose curves have 14 paddles."""
 SLICES: dict[Split, str] = {"train": "hard[:80%]", "dev": "hard[80%:90%]", "test": "hard[90%:]"}
@@ -48,30 +49,6 @@ DRAWN = 512
 """Images that are drawn at once; another number gives other images."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``data`` block of pathfinder in config.yaml.
-
-    Args:
-        source: "generate", "lra_release" (the Arena's archive, unpacked) or "pathfinder_tfds" (the same images,
-            prepared for tensorflow_datasets).
-        split: how images that are read are split. "seeded": sorted by a seeded hash of their pixels, then cut 80 : 10 :
-            10, so that both sources give the same examples; equal images count once. "lra": the Arena's slices of the
-            tensorflow_datasets file, in its order.
-        rows: images to generate.
-        expected_rows: images that a source which is read must have; null for any.
-        seed: seed of the generator and of the seeded split.
-        generator: what the images look like; of images that are read, only ``image_size`` counts.
-    """
-
-    source: str
-    split: Literal["seeded", "lra"] = "seeded"
-    rows: Rows | None = None
-    expected_rows: Rows | None = None
-    seed: int = 0
-    generator: Parameters = field(default_factory=Parameters)
 
 
 def describe(settings: Settings) -> Task:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lra.errors import LraError
+from lra.tasks.settings.pathfinder import Parameters
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -21,70 +21,6 @@ LANCZOS_REACH = 3
 RINGING = 1 / 64
 """What a Lanczos filter leaves below this is cut: then 35 % of the pixels of 32x32 "hard" are not black, as in the
 release; with the ringing it would be 56 %."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What the images look like; lengths are in pixels, the defaults are those of 32x32 "hard".
-
-    Args:
-        image_size: height and width.
-        padding: empty pixels kept free along every edge.
-        antialias: shapes are drawn this many times larger, then scaled down with a Lanczos filter.
-        contour_length: paddles (dashes) of each of the two curves.
-        distractors: further, shorter curves; one is left out where it finds no room.
-        distractor_length: paddles of a distractor.
-        paddle_length: length of a paddle.
-        thickness: thickness of a paddle.
-        margin: free pixels around a paddle, and on either side of the joint between two paddles.
-        continuity: straightness; a turn by an angle has the weight cos^2(min(continuity * angle, pi / 2)).
-        seed_border: the first curve starts at least this far from every edge.
-        seed_distance: distance between the starts of the two curves.
-        marker_radius: radius of the discs.
-        snake_contrast: brightness of distractors.
-        paddle_contrast: brightness of the two curves as a share of ``snake_contrast``.
-        marker_contrast: brightness of the discs.
-        paddle_tries: draws for a paddle before its curve is given up.
-        distractor_tries: starts of a distractor before it is left out.
-    """
-
-    image_size: int = 32
-    padding: int = 1
-    antialias: int = 2
-    contour_length: int = 14
-    distractors: int = 5
-    distractor_length: int = 4
-    paddle_length: float = 2.0
-    thickness: float = 0.5
-    margin: float = 1.0
-    continuity: float = 1.0
-    seed_border: int = 14
-    seed_distance: float = 7.0
-    marker_radius: float = 1.5
-    snake_contrast: float = 2.0
-    paddle_contrast: float = 0.75
-    marker_contrast: float = 1.0
-    paddle_tries: int = 3
-    distractor_tries: int = 5
-
-    def __post_init__(self) -> None:
-        if self.contour_length < 2:
-            raise LraError("pathfinder: generator.contour_length must be at least 2; a curve needs two ends.")
-        if not 0 <= 2 * self.seed_border < self.image_size:
-            raise LraError(
-                f"pathfinder: generator.seed_border ({self.seed_border}) must be less than half of "
-                f"image_size ({self.image_size}); the first curve starts inside."
-            )
-
-    @property
-    def step(self) -> float:
-        """Distance from one joint to the next along a straight curve."""
-        return self.paddle_length + 2 * self.margin
-
-    @property
-    def reach(self) -> float:
-        """Distance from a joint to the far end of the paddle behind it."""
-        return self.paddle_length + self.margin
 
 
 @dataclass(frozen=True)

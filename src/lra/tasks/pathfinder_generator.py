@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lra.errors import LraError
-from lra.tasks.pathfinder_drawing import Bools, Bytes, Floats, Ints, Parameters, make_stamps, unit
+from lra.tasks.pathfinder_drawing import Bools, Bytes, Floats, Ints, make_stamps, unit
+from lra.tasks.settings.pathfinder import Parameters
 
 MAX_ATTEMPTS = 20_000
 """Starts of an image's two curves before they are said not to fit."""

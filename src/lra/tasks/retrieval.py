@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,13 @@ import pyarrow as pa
 
 from lra.errors import LraError
 from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
-from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, record_batch
+from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
+from lra.tasks.settings.retrieval import RetrievalSettings as Settings
+from lra.tasks.settings.retrieval import Source
 from lra.tasks.snippets import read_snippets
 from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
 
-SOURCES = ("vader", "lra_release", "aan")
+SOURCES: tuple[str, ...] = get_args(Source)
 KINDS = ("nytEditorialSnippets", "tweets")
 FILE_NAMES: dict[Split, str] = {
     "train": "new_aan_pairs.train.tsv",
@@ -34,26 +37,6 @@ BATCH = 256
 
 Pair = tuple[int, bytes, bytes]
 """Label and two texts."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``data`` block of retrieval in config.yaml.
-
-    Args:
-        source: "vader" (are two snippets of the same kind?), "lra_release" (the Arena's archive, unpacked) or "aan" (a
-            folder with ``new_aan_pairs.{train,eval,test}.tsv``).
-        max_length: bytes after which a text is cut.
-        rows: how many pairs of snippets to make.
-        expected_rows: examples that a source which is read whole must have; null for any.
-        seed: seed of the pairs.
-    """
-
-    source: str
-    max_length: int = 4000
-    rows: Rows | None = None
-    expected_rows: Rows | None = None
-    seed: int = 0
 
 
 def describe(settings: Settings) -> Task:

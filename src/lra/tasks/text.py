@@ -9,9 +9,8 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,14 @@ import pyarrow as pa
 
 from lra.errors import LraError
 from lra.tasks.byte_tokens import VOCABULARY, byte_tokens, encode_bytes
-from lra.tasks.contract import SPLITS, Examples, Rows, Split, Task, record_batch
+from lra.tasks.contract import SPLITS, Examples, Split, Task, record_batch
 from lra.tasks.prepared import prepared_folder, read_prepared
+from lra.tasks.settings.text import Source
+from lra.tasks.settings.text import TextSettings as Settings
 from lra.tasks.snippets import KINDS, read_snippets
 from lra.tasks.sources import archive_files, check_source, required_rows
 
-SOURCES = ("vader", "imdb")
+SOURCES: tuple[str, ...] = get_args(Source)
 BATCH = 1024
 DEV_SHARE = 10
 """With ``dev: train``, one in so many reviews of the training set is held out."""
@@ -32,31 +33,6 @@ REVIEW = re.compile(r"(?:^|/)(?:train|test)/(?:neg|pos)/[^/]+\.txt$")
 """Names of the labelled reviews in aclImdb_v1.tar.gz."""
 
 Labelled = tuple[bytes, int]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``data`` block of text in config.yaml.
-
-    Args:
-        source: "vader" (which of four kinds of snippet is this?) or "imdb" (is this review positive?), which is the
-            original archive aclImdb_v1.tar.gz or a folder in which tensorflow_datasets prepared
-            imdb_reviews/plain_text.
-        max_length: bytes after which a text is cut.
-        rows: how many snippets to choose, in equal numbers of each kind.
-        expected_rows: examples that a source which is read whole must have; null for any.
-        dev: what the dev split of "imdb" is. "train" holds out a tenth of the training set, so that no choice made on
-            the dev split (early stopping, the best checkpoint) has seen the answers of the test. "test" is the Arena's
-            and the paper's: the test set itself.
-        seed: seed of the choice and of the order of rows.
-    """
-
-    source: str
-    max_length: int = 4000
-    rows: Rows | None = None
-    expected_rows: Rows | None = None
-    dev: Literal["train", "test"] = "train"
-    seed: int = 0
 
 
 def describe(settings: Settings) -> Task:

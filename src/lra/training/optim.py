@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from lra.config.settings import TrainSettings
+from lra.errors import is_out_of_memory as is_out_of_memory
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,8 +52,3 @@ def restore_random_state(states: dict[str, Tensor], device: torch.device) -> Non
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def is_out_of_memory(problem: Exception) -> bool:
-    """Whether an accelerator or the CPU allocator ran out of memory."""
-    return isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem)

@@ -26,7 +26,7 @@ from lra.model import build_model, padded_length, trims
 from lra.tasks import module_of
 from lra.tasks.contract import Task, list_array
 from lra.training.optim import autocast
-from lra.training.run_folder import load_weights, read_run
+from lra.training.run_folder import load_weights, read_run, refuse_sizes
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,25 @@ class TrainedRun:
 
     Args:
         folder: the run's folder.
+        trust: whether to run the code of an attention that is not in the registry.
 
     Raises:
-        LraError: it is no finished run, or the class of its attention is not where it was.
+        LraError: it is no finished run or not to be trusted, or the class of its attention is not where it was.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.metrics, self.experiment = read_run(folder)
+    def __init__(self, folder: Path, *, trust: bool = False) -> None:
+        self.metrics, self.experiment = read_run(folder, trust=trust)
         settings = self.metrics.get("data_settings")
+        where = f"{folder / 'metrics.json'}: data_settings"
         if settings is None:
             raise LraError(f"{folder / 'metrics.json'} does not say how its data were made; train this run again.")
-        self._tasks = module_of(self.experiment.task, settings)
-        self._settings = from_mapping(self._tasks.Settings, settings, f"{folder / 'metrics.json'}: data_settings")
-        self.task: Task = self._tasks.describe(self._settings)
+        try:
+            self._tasks = module_of(self.experiment.task, settings)
+            self._settings = from_mapping(self._tasks.Settings, settings, where)
+            self.task: Task = self._tasks.describe(self._settings)
+        except (AttributeError, ImportError, TypeError, ValueError) as problem:
+            raise LraError(f"{where} are not those of a task ({problem}); train this run again.") from problem
+        refuse_sizes(folder, self.experiment, self.task.vocabulary, padded_length(self.task))
         self.device = default_device()
         try:
             self.model = build_model(self.task, self.experiment.model, self.experiment.attention).to(self.device).eval()
@@ -87,14 +93,19 @@ class TrainedRun:
     def _padded(self, tokens: npt.NDArray[np.unsignedinteger]) -> list[torch.Tensor]:
         """Tokens and mask, (1, length) each, padded as in training."""
         rows = list_array(tokens, np.array([len(tokens)]))
-        trim = trims(self.model, self.experiment.train)
+        trim = trims(self.model, self.experiment.train.pad)
         return [tensor.to(self.device) for tensor in pad(rows, padded_length(self.task), trim=trim)]
 
 
-def load_run(folder: str | Path) -> TrainedRun:
+def load_run(folder: str | Path, *, trust: bool = False) -> TrainedRun:
     """The trained run in a folder such as ``results/runs/mini/listops/softmax/seed-1``.
 
+    Args:
+        folder: the run's folder.
+        trust: whether to run the code of an attention that is not in the registry, such as one of your own. Leave it
+            out for a folder from elsewhere.
+
     Raises:
-        LraError: it is no finished run, or the class of its attention is not where it was.
+        LraError: it is no finished run or not to be trusted, or the class of its attention is not where it was.
     """
-    return TrainedRun(Path(folder))
+    return TrainedRun(Path(folder), trust=trust)

@@ -1,12 +1,8 @@
-"""A run's folder: ``metrics.json``, ``history.csv``, ``predictions.parquet`` and ``model.safetensors`` (best weights).
-
-``checkpoint/`` is there only while a run is unfinished. ``metrics.json`` is written last, so that a folder with one is
-complete.
-"""
+"""One run, from its settings to its folder, which :mod:`lra.training.run_folder` describes."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import hashlib
 import json
 import time
@@ -22,18 +18,24 @@ import safetensors
 import safetensors.torch
 import torch
 
+from lra import paths
 from lra.config.settings import Experiment
-from lra.data.shards import MANIFEST, Shards, read_shards, verify
+from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
-from lra.files import atomic_write, sha256, write_csv, write_json
+from lra.files import atomic_write, sealed, sha256, write_csv, write_json
+from lra.model import build_model
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
-from lra.training.evaluation import Score
-from lra.training.run_folder import load_weights, read_run
-from lra.training.trainer import Failed, Interrupted, Progress, Trainer
+from lra.training.evaluation import Score, evaluate
+from lra.training.progress import Failed, Interrupted, Progress
+from lra.training.run_folder import load_weights, made_of, read_run, run_key
+from lra.training.trainer import Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
+
+MOST_THREADS = 4096
+"""More than any machine has; a foreign run that asks for more asks for a crash."""
 
 
 def train_run(
@@ -55,7 +57,7 @@ def train_run(
         code: fingerprint of the code that runs.
         threads: CPU threads; part of what makes a run reproducible to the bit.
         checkpoint_seconds: time between checkpoints.
-        max_steps: end after so many steps.
+        max_steps: end after so many steps; ``metrics.json`` says so, and such a run is never averaged.
 
     Returns:
         What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
@@ -74,13 +76,13 @@ def train_run(
     torch.set_num_threads(threads)
     make_deterministic()
     device = default_device()
+    decisive = made_of(experiment, code, shards.identity, max_steps)
     facts = {
         "task": experiment.task,
         "attention": experiment.attention.name,
         "seed": experiment.seed,
-        "settings": dataclasses.asdict(experiment),
-        "code": code,
-        "data": sha256(data / MANIFEST),
+        **decisive,
+        "key": run_key(decisive),
         "data_settings": shards.provenance.get("settings"),
         "machine": machine(device, threads),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,11 +100,11 @@ def train_run(
     except (LraError, OSError, Interrupted):
         raise
     except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
+        status, reason = "failed", reason_of(failure)  # or LraError, alone
         traceback.print_exc()
-        status, reason = "failed", reason_of(failure)
     metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
     metrics |= _results(trainer, score, shards)
-    _write(out, metrics, trainer, score)
+    metrics = _write(out, metrics, trainer, score)
     checkpoints.remove()
     return metrics
 
@@ -116,6 +118,7 @@ def _identity(facts: dict[str, Any]) -> str:
 def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> dict[str, Any]:
     """The measured part of ``metrics.json``; null where a failed run has no value."""
     results: dict[str, Any] = {"majority_accuracy": shards.majority("test"), "test_rows": shards.rows("test")}
+    results["max_length"] = shards.task.max_length
     results |= {"test_accuracy": score.accuracy if score else None, "test_loss": score.loss if score else None}
     progress = trainer.progress if trainer else Progress()
     best = progress.best if progress.history else {}
@@ -123,8 +126,7 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
         "dev_accuracy": best.get("dev_accuracy"),
         "dev_loss": best.get("dev_loss"),
         "best_step": best.get("step"),
-        "steps": progress.step,
-        "train_seconds": progress.seconds,
+        **progress.measurements(),
         "micro_batch": None,
         "parameters": None,
         "peak_memory_bytes": None,
@@ -136,45 +138,72 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
     return results
 
 
-def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> None:
+def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> dict[str, Any]:
+    """Write the folder; returns what ``metrics.json`` says, checksums included."""
     history = trainer.progress.history if trainer else []
-    write_csv(out / "history.csv", HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
+    write_csv(out / paths.HISTORY, HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
     nothing = np.zeros(0, dtype=np.uint8)
     columns = {
         "label": pa.array(score.label if score else nothing),
         "prediction": pa.array(score.prediction if score else nothing),
     }
-    with atomic_write(out / "predictions.parquet") as temporary:
+    with atomic_write(out / paths.PREDICTIONS) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
-    with atomic_write(out / "model.safetensors") as temporary:
+    with atomic_write(out / paths.WEIGHTS) as temporary:
         weights = trainer.best_weights if trainer else {}
         try:
             safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
         except safetensors.SafetensorError as problem:
             raise OSError(f"{out / 'model.safetensors'} cannot be written: {problem}") from problem
-    write_json(out / "metrics.json", metrics)
+    metrics = sealed({**metrics, "files": {name: sha256(out / name) for name in paths.SEALED_FILES}})
+    write_json(out / paths.METRICS, metrics)
+    return metrics
 
 
-def score_run(folder: Path, data: Path | None, split: Split) -> tuple[dict[str, Any], Score]:
+def score_run(folder: Path, data: Path | None, split: Split, *, trust: bool = False) -> tuple[dict[str, Any], Score]:
     """Score the best weights of a finished run on a split.
+
+    Args:
+        folder: the run's folder.
+        data: folder of the prepared task; None for the one in ``data/``.
+        split: dev or test.
+        trust: whether to run the code of an attention that is not in the registry.
 
     Returns:
         The run's metrics and the new score.
 
     Raises:
-        LraError: the folder is no finished run, the data are not those it was trained on, or the class of its attention
-            is not where it was.
+        LraError: the folder is no finished run or not to be trusted, the data are not those it was trained on, or the
+            class of its attention is not where it was.
     """
-    metrics, experiment = read_run(folder)
-    data = data or Path("data", *folder.resolve().parts[-4:-3], metrics["task"])
+    metrics, experiment = read_run(folder, trust=trust)
+    data = data or _trained_on(folder, metrics)
     shards = read_shards(data)
-    if sha256(data / MANIFEST) != metrics["data"]:
+    if shards.identity != metrics["data"]:
         raise LraError(f"{data} is not the data that {folder} was trained on; prepare it again or give --data.")
     verify(shards)
-    torch.set_num_threads(metrics["machine"]["threads"])
+    threads = metrics["machine"].get("threads")
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise LraError(f"{folder / 'metrics.json'}: machine.threads is {threads!r}, no number of threads.")
+    torch.set_num_threads(threads)
+    make_deterministic()
+    device = default_device()
     try:
-        trainer = Trainer(experiment, shards, default_device(), Checkpoints(folder / "checkpoint", ""))
+        torch.manual_seed(experiment.seed)
+        model = build_model(shards.task, experiment.model, experiment.attention).to(device)
     except (ValueError, TypeError) as problem:
         raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
-    load_weights(trainer.model, folder)
-    return metrics, trainer.evaluate(split)
+    load_weights(model, folder)
+    return metrics, evaluate(model, shards, split, experiment.train, device)
+
+
+def _trained_on(folder: Path, metrics: dict[str, Any]) -> Path:
+    """The prepared data of any scale that a run was trained on, known by their content."""
+    for data in paths.prepared(metrics["task"]):
+        with contextlib.suppress(LraError):  # data of another scale may be damaged
+            if read_shards(data).identity == metrics["data"]:
+                return data
+    raise LraError(
+        f"{paths.shards('*', metrics['task'])} is not the data that {folder} was trained on; prepare it again or give "
+        "--data."
+    )

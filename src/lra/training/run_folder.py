@@ -1,7 +1,16 @@
-"""What a finished run has left: its settings and its best weights."""
+"""A run's folder: ``metrics.json``, ``history.csv``, ``predictions.parquet`` and ``model.safetensors`` (best weights).
+
+``checkpoint/`` is there only while a run is unfinished. ``metrics.json`` is written last, so that a folder with one is
+complete; it holds the checksums of the other files and of itself. A folder may come from anyone: nothing that it names
+is run unless the reader trusts it, and what it asks memory for is bounded.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +18,12 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from lra import paths
+from lra.attention.registry import names, resolve
 from lra.config.mapping import from_mapping
-from lra.config.settings import Experiment
+from lra.config.settings import AttentionSettings, Experiment
 from lra.errors import LraError
-from lra.files import read_metrics
+from lra.files import read_metrics, refuse_foreign_run_files
 from lra.model import Model
 
 NEEDED = {
@@ -20,18 +31,86 @@ NEEDED = {
     "machine": dict,
 }  # fmt: skip
 
+LARGEST = 1 << 20
+"""No budget d and no number among an attention's options is larger."""
 
-def read_run(folder: Path) -> tuple[dict[str, Any], Experiment]:
+
+def made_of(experiment: Experiment, code: str, data: str, max_steps: int | None) -> dict[str, Any]:
+    """What a run follows from, as ``metrics.json`` says it.
+
+    Args:
+        experiment: its settings and seed.
+        code: fingerprint of the code.
+        data: identity of the examples, see :class:`lra.data.shards.Shards`.
+        max_steps: the most steps that it may take; no fewer than those of the settings are the same as None.
+    """
+    cut = max_steps if max_steps is not None and max_steps < experiment.train.steps else None
+    return {"settings": dataclasses.asdict(experiment), "max_steps": cut, "code": code, "data": data}
+
+
+def run_key(made_of: Mapping[str, Any]) -> str:
+    """Name of what a run follows from, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_run(folder: Path, *, trust: bool = False) -> tuple[dict[str, Any], Experiment]:
     """What ``metrics.json`` says of a run, and what was trained.
 
+    Args:
+        folder: the run's folder.
+        trust: whether the class of an attention may be one that neither this package nor an installed one lists.
+
     Raises:
-        LraError: the folder is no finished run, or the run ended without a result.
+        LraError: the folder is no finished run, its files do not belong together, the run ended without a result, or
+            it names code that is not trusted.
     """
-    path = folder / "metrics.json"
+    path = folder / paths.METRICS
     metrics = read_metrics(path, NEEDED)
     if metrics["status"] != "ok":
         raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
-    return metrics, from_mapping(Experiment, metrics["settings"], f"{path}: settings")
+    refuse_foreign_run_files(folder, metrics)
+    experiment = from_mapping(Experiment, metrics["settings"], f"{path}: settings")
+    if not trust:
+        _refuse_foreign_code(path, experiment.attention)
+    refuse_sizes(folder, experiment)
+    return metrics, experiment
+
+
+def _refuse_foreign_code(path: Path, attention: AttentionSettings) -> None:
+    """A class that only the run names would run the code of whoever wrote the folder."""
+    where = attention.module or attention.name
+    if where not in {*names(), *(resolve(name).path for name in names())}:
+        raise LraError(
+            f"{path} names {where!r}, code that is no method of the registry and would be run; if you trust it, say "
+            "`--trust`, or `trust=True` in Python."
+        )
+
+
+def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, length: int = 0) -> None:
+    """Refuse settings by which a model would take more memory than the weights that it is to be filled with.
+
+    Args:
+        folder: the run's folder.
+        experiment: its settings.
+        vocabulary: number of token ids, as far as the folder says it.
+        length: longest sequence, as far as the folder says it.
+
+    Raises:
+        LraError: the weights are missing or fewer than the sizes need.
+    """
+    sizes, attention = experiment.model, experiment.attention
+    try:
+        held = (folder / "model.safetensors").stat().st_size // 4
+    except OSError as problem:
+        raise _unreadable(folder, problem) from problem
+    # Token and position embeddings; the two matrices of an MLP, and query, value and output of an attention.
+    inner = 2 * sizes.hidden + 3 * sizes.heads * sizes.head_dim
+    needed = sizes.embedding * (vocabulary + length + sizes.layers * inner)
+    budgets = [
+        abs(value) for value in (attention.features, *attention.options.values()) if isinstance(value, int | float)
+    ]
+    if needed > held or max(budgets) > LARGEST:
+        raise LraError(f"{folder}: metrics.json asks for another model than its weights are of; train this run again.")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -41,7 +120,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         LraError: the file is missing or damaged.
     """
     try:
-        return safetensors.torch.load((folder / "model.safetensors").read_bytes())
+        return safetensors.torch.load((folder / paths.WEIGHTS).read_bytes())
     except (OSError, safetensors.SafetensorError) as problem:
         raise _unreadable(folder, problem) from problem
 

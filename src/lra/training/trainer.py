@@ -11,8 +11,8 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,54 +20,23 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from lra.config.settings import Experiment
-from lra.data.batches import Batch, Batches
-from lra.data.prefetch import prefetch
+from lra.data.batches import Batch
+from lra.data.prefetch import ready
 from lra.data.shards import Shards
+from lra.errors import LraError, device_fault, is_out_of_memory
 from lra.model import build_model, padded_length, trims
 from lra.tasks.contract import Split
 from lra.training.checkpoint import Checkpoints
-from lra.training.evaluation import Score, score
-from lra.training.optim import autocast, is_out_of_memory, make_optimizer, random_state, restore_random_state
+from lra.training.clock import Clock
+from lra.training.compiling import Forward, compiled, compiles, warm_up_lengths
+from lra.training.evaluation import Score, batches_of, evaluate, evaluation_rows, rows_at_once
+from lra.training.optim import autocast, make_optimizer, random_state, restore_random_state
+from lra.training.progress import Failed, Interrupted, Progress
 
-CPU_TOKENS = 1 << 16
-"""Tokens that pass through the model at once on a CPU, where running out of memory cannot be caught."""
+T = TypeVar("T")
 
-BUCKET_BATCHES = 32
-"""Batches that share their rows out by length where ``pad`` is ``bucket``."""
-
-
-class Interrupted(Exception):
-    """A signal asked the run to stop; its checkpoint is saved."""
-
-
-class Failed(Exception):
-    """The run cannot give a result; ``status`` is ``diverged`` or ``oom``."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds besides model, optimiser and random states."""
-
-    step: int = 0
-    seconds: float = 0.0
-    """Time in training steps, evaluation left out."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One row an evaluation."""
-    micro_batch: int = 0
-
-    @property
-    def best(self) -> dict[str, float]:
-        """The evaluation with the highest dev accuracy, the lower loss deciding among equals."""
-        return max(self.history, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]))
-
-    def stale(self) -> int:
-        """Evaluations since the lowest dev loss."""
-        losses = [row["dev_loss"] for row in self.history]
-        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+LEAST_SCALE = 2.0**-24
+"""A loss scale at which gradients that overflow fp16 have no finite value."""
 
 
 class Trainer:
@@ -96,31 +65,22 @@ class Trainer:
         self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
         self.last_step = min(self.settings.steps, max_steps or self.settings.steps)
         self.model = build_model(shards.task, experiment.model, experiment.attention).to(device)
-        self.forward = torch.compile(self.model) if self.settings.compile else self.model
+        self.forward: Forward = self.model
         self.optimizer, self.schedule = make_optimizer(self.model.parameters(), self.settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
-        self.progress = Progress(micro_batch=self.settings.micro_batch or self._micro_batch())
+        rows = rows_at_once(shards.task, self.settings, device)
+        self.progress = Progress(
+            micro_batch=rows,
+            evaluation_batch=evaluation_rows(rows, device),
+            compiled=compiles(self.settings, device),
+        )
+        self.clock = Clock(device, self.progress.times)
         self.best_weights: dict[str, Tensor] = {}
         # Kept on the device, so that no step waits for the host: summed loss since the last evaluation, and the first
         # step whose loss was not finite (-1: none).
         self.loss_sum = torch.zeros((), device=device)
         self.bad_step = torch.full((), -1, device=device)
         self.stop = False
-
-    def _micro_batch(self) -> int:
-        if self.device.type != "cpu":
-            return self.settings.batch
-        tokens = padded_length(self.shards.task) * self.shards.task.towers
-        return max(1, min(self.settings.batch, CPU_TOKENS // tokens))
-
-    def _batches(self, split: Split, batch: int) -> Batches:
-        length = padded_length(self.shards.task)
-        window = BUCKET_BATCHES if self.settings.pad == "bucket" else 1
-        return Batches(self.shards, split, batch, length, trim=trims(self.model, self.settings), window=window)
-
-    def _ahead(self, batches: Generator[Batch, None, None]) -> contextlib.closing[Generator[Batch, None, None]]:
-        """The same batches, for a GPU made in another thread; on a CPU a step takes 900 times as long as its batch."""
-        return contextlib.closing(prefetch(batches) if self.device.type == "cuda" else batches)
 
     def run(self) -> Score:
         """Train to the end or the early stop, then score the test split with the best weights.
@@ -132,6 +92,7 @@ class Trainer:
         self._resume()
         with self._stopped_by_signals():
             try:
+                self._compile()
                 self._train()
                 self.model.load_state_dict(self.best_weights)
                 return self.evaluate("test")
@@ -141,52 +102,111 @@ class Trainer:
 
     def _train(self) -> None:
         progress, every = self.progress, self.settings.evaluate_every
-        batches = self._batches("train", self.settings.batch).shuffled(self.experiment.seed, start=progress.step)
+        batches = batches_of(self.model, self.shards, "train", self.settings.batch, self.settings)
+        stream = batches.shuffled(self.experiment.seed, start=progress.step + progress.skipped)
         saved = time.monotonic()
+        self.clock.start()
         # Numbers of a terminal's progress bar; a log file gets a line an evaluation.
         bar = tqdm(total=self.last_step, initial=progress.step, unit="step", disable=None)
-        with bar, self._ahead(batches) as ahead:
+        with bar, ready(stream, self.device) as ahead:
             while True:
                 due = progress.step % every == 0 or progress.step == self.last_step
                 if due and progress.step and (not progress.history or progress.history[-1]["step"] < progress.step):
                     self._evaluate_dev()
                     bar.set_postfix(dev=f"{progress.history[-1]['dev_accuracy']:.3f}")
                 if progress.step >= self.last_step or progress.stale() >= self.settings.patience:
+                    self.clock.read()
                     return
-                self._timed_step(next(ahead))
-                bar.update()
+                with self.clock.time("data"):
+                    batch = next(ahead)
+                with self.clock.time("train"):
+                    self.step(batch)
+                bar.update(progress.step - bar.n)
                 if time.monotonic() - saved > self.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
 
-    def _timed_step(self, batch: Batch) -> None:
-        started = time.perf_counter()
-        self.step(batch)
-        if self.progress.step % self.settings.evaluate_every == 0 and self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # before the clock is read, once an evaluation
-        self.progress.seconds += time.perf_counter() - started
-
     def step(self, batch: Batch) -> None:
-        """One optimiser step; where memory runs out the micro-batch is halved and the step made anew."""
+        """One optimiser step; the loss scaler of fp16 may leave its update out."""
+        loss = self._retried(lambda: self._accumulate(batch.to(self.device)), then=self._compile)
+        self.bad_step = torch.where((self.bad_step < 0) & ~loss.isfinite(), self.progress.step + 1, self.bad_step)
+        if self._update():
+            self.schedule.step()
+            self.loss_sum += loss
+            self.progress.step += 1
+            return
+        self.progress.skipped += 1
+        self._check_step()
+        if self.scaler.get_scale() < LEAST_SCALE:
+            raise Failed("diverged", f"the gradients of step {self.progress.step + 1} are not finite at any loss scale")
+
+    def _update(self) -> bool:
+        """Change the weights; False where the loss scaler does not, since gradients overflowed.
+
+        Only fp16 scales, and only then the program waits for the device.
+        """
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() >= before
+
+    def _retried(self, work: Callable[[], T], then: Callable[[], None] = lambda: None) -> T:
+        """Do the work, with fewer rows at once where memory runs out, and uncompiled where compiling fails.
+
+        Args:
+            work: it may be broken off, and is then begun anew with the random state that it had.
+            then: what fewer rows at once ask for besides.
+        """
         random = random_state(self.device)
         while True:
             try:
-                loss = self._accumulate(batch.to(self.device))
-                break
-            except RuntimeError as problem:
+                return work()
+            except BaseException as problem:
                 restore_random_state(random, self.device)
-                if not is_out_of_memory(problem):
+                memory = isinstance(problem, Exception) and is_out_of_memory(problem)
+                surroundings = isinstance(problem, LraError | OSError | Interrupted | Failed) or device_fault(problem)
+                compiling = isinstance(problem, Exception) and self.progress.compiled and not surroundings
+                if not memory and not compiling:
                     raise
-                self._halve_micro_batch()
-            except Interrupted:
-                restore_random_state(random, self.device)
-                raise
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.schedule.step()
-        self.loss_sum += loss
-        self.bad_step = torch.where((self.bad_step < 0) & ~loss.isfinite(), self.progress.step + 1, self.bad_step)
-        self.progress.step += 1
+                reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            # Out here nothing holds what the work had allocated.
+            if memory:
+                self._take_fewer_rows()
+                then()
+            else:
+                self.forward, self.progress.compiled = self.model, False
+                print(f"the model runs uncompiled, since compiling it failed ({reason})", flush=True)
+
+    def _compile(self) -> None:
+        """Compile the model, if it is to be, by taking a batch of each kind; see :mod:`lra.training.compiling`."""
+        if self.progress.compiled:
+            with self.clock.time("compile"):
+                self._retried(self._warm_up)
+            self.model.train()  # also where an evaluation's batch failed
+
+    def _warm_up(self) -> None:
+        if not self.progress.compiled:
+            return
+        rows, length = self.progress.micro_batch, padded_length(self.shards.task)
+        rows_vary, lengths_vary = self.settings.batch % rows > 0, trims(self.model, self.settings.pad)
+        self.forward = compiled(self.model, rows_vary=rows_vary, lengths_vary=lengths_vary)
+        self.clock.watch_compiler()
+        random = random_state(self.device)
+        for some in warm_up_lengths(length, lengths_vary):
+            self.model.eval()
+            with torch.no_grad(), autocast(self.settings, self.device):
+                batch = self._empty_batch(self.progress.evaluation_batch, some)
+                self.forward(batch.tokens, batch.mask)
+            self.model.train()
+            self._accumulate(self._empty_batch(rows, some))
+        self.optimizer.zero_grad(set_to_none=True)
+        restore_random_state(random, self.device)
+
+    def _empty_batch(self, rows: int, length: int) -> Batch:
+        tokens = torch.zeros(rows, length, dtype=torch.int32)
+        towers = self.shards.task.towers
+        batch = Batch((tokens,) * towers, (tokens == 0,) * towers, torch.zeros(rows, dtype=torch.int64))
+        return batch.to(self.device)
 
     def _accumulate(self, batch: Batch) -> Tensor:
         """Gradients of the batch's mean loss, a micro-batch at a time; returns that loss."""
@@ -199,19 +219,33 @@ class Trainer:
             total += loss.detach()
         return total
 
-    def _halve_micro_batch(self) -> None:
-        if self.progress.micro_batch == 1:
-            raise Failed("oom", "a single example does not fit in memory")
-        self.optimizer.zero_grad(set_to_none=True)
-        self.progress.micro_batch = max(1, min(self.progress.micro_batch, self.settings.batch) // 2)
+    def _take_fewer_rows(self) -> None:
+        """Halve the rows that pass through the model at once, in an evaluation or in training."""
+        progress = self.progress
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        print(f"out of memory: micro-batch is now {self.progress.micro_batch}", flush=True)
+        if (progress.micro_batch if self.model.training else progress.evaluation_batch) == 1:
+            raise Failed("oom", "a single example does not fit in memory")
+        if self.model.training:
+            self.optimizer.zero_grad(set_to_none=True)
+            progress.micro_batch //= 2
+            progress.evaluation_batch = min(
+                progress.evaluation_batch, evaluation_rows(progress.micro_batch, self.device)
+            )
+            print(f"out of memory: micro-batch is now {progress.micro_batch}", flush=True)
+        else:
+            progress.evaluation_batch //= 2
+            print(f"out of memory: an evaluation's batch is now {progress.evaluation_batch}", flush=True)
+
+    def _check_step(self) -> None:
+        """Raise Failed if the loss of a step was not finite."""
+        if (bad := int(self.bad_step)) >= 0:
+            raise Failed("diverged", f"the training loss was not finite at step {bad}")
 
     def _evaluate_dev(self) -> None:
         progress = self.progress
-        if (bad := int(self.bad_step)) >= 0:
-            raise Failed("diverged", f"the training loss was not finite at step {bad}")
+        self._check_step()
+        self.clock.read()
         since = progress.history[-1]["step"] if progress.history else 0
         train_loss = float(self.loss_sum) / (progress.step - since)
         score = self.evaluate("dev")
@@ -224,7 +258,7 @@ class Trainer:
         progress.history.append(
             {
                 "step": progress.step,
-                "seconds": progress.seconds,
+                "seconds": progress.times["train"],
                 "learning_rate": float(self.schedule.get_last_lr()[0]),
                 "train_loss": train_loss,
                 "dev_loss": score.loss,
@@ -233,21 +267,33 @@ class Trainer:
         )
         self.loss_sum.zero_()
         if progress.best["step"] == progress.step:
-            self.best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            weights = self.model.state_dict()
+            # Off the device, so that they outlive a fault of it.
+            self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         print(
             f"step {progress.step}: train loss {train_loss:.4f}, dev loss {score.loss:.4f}, "
-            f"dev accuracy {score.accuracy:.4f}, {progress.seconds:.1f} s",
+            f"dev accuracy {score.accuracy:.4f}, {progress.times['train']:.1f} s",
             flush=True,
         )
 
     def evaluate(self, split: Split) -> Score:
         """Score every row of a split."""
-        size = min(self.progress.micro_batch, self.settings.batch)
-        self.model.eval()
-        with self._ahead(self._batches(split, size).in_order()) as batches:
-            result = score(self.forward, map(self._unless_stopped, batches), self.settings, self.device)
+        with self.clock.time("evaluation"):
+            score = self._retried(
+                lambda: evaluate(
+                    self.model,
+                    self.shards,
+                    split,
+                    self.settings,
+                    self.device,
+                    rows=self.progress.evaluation_batch,
+                    forward=self.forward,
+                    each=self._unless_stopped,
+                ),
+                then=self._compile,
+            )
         self.model.train()
-        return result
+        return score
 
     def _unless_stopped(self, batch: Batch) -> Batch:
         if self.stop:
@@ -256,6 +302,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of everything that decides how the run goes on."""
+        self.clock.read()
         self.checkpoints.save(
             {
                 "progress": vars(self.progress),
@@ -275,6 +322,7 @@ class Trainer:
         if state is None:
             return
         self.progress = Progress(**state["progress"])
+        self.clock.times = self.progress.times
         self.model.load_state_dict(state["model"])
         self.best_weights = state["best_weights"]
         self.optimizer.load_state_dict(state["optimizer"])

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def linformer(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: Tensor) -> Tensor:
-    """softmax(Q (E K)^T / sqrt(p)) (E V) from the real positions alone; ``projection`` is E (heads, d, max_length)."""
+    """softmax(Q (E K)^T / sqrt(p)) (E V) from the real positions alone; ``projection`` is E (d, max_length)."""
     output = torch.zeros_like(value)
     for b in range(len(mask)):
         real = mask[b].nonzero()[:, 0]
         for h in range(query.shape[1]):
-            columns = projection[h][:, real]
+            columns = projection[:, real]
             mixed_key, mixed_value = columns @ key[b, h, real], columns @ value[b, h, real]
             output[b, h] = torch.softmax(query[b, h] @ mixed_key.T / query.shape[-1] ** 0.5, -1) @ mixed_value
     return output

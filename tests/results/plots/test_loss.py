@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from lra.errors import LraError
 from lra.results.plots import loss
 from lra.results.plots.loss import mean_curve
 from results.builder import write_run
@@ -13,7 +14,13 @@ def history(*rows):
 
 def test_the_curve_is_the_mean_over_seeds_of_the_steps_that_all_evaluated():
     curve = mean_curve([history((50, 1, 2.0), (100, 2, 1.0), (150, 3, 0.5)), history((50, 3, 1.0), (100, 4, 0.5))])
-    assert curve == {"step": [50, 100], "seconds": [2, 3], "dev_loss": [1.5, 0.75]}
+    assert curve == {
+        "step": [50, 100],
+        "seconds": [2, 3],
+        "dev_loss": [1.5, 0.75],
+        "lowest": [1.0, 0.5],
+        "highest": [2.0, 1.0],
+    }
 
 
 @pytest.fixture
@@ -29,7 +36,10 @@ def test_one_panel_a_task_and_one_line_a_method(metrics, drawn, tmp_path, agains
     loss.draw(metrics, tmp_path / "loss", against)
     listops, text, place = drawn[0].axes[:3]
     assert [axis.get_title(loc="left") for axis in (listops, text)] == ["ListOps", "Text"]
-    assert (len(listops.lines), len(text.lines)) == (3, 2)
+    assert [len([line for line in axis.lines if line.get_marker() != "None"]) for axis in (listops, text)] == [3, 2]
+    assert drawn[0].get_supxlabel().startswith("Data: ListOps: generated here, up to 2048 tokens")
+    low, high = listops.lines[1].get_ydata()  # the range of the seeds, at the end of the first curve
+    assert low < listops.lines[0].get_ydata()[-1] < high
     assert [entry.get_text() for entry in place.get_legend().get_texts()] == ["Standard", "Skeinformer", "V-Mean"]
     assert "not shown: V-Mean" in text.get_xlabel()
     assert listops.get_xlabel() == ("training time [s]" if against == "seconds" else "training step")
@@ -47,3 +57,10 @@ def test_files_are_written_whole(metrics, tmp_path):
 def test_nothing_but_failures_is_a_figure_that_says_so(tmp_path, drawn):
     loss.draw([write_run(tmp_path, "text", "vmean", status="oom", reason="x")], tmp_path / "loss", "seconds")
     assert "not shown: V-Mean" in drawn[0].axes[0].get_xlabel()
+
+
+def test_a_damaged_history_is_named(tmp_path):
+    path = write_run(tmp_path, "text", "vmean")
+    (path.parent / "history.csv").write_text("step,seconds\n50,x\n")
+    with pytest.raises(LraError, match=r"history.csv cannot be read \(.*\); train this run again."):
+        loss.draw([path], tmp_path / "loss", "seconds")

@@ -39,6 +39,27 @@ def test_what_is_drawn_is_a_sequence(table: Path, monkeypatch: pytest.MonkeyPatc
     assert time.get_xscale() == time.get_yscale() == "log"
 
 
+def test_the_distance_from_what_the_device_can_do(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequence of 4096: 40.96 ms where its products take 20.48 and copying takes 5.12."""
+    rows = pd.read_csv(table)
+    exact = rows[rows["attention"] == "softmax"].assign(attention="softmax_nodropout")
+    rows = pd.concat([rows, exact]).assign(copy_ms=8192 / 800, matmul_ms=8192 / 200)
+    rows.to_csv(table, index=False)
+    figures: list[matplotlib.figure.Figure] = []
+    monkeypatch.setattr(scaling, "save", lambda figure, prefix: figures.append(figure))
+    scaling.draw(table, table.with_name("plot"))
+    time, memory, place = figures[0].axes
+    limits = {line.get_label(): line.get_ydata().tolist() for line in time.lines if line.get_color() == "0.5"}
+    assert limits["reading and writing the tensors once"] == pytest.approx([n / 800 for n in LENGTHS])
+    assert limits["matrix products of exact attention"] == pytest.approx([n / 200 for n in LENGTHS])
+    assert not [line for line in memory.lines if line.get_color() == "0.5"]
+    legend = place.get_legend()
+    assert legend is not None and "time ÷ least time" in legend.get_title().get_text()
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert "Skeinformer (1.00, 1.00; 2.0×)" in labels
+    assert labels[-1] == "at least: matrix products of exact attention"
+
+
 def test_both_files_are_written(table: Path, tmp_path: Path) -> None:
     assert main(["plot-bench", str(table), "--out", str(tmp_path / "plot")]) == 0
     assert (tmp_path / "plot.png").stat().st_size > 10_000

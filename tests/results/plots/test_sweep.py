@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
 from lra.errors import LraError
 from lra.results.plots import sweep
@@ -56,9 +57,10 @@ def test_a_line_a_batch_size_through_the_means_of_its_seeds(swept, drawn, tmp_pa
     assert [entry.get_text() for entry in place.get_legend().get_texts()] == ["64", "128"]
 
 
-def test_an_interval_wider_than_accuracies_leaves_the_panel(drawn, tmp_path):
+def test_an_interval_ends_where_accuracies_do(drawn, tmp_path):
     sweep.draw([write_swept(tmp_path, 64, 1e-3, seed, 0.2 + 0.3 * seed) for seed in (1, 2)], tmp_path / "sweep")
-    assert drawn[0].axes[0].get_ylim() == (-5, 105)
+    bottom, top = drawn[0].axes[0].get_ylim()
+    assert -6 < bottom < 0 and 100 < top < 106
 
 
 def test_eight_batch_sizes_look_different():
@@ -73,6 +75,7 @@ def test_the_axes_say_what_is_missing_and_how_time_was_taken(swept, drawn, tmp_p
     assert accuracy.get_xlabel() == "learning rate\nnot shown: batch 64 at 1e-05"
     assert (accuracy.get_xscale(), list(accuracy.get_xticks())) == ("log", [1e-5, 1e-4, 1e-3])
     assert "not measured alone" in time.get_ylabel()
+    assert drawn[0].get_supxlabel().startswith("Data: Text: generated here, up to 2048 tokens")
 
 
 def test_intervals_are_those_of_student(swept, drawn, tmp_path):
@@ -84,9 +87,14 @@ def test_intervals_are_those_of_student(swept, drawn, tmp_path):
     assert list(intervals[0]) == pytest.approx([66 - half, 66 + half])
 
 
-def test_a_single_seed_has_no_interval(drawn, tmp_path):
+def test_a_single_seed_has_the_binomial_interval_of_its_accuracy(drawn, tmp_path):
     sweep.draw([write_swept(tmp_path, 64, rate, 1, 0.6) for rate in RATES], tmp_path / "sweep")
-    assert [len(axis.lines) for axis in drawn[0].axes[:2]] == [1, 1]
+    accuracy, time = (
+        [line.get_ydata() for line in axis.lines if line.get_marker() == "None"] for axis in drawn[0].axes[:2]
+    )
+    low, high = proportion_confint(240, 400, method="wilson")
+    assert list(accuracy[0]) == pytest.approx([100 * low, 100 * high])
+    assert all(low == high for low, high in time)
 
 
 def test_nothing_but_failures_is_a_figure_that_says_so(drawn, tmp_path):

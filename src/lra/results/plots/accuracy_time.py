@@ -1,4 +1,8 @@
-"""Accuracy against training time, one panel a task, with the Pareto front: what is beaten in neither."""
+"""Accuracy against training time, one panel a task, with the Pareto front: what is beaten in neither.
+
+Accuracy comes from the runs and time from measurements at the task's full length. Where these are different sizes, the
+axes name both and there is no front, because its points would be no model that anyone trained.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra.results.plots.style import Style, label_x, legend, look, panels, plain_log_axis, save, styles
-from lra.results.rows import Row, attentions, read_rows, tasks
+from lra.results.basis import Basis, accuracy_basis, bases, cost_basis
+from lra.results.plots.style import Style, footnote, label_x, legend, look, panels, plain_log_axis, save, styles
+from lra.results.published import title
+from lra.results.rows import YARDSTICK, TableRow, attentions, read_rows, tasks
+from lra.results.statistics import ENOUGH_SEEDS
 
 FRONT: dict[str, Any] = {"color": "#b0b0b0", "linewidth": 1, "linestyle": "-", "zorder": 1}
+RING: dict[str, Any] = {"color": "#b0b0b0", "marker": "o", "fillstyle": "none", "markersize": 12, "linestyle": "none"}
+EXACT: dict[str, Any] = {"color": "#909090", "linewidth": 0.8, "linestyle": ":", "zorder": 1}
 
 
 def draw(table: Path, prefix: Path) -> None:
@@ -29,63 +38,88 @@ def draw(table: Path, prefix: Path) -> None:
     measured = any(row.seconds_per_1000_steps is not None for row in rows)
     chosen = styles(attentions(rows))
     shown: set[str] = set()
+    more: dict[str, Line2D] = {}
     with look():
         figure, axes, place = panels(tasks(rows))
-        for task, axis in axes.items():
+        for (task, axis), basis in zip(axes.items(), bases(rows), strict=True):
             mine = [row for row in rows if row.task == task]
             points = {row.attention: point for row in mine if (point := _point(row, measured))}
             shown |= points.keys()
             for attention, point in points.items():
                 _draw_point(axis, point, chosen[attention])
-            times, accuracies = [p.time for p in points.values()], [p.accuracy for p in points.values()]
-            front = pareto_front(times, accuracies)
-            axis.plot([times[i] for i in front], [accuracies[i] for i in front], drawstyle="steps-post", **FRONT)
-            _describe(axis, mine[0].majority_accuracy, measured, [name for name in chosen if name not in points])
+            if basis.comparable or not measured:
+                more |= _draw_front(axis, [point for point in points.values() if point.seeds >= ENOUGH_SEEDS])
+            if YARDSTICK in points:
+                axis.axvline(points[YARDSTICK].time, **EXACT)
+                more["exact"] = Line2D([], [], label=f"time of {title(YARDSTICK)}", **EXACT)
+            _describe(axis, mine[0].majority_accuracy, basis, measured, [name for name in chosen if name not in points])
             if points:
                 plain_log_axis(axis)
-        front_line = Line2D([], [], label="Pareto front", **FRONT)
-        legend(place, {name: chosen[name] for name in chosen if name in shown}, lines=False, more=[front_line])
+        legend(place, {name: chosen[name] for name in chosen if name in shown}, lines=False, more=list(more.values()))
+        footnote(figure, f"{accuracy_basis(rows)} {cost_basis(rows)}".strip())
         save(figure, prefix)
 
 
 @dataclass(frozen=True)
-class _Point:
-    """Seconds per 1000 steps, accuracy and its interval in per cent."""
+class Point:
+    """Seconds per 1000 steps, accuracy and its interval in per cent, and the number of runs."""
 
     time: float
     accuracy: float
     low: float
     high: float
+    seeds: int
 
 
-def _point(row: Row, measured: bool) -> _Point | None:
+def _point(row: TableRow, measured: bool) -> Point | None:
     time = row.seconds_per_1000_steps
     if not measured and row.train_seconds and row.steps:
         time = 1000 * row.train_seconds / row.steps
     if time is None or row.accuracy is None:
         return None
     low, high = (row.accuracy if end is None else end for end in (row.accuracy_low, row.accuracy_high))
-    return _Point(time, 100 * row.accuracy, 100 * low, 100 * high)
+    return Point(time, 100 * row.accuracy, 100 * low, 100 * high, row.seeds_ok)
 
 
-def _draw_point(axis: Axes, point: _Point, style: Style) -> None:
+def _draw_point(axis: Axes, point: Point, style: Style) -> None:
     axis.plot([point.time] * 2, [point.low, point.high], color=style.colour, linewidth=0.8, zorder=2)
     axis.plot([point.time], [point.accuracy], **style.line() | {"linestyle": "none", "zorder": 3})
 
 
-def _describe(axis: Axes, majority: float | None, measured: bool, missing: Sequence[str]) -> None:
+def _draw_front(axis: Axes, points: Sequence[Point]) -> dict[str, Line2D]:
+    """Draw the front and rings around what may belong to it; returns their entries in the legend."""
+    front = pareto_front(points)
+    if not front:
+        return {}
+    axis.plot([p.time for p in front], [p.accuracy for p in front], drawstyle="steps-post", **FRONT)
+    entries = {"front": Line2D([], [], label="Pareto front", **FRONT)}
+    if perhaps := [point for point in possible_front(points) if point not in front]:
+        axis.plot([p.time for p in perhaps], [p.accuracy for p in perhaps], **RING)
+        entries["ring"] = Line2D([], [], label="perhaps on the front", **RING | {"markersize": 8})
+    return entries
+
+
+def _describe(axis: Axes, majority: float | None, basis: Basis, measured: bool, missing: Sequence[str]) -> None:
     if majority is not None:
         text = f"majority class {100 * majority:.1f} %"
         axis.set_title(text, loc="right", size=8, weight="normal", color="#666666")
-    label_x(axis, "seconds per 1000 steps" + ("" if measured else " (not measured alone)"), missing)
-    axis.set_ylabel("test accuracy [%]")
+    accuracy = "" if basis.length == "?" else f"\nn ≤ {basis.length}, d = {basis.features}"
+    label_x(axis, f"seconds per 1000 steps ({basis.cost if measured else 'not measured alone'})", missing)
+    axis.set_ylabel(f"test accuracy [%]{accuracy}")
     axis.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def pareto_front(times: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """Indices of the points that no other point beats in time and accuracy, from the fastest to the most accurate."""
-    front: list[int] = []
-    for i in sorted(range(len(times)), key=lambda i: (times[i], -accuracies[i])):
-        if not front or accuracies[i] > accuracies[front[-1]]:
-            front.append(i)
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in time and accuracy, from the fastest to the most accurate."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.time, -point.accuracy)):
+        if not front or point.accuracy > front[-1].accuracy:
+            front.append(point)
     return front
+
+
+def possible_front(points: Sequence[Point]) -> list[Point]:
+    """The points of which no other that is as fast has an interval wholly above theirs."""
+    return [
+        point for point in points if not any(other.time <= point.time and other.low > point.high for other in points)
+    ]

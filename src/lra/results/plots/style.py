@@ -161,6 +161,12 @@ def label_x(axes: Axes, label: str, missing: Iterable[str]) -> None:
     axes.set_xlabel(label + ("\n" + textwrap.fill(f"not shown: {names}", 44) if names else ""))
 
 
+def footnote(figure: Figure, text: str) -> None:
+    """What a figure stands on, small below it."""
+    width = int(figure.get_figwidth() * 20)
+    figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", size=7, color="#666666")
+
+
 def save(figure: Figure, prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``<prefix>.svg``."""
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):

@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from scipy import stats
 
 from lra.errors import LraError
-from lra.results.plots.style import Style, label_x, look, save, styles
+from lra.results.basis import runs_basis
+from lra.results.plots.style import Style, footnote, label_x, look, save, styles
 from lra.results.published import task_title, title
 from lra.results.reading import Run, read_runs
-from lra.results.statistics import summarise
+from lra.results.statistics import ALPHA, Interval, mean_accuracy
 
-Cell = tuple[int, float]
+Setting = tuple[int, float]
 """Batch size and learning rate."""
 
 VARIANTS = (
@@ -48,7 +51,7 @@ def draw(metrics: Sequence[Path], prefix: Path) -> None:
     for run in runs:
         if (run.task, run.attention) != (first.task, first.attention):
             raise LraError(f"{first.folder} and {run.folder} are of different tasks or attentions; a sweep is of one.")
-    cells: dict[Cell, list[Run]] = {cell_of(run): [] for run in runs}
+    cells: dict[Setting, list[Run]] = {cell_of(run): [] for run in runs}
     for run in runs:
         if run.ok:
             cells[cell_of(run)].append(run)
@@ -56,23 +59,22 @@ def draw(metrics: Sequence[Path], prefix: Path) -> None:
     with look():
         figure = Figure(figsize=(10, 3.4), layout="constrained")
         left, right, place = figure.subplots(1, 3, width_ratios=(1, 1, 0.3))
-        _panel(left, cells, chosen, lambda run: 100 * float(run.metrics["test_accuracy"]))
+        _panel(left, cells, chosen, _accuracy)
         left.set_title(f"{title(first.attention)}, {task_title(first.task)}", loc="left")
         majority = f"majority class {100 * first.metrics['majority_accuracy']:.1f} %"
         left.set_title(majority, loc="right", size=8, weight="normal", color="#666666")
         left.set_ylabel("test accuracy [%]")
-        bottom, top = left.get_ylim()
-        left.set_ylim(max(bottom, -5), min(top, 105))  # with two seeds an interval can reach far beyond 0 and 100
-        _panel(right, cells, chosen, lambda run: 1000 * run.metrics["train_seconds"] / run.metrics["steps"])
+        _panel(right, cells, chosen, _seconds)
         right.set_ylabel("seconds per 1000 steps\n(not measured alone)")
         right.set_ylim(bottom=0)
         handles = [Line2D([], [], label=f"{batch}", **style.line()) for batch, style in chosen.items()]
         place.axis("off")
         place.legend(handles=handles, loc="center left", handlelength=3.2, title="batch size")
+        footnote(figure, runs_basis(runs))
         save(figure, prefix)
 
 
-def cell_of(run: Run) -> Cell:
+def cell_of(run: Run) -> Setting:
     """A run's batch size and learning rate."""
     train = run.metrics["settings"]["train"]
     return int(train["batch"]), float(train["learning_rate"])
@@ -87,18 +89,36 @@ def _styles(attention: str, batches: Sequence[int]) -> dict[int, Style]:
     return chosen
 
 
+def _accuracy(runs: Sequence[Run]) -> Interval:
+    """Mean accuracy of a setting's runs in per cent."""
+    interval = mean_accuracy(np.stack([np.equal(*run.predictions()) for run in runs]))
+    return Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
+
+
+def _seconds(runs: Sequence[Run]) -> Interval:
+    """Mean seconds per 1000 steps of a setting's runs; a single run has no interval."""
+    seconds = [1000 * run.metrics["train_seconds"] / run.metrics["steps"] for run in runs]
+    mean = float(np.mean(seconds))
+    if len(seconds) < 2:
+        return Interval(mean, mean, mean)
+    half = float(stats.t.ppf(1 - ALPHA / 2, len(seconds) - 1) * stats.sem(seconds))
+    return Interval(mean, mean - half, mean + half)
+
+
 def _panel(
-    axis: Axes, cells: dict[Cell, list[Run]], chosen: dict[int, Style], quantity: Callable[[Run], float]
+    axis: Axes,
+    cells: dict[Setting, list[Run]],
+    chosen: dict[int, Style],
+    quantity: Callable[[Sequence[Run]], Interval],
 ) -> None:
-    """A line through the means of each batch size's runs, with their 95 % t-intervals."""
+    """A line through the means of each batch size's runs, with their 95 % intervals."""
     for i, (batch, style) in enumerate(chosen.items()):
         shift = 10 ** (0.04 * (i - (len(chosen) - 1) / 2))  # so that intervals do not hide each other
         rates = sorted(rate for size, rate in cells if size == batch and cells[size, rate])
-        points = [summarise([quantity(run) for run in cells[batch, rate]]) for rate in rates]
+        points = [quantity(cells[batch, rate]) for rate in rates]
         axis.plot([rate * shift for rate in rates], [point.mean for point in points], **style.line())
         for rate, point in zip(rates, points, strict=True):
-            if point.low is not None and point.high is not None:
-                axis.plot([rate * shift] * 2, [point.low, point.high], color=style.colour, linewidth=0.8, zorder=1)
+            axis.plot([rate * shift] * 2, [point.low, point.high], color=style.colour, linewidth=0.8, zorder=1)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(sorted({rate for _, rate in cells})))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,0 +1,143 @@
+"""``lra clean``: what the store of finished runs holds beyond need, and how much that is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lra import paths
+from lra.config.arena import Arena, arena
+from lra.config.reading import read_config
+from lra.config.settings import Experiment
+from lra.errors import LraError
+
+
+def add_command(commands: Any) -> None:
+    """Add ``clean`` to the parsers of :mod:`lra.cli.main`."""
+    clean = commands.add_parser(
+        "clean", help="list the kept runs that config.yaml does not ask for, or remove runs to train them anew"
+    )
+    clean.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="*",
+        type=Path,
+        help="folders of runs to remove, in the store too, so that they are trained anew (default: what no scale of "
+        "config.yaml asks for and no folder of results holds)",
+    )
+    clean.add_argument("--yes", action="store_true", help="remove it (default: only list it)")
+    clean.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+    clean.set_defaults(run=run_clean)
+
+
+def run_clean(options: argparse.Namespace) -> None:
+    """List, and remove with ``--yes``."""
+    from lra.data.progress import readable
+    from lra.training.store import in_use, remove_entry
+
+    entries = [_entry_of(run) for run in options.runs] if options.runs else list(_unused(paths.STORE, options.config))
+    total = 0
+    for entry in entries:
+        if in_use(entry):
+            print(f"{entry}: left alone, a run is in it; if that was killed, delete .{entry.name}.guard beside it")
+            continue
+        size = sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
+        total += size
+        print(f"{entry}: {_told(entry)}, {readable(size)}")
+        if options.yes:
+            remove_entry(entry)
+    for run in options.runs if options.yes else ():
+        for name in paths.RUN_FILES:
+            (run / name).unlink(missing_ok=True)
+    if options.yes:
+        print(f"removed {readable(total)}")
+    else:
+        print(f"{readable(total)} in all; nothing is removed without --yes")
+
+
+def _entry_of(run: Path) -> Path:
+    """Where the store keeps a run."""
+    from lra.files import read_json
+
+    metrics = read_json(run / "metrics.json")
+    key = metrics.get("key") if isinstance(metrics, dict) else None
+    if not isinstance(key, str) or not key.isalnum():
+        raise LraError(f"{run} says no key of results/store; delete the folder itself to train the run again.")
+    return paths.STORE / key
+
+
+def _unused(store: Path, config: Path) -> Iterator[Path]:
+    """Folders of the store that no scale of the configuration asks for and of which no folder holds links."""
+    from lra.files import read_json
+    from lra.training.store import MADE_OF
+
+    wanted = [json.loads(json.dumps(one)) for one in _wanted(config)]
+    for entry in sorted(path for path in store.iterdir() if path.is_dir()) if store.is_dir() else ():
+        metrics = entry / "metrics.json"
+        if metrics.is_file() and metrics.stat().st_nlink > 1:
+            continue
+        try:
+            decisive = dict(read_json(entry / MADE_OF))
+        except (LraError, TypeError, ValueError):
+            decisive = {}
+        # Where a task is not prepared nobody can say which data are asked for; then any will do.
+        if decisive not in wanted and decisive | {"data": ""} not in wanted:
+            yield entry
+
+
+def _wanted(config: Path) -> Iterator[dict[str, Any]]:
+    """What every run is made of that some scale of the configuration asks for; ``data`` is empty where there are none.
+
+    Raises:
+        LraError: the configuration is wrong.
+    """
+    from lra.data.shards import read_shards
+    from lra.fingerprint import fingerprint
+    from lra.training.run_folder import made_of
+
+    content = read_config(config)
+    arena(content, config.parent)
+    for scale, block in content["scales"].items():
+        tasks = [task for task in content["tasks"] if task in block["tasks"]]
+        if not tasks:
+            continue
+        chosen = arena({**content, "scale": scale, "tasks": tasks}, config.parent)
+        for task in chosen.tasks:
+            try:
+                data = read_shards(Path("data", scale, task)).identity
+            except LraError:
+                data = ""
+            for experiment in _experiments(chosen, task):
+                module = (experiment.attention.module or "").partition(":")[0]
+                code = fingerprint("lra.training.run", module)
+                yield made_of(experiment, code, data, None)
+
+
+def _experiments(chosen: Arena, task: str) -> Iterator[Experiment]:
+    """All runs of a task, those of the sweep among them."""
+    for seed in chosen.seeds:
+        yield from (chosen.experiment(attention, task, seed) for attention in chosen.attentions)
+        if chosen.sweep and chosen.sweep.task == task:
+            for batch, rate in chosen.sweep.cells().values():
+                yield chosen.experiment(chosen.sweep.attention, task, seed, batch=batch, learning_rate=float(rate))
+
+
+def _told(entry: Path) -> str:
+    """What a folder of the store holds, such as ``text vmean seed 1, ok``."""
+    from lra.files import read_json
+    from lra.training.store import MADE_OF
+
+    try:
+        made_of = read_json(entry / MADE_OF)
+        settings, steps = made_of["settings"], made_of["max_steps"]
+        cell = f"{settings['task']} {settings['attention']['name']} seed {settings['seed']}"
+    except (LraError, KeyError, TypeError):
+        return "damaged"
+    try:
+        status = read_json(entry / "metrics.json")["status"]
+    except (LraError, KeyError, TypeError):
+        status = "unfinished"
+    return f"{cell}, {f'cut at step {steps}, ' if steps else ''}{status}"

@@ -1,0 +1,103 @@
+"""Settings read from files and a command line: what is no YAML is told with its line and column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lra.errors import LraError
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        LraError: it is missing, not YAML, holds no settings, or has a key twice, of which YAML itself would keep the
+            last.
+    """
+    try:
+        content = yaml.load(path.read_bytes().decode("utf-8-sig"), _Loader)
+    except FileNotFoundError:
+        raise LraError(f"{path} is not there; run this in the project's folder or give --config.") from None
+    except UnicodeDecodeError as problem:
+        before = problem.object[: problem.start]
+        line, column = before.count(b"\n") + 1, problem.start - before.rfind(b"\n")
+        raise LraError(f"{path} cannot be read: {_place(line, column)} is not UTF-8; save the file as UTF-8.") from None
+    except yaml.MarkedYAMLError as problem:
+        raise LraError(f"{path} cannot be read: {_told(problem)}") from None
+    except (OSError, yaml.YAMLError, RecursionError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else " ".join(str(problem).split())
+        raise LraError(f"{path} cannot be read: {reason}.") from None
+    if content is None:
+        raise LraError(f"{path} is empty; docs/running.md and the project's config.yaml show what it holds.")
+    if not isinstance(content, dict):
+        raise LraError(f"{path} holds {type(content).__name__} {content!r:.60}, not settings such as `scale: mini`.")
+    return content
+
+
+def origin(problem: str, files: Mapping[str, Any]) -> str:
+    """The file that a problem comes from: the last one that has the most of the keys that the sentence begins with."""
+    place = [] if problem.startswith("the file: ") else problem.partition(": ")[0].split(".")
+    if unknown := re.search(r"unknown key '([^']+)'", problem):
+        place.append(unknown[1])
+
+    def depth(content: Any) -> int:
+        for number, key in enumerate(place):
+            if not isinstance(content, Mapping):
+                return len(place) if isinstance(content, list) else number
+            if key not in content:
+                return number
+            content = content[key]
+        return len(place)
+
+    deepest = max(reversed(list(files)), key=lambda name: depth(files[name]), default="config.yaml")
+    return deepest if depth(files.get(deepest)) else next(iter(files), "config.yaml")
+
+
+def retyped(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What Snakemake makes of its ``--config``, with the numbers in lists and mappings as numbers, not as texts."""
+    return {key: value if isinstance(value, str) else _retyped(value) for key, value in given.items()}
+
+
+def _retyped(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _retyped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_retyped(item) for item in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def _place(line: int, column: int) -> str:
+    return f"line {line}, column {column}"
+
+
+def _told(problem: yaml.MarkedYAMLError) -> str:
+    """A mistake in YAML: where, what, and what it often comes from."""
+    mark = problem.problem_mark or problem.context_mark
+    where = _place(mark.line + 1, mark.column + 1) if mark else "somewhere"
+    what = " ".join(f"{problem.problem or problem.context}".split()).rstrip(".")
+    if r"'\t'" in what:
+        return f"{where}: there is a tab; indent with spaces."
+    fix = "" if isinstance(problem, _Twice) else " Look at the indentation, brackets and quotes there and just before."
+    return f"{where}: {what}.{fix}"
+
+
+class _Twice(yaml.MarkedYAMLError):
+    """A key that a block has already."""
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise _Twice(
+                    problem=f"this block has the key {key.value!r} again; keep one", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return node

@@ -1,0 +1,59 @@
+"""How far a run is, and the two ways in which it ends early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lra.training.clock import PARTS, busy
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its checkpoint is saved."""
+
+
+class Failed(Exception):
+    """The run cannot give a result; ``status`` is ``diverged`` or ``oom``."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint holds besides model, optimiser and random states."""
+
+    step: int = 0
+    """Updates of the weights."""
+    skipped: int = 0
+    """Batches whose update the loss scaler of fp16 left out."""
+    times: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    """Seconds; see :mod:`lra.training.clock`."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row an evaluation."""
+    micro_batch: int = 0
+    """Rows that pass through the model at once in training, and in an evaluation."""
+    evaluation_batch: int = 0
+    compiled: bool = False
+    """The model is compiled, and that has not failed."""
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The evaluation with the highest dev accuracy, the lower loss deciding among equals."""
+        return max(self.history, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]))
+
+    def stale(self) -> int:
+        """Evaluations since the lowest dev loss."""
+        losses = [row["dev_loss"] for row in self.history]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+    def measurements(self) -> dict[str, Any]:
+        """What ``metrics.json`` says of steps and times."""
+        return {
+            "steps": self.step,
+            "skipped_steps": self.skipped,
+            "compiled": self.compiled,
+            **{f"{part}_seconds": self.times[part] for part in PARTS if part != "loop"},
+            "busy": busy(self.times),
+        }

@@ -1,0 +1,69 @@
+"""Methods as graphs: one for all lengths when compiled or exported, one a length when traced.
+
+Compiling for a GPU takes the columns of :mod:`lra.attention.exact`, which are compiled on the CPU here.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.export import Dim
+
+from lra.attention import exact, skeinformer
+from lra.attention.checking import inputs, maker, masks
+
+METHODS = ["softmax", "softmax_nodropout", "vmean", "bigbird", "informer", "informer_mask"]
+METHODS += ["skeinformer", "skein_uniform", "skein_nonorm", "skein_simplenorm", "skein_nopilot"]
+LENGTHS = (600, 1000)
+
+
+def arguments(length: int) -> list[Tensor]:
+    return [*(tensor.requires_grad_() for tensor in inputs(length)), masks(length)["holes"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [False, True], ids=["masks", "columns"])
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("name", METHODS)
+def test_compiles_for_any_length(name: str, training: bool, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a break, in at most three graphs for two lengths and a third, and with the same outputs."""
+    for module in (exact, skeinformer):
+        monkeypatch.setattr(module, "prefers_columns", lambda tensor: columns)
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    attention = maker(name)(1024).train(training)
+    compiled = torch.compile(attention, fullgraph=True, dynamic=True, backend=counter)
+    for length in (*LENGTHS, 800):
+        *tensors, mask = arguments(length)
+        output = compiled(*tensors, mask)
+        output.sum().backward()
+        assert output.isfinite().all() and tensors[2].grad.isfinite().all()
+        if not training:
+            torch.testing.assert_close(output, attention(*tensors, mask), atol=1e-5, rtol=1e-5)
+    assert counter.frame_count <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_exports_for_any_length(name: str) -> None:
+    attention = maker(name)(1024).eval()
+    sizes = [{0: Dim.AUTO, 2: Dim.AUTO}] * 3 + [{0: Dim.AUTO, 1: Dim.AUTO}]
+    with torch.no_grad():
+        exported = torch.export.export(attention, tuple(arguments(600)), dynamic_shapes=tuple(sizes))
+        for length in (600, 1000):
+            given = [torch.cat([tensor, tensor]) for tensor in arguments(length)]
+            torch.testing.assert_close(exported.module()(*given), attention(*given), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_traces_for_one_length(name: str) -> None:
+    """For other batches of the same length; torch warns that shapes become constants."""
+    attention = maker(name)(600).eval()
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(attention, tuple(arguments(600)))
+        given = [*inputs(600, seed=1), masks(600)["prefix"]]
+        torch.testing.assert_close(traced(*given), attention(*given), atol=1e-5, rtol=1e-5)
