@@ -19,8 +19,8 @@ class S4D(Attention):
 
     The discretisation is zero-order hold, B = (exp(dt A) - 1) / A, and A starts as S4D-Lin: -1/2 + i pi n (section 4).
     The convolution runs over ``max_length`` positions by a Fourier transform; padding holds zeros, so real tokens to
-    the left of padding see nothing of it. Queries and keys play no part, ``features`` neither. Time is n log n.
-    Keep the parameters in float32: bfloat16 rounds frequencies by more than the kernel bears. Inputs may be of any type.
+    the left of padding see nothing of it. Queries and keys play no part, ``features`` neither. Time is n log n. Keep
+    the parameters in float32: bfloat16 rounds frequencies by more than the kernel bears. Inputs may be of any type.
 
     Args:
         state: complex states N of a channel; each stands for a pair of conjugates.
