@@ -1,5 +1,5 @@
 # make demo: four attentions on two tasks, in little over a minute. make: the arena at the scale of config.yaml, from
-# nothing. make test: all checks and tests.
+# nothing. make test: the checks, and the tests of minutes. make long: the other tests.
 
 # The first that is new enough; `make PYTHON=...` takes another.
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .DEFAULT_GOAL := arena
-.PHONY: arena demo test lint quick slurm docs coverage clean
+.PHONY: arena demo test long lint quick slurm docs coverage clean
 
 arena: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -32,8 +32,12 @@ demo: .venv/installed
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
-test: lint slurm
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: lint
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not long"
+
+# What `make test` leaves out: runs killed at random moments, Slurm, conda, storage, rehearsals, generated code.
+long: .venv/installed-dev slurm
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m long
 
 # For the tests of the Slurm profile and of storage; where these cannot be installed they are skipped.
 slurm:
