@@ -1,4 +1,5 @@
-# make: the arena at the scale of config.yaml, from nothing. make test: all checks and tests.
+# make demo: four attentions on two tasks, in little over a minute. make: the arena at the scale of config.yaml, from
+# nothing. make test: the checks, and the tests of minutes. make long: the other tests.
 
 # The first that is new enough; `make PYTHON=...` takes another.
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -8,10 +9,15 @@ BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .DEFAULT_GOAL := arena
-.PHONY: arena test lint quick slurm docs coverage clean
+.PHONY: arena demo test long lint quick slurm docs coverage clean
 
 arena: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
+
+# In a folder of its own: data, results and logs are not mixed with the arena's.
+demo: .venv/installed
+	@mkdir -p demo
+	$(BIN)/snakemake --cores $(CORES) --directory demo --configfile config.yaml config/demo.yaml
 
 # Every step is skipped where nothing changed: a second `make` installs nothing.
 .venv/installed: requirements.txt pyproject.toml
@@ -26,8 +32,12 @@ arena: .venv/installed
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
-test: lint slurm
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: lint
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not long"
+
+# What `make test` leaves out: runs killed at random moments, Slurm, conda, storage, rehearsals, generated code.
+long: .venv/installed-dev slurm
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m long
 
 # For the tests of the Slurm profile and of storage; where these cannot be installed they are skipped.
 slurm:
@@ -55,4 +65,4 @@ coverage: .venv/installed-dev
 	$(BIN)/pytest -m "not slow" --cov --cov-report term-missing:skip-covered --cov-report html --cov-fail-under 100
 
 clean:
-	rm -rf .venv .snakemake data results logs site htmlcov
+	rm -rf .venv .snakemake data results demo logs site htmlcov

@@ -26,6 +26,7 @@ def arguments(length: int) -> list[Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("columns", [False, True], ids=["masks", "columns"])
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("name", METHODS)
@@ -48,6 +49,7 @@ def test_compiles_for_any_length(name: str, training: bool, columns: bool, monke
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
 def test_exports_for_any_length(name: str) -> None:
     attention = maker(name)(1024).eval()

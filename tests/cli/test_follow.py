@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lra.cli.follow import Follower, Suggester, failed, summary, trained
+from lra.cli.follow import Failures, Follower, Preamble, Suggester, failed, summary, trained
+from lra.results.rows import TableRow, write_rows
 
 RUN = {"task": "text", "attention": "vmean", "seed": 3, "status": "ok", "reason": "", "test_accuracy": 0.5125}
 
@@ -96,19 +97,77 @@ def test_a_misspelt_target_is_answered_with_the_nearest() -> None:
     assert suggester.filter(other) and other.getMessage() == "a line"
 
 
+def record(message: str, level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
+    made = logging.LogRecord("snakemake", level, "", 0, message, None, None)
+    vars(made).update(fields)
+    return made
+
+
+def test_what_failed_is_told_again_at_the_end(tmp_path: Path) -> None:
+    """With keep-going hundreds of jobs follow a failure; a second attempt of the job does not count it twice."""
+    failures = Failures()
+    assert failures.lines() == []
+    path = tmp_path / "job.log"
+    for rule in ("train_vmean_text", "train_vmean_text", "download"):
+        path.write_text(f"Error: {rule} has no disk.\n")
+        failures.handle(record("Error", logging.ERROR, event="job_error", rule_name=rule, log=[str(path)]))
+    failures.handle(record("Exiting", logging.ERROR, event="error"))
+    first, *sentences, last = failures.lines()
+    assert first == "2 jobs failed:" and "the same command" in last
+    assert sentences == [
+        f"  train_vmean_text failed: Error: train_vmean_text has no disk. ({path})",
+        f"  download failed: Error: download has no disk. ({path})",
+    ]
+
+
+def test_a_run_says_nothing_of_itself_before_its_first_job() -> None:
+    """A dry run does: the table of its jobs is what it was asked for."""
+    banner = [
+        record("SNAKEMAKE", event="workflow_started"),
+        record("Using shell: bash"),
+        record("13 jobs", event="run_info"),
+    ]
+    others = [record("Nothing to be done"), record("Using shell: none", logging.WARNING), record("x", event="job_info")]
+    assert not any(map(Preamble(lambda: True).filter, banner))
+    assert all(map(Preamble(lambda: True).filter, others))
+    assert all(map(Preamble(lambda: False).filter, banner))
+
+
+def row(attention: str, accuracy: float | None, task: str = "text", **values: Any) -> TableRow:
+    ends = {} if accuracy is None else {"accuracy_low": accuracy - 0.01, "accuracy_high": accuracy + 0.01}
+    known = {"scale": "mini", "status": "ok", "reason": "", "seeds_ok": 1, "seeds_run": 1}
+    return TableRow(**known | ends | {"task": task, "attention": attention, "accuracy": accuracy} | values)
+
+
 def test_what_came_out(tmp_path: Path) -> None:
+    """Fewer than three seeds make no best attention, as everywhere in the results."""
     table, report = tmp_path / "table.csv", tmp_path / "report.html"
-    table.write_text(
-        "task,attention,status,accuracy\ntext,vmean,ok,0.5\ntext,softmax,ok,0.75\nimage,vmean,oom,\ntext,x,partial,0.1\n"
-    )
+    rows = [row("vmean", 0.5), row("softmax", 0.75), row("vmean", None, "image", status="oom", reason="9 GB, seed 1")]
+    write_rows(rows, table)
     assert summary(0, table, report) == [
-        "text         best of 3: softmax, 75.00 %",
-        f"without a result: vmean on image; {table} says why",
+        "text         highest of 2: softmax 75.00 % (74.00 to 76.00), of 1 seed: too few to call it the best",
+        "image        vmean: oom (9 GB, seed 1)",
         f"Look at {table}",
     ]
     report.touch()
-    assert summary(0, table, report)[-1] == f"Look at {report}"
-    assert summary(table.stat().st_mtime + 1, table, report) == []  # of another run
-    assert summary(0, tmp_path / "none.csv", report) == []
+    assert summary(0, table, report)[-2:] == [
+        f"Also made: {table}, and figures and tables beside it.",
+        f"Look at {report}",
+    ]
+    write_rows([row("vmean", 0.5, seeds_ok=2), row("softmax", 0.75, accuracy_low=None, seeds_ok=2)], table)
+    assert "softmax 75.00 % (? to 76.00), of 2 seeds" in summary(0, table)[0]
+    of_three = [("vmean", 0.5, "no"), ("softmax", 0.75, "yes"), ("bigbird", 0.76, "yes")]
+    write_rows([row(name, value, among_best=among, seeds_ok=3) for name, value, among in of_three], table)
+    assert summary(0, table)[0] == (
+        "text         best, or not distinguishable from it, of 3: bigbird 76.00 % (75.00 to 77.00), "
+        "softmax 75.00 % (74.00 to 76.00)"
+    )
+
+
+def test_no_table_no_summary(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    assert summary(0, table) == []
+    write_rows([row("vmean", 0.5)], table)
+    assert summary(table.stat().st_mtime + 1, table) == []  # of another run
     table.write_text("task,accuracy\ntext,high\n")
-    assert summary(0, table, report) == []
+    assert summary(0, table) == []

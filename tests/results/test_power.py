@@ -8,7 +8,7 @@ from scipy import stats
 
 from lra.results.statistics import compare, holm, pool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 METHODS, SEEDS, EXAMPLES = 16, 3, 2000
 

@@ -199,6 +199,7 @@ def test_two_processes_on_one_run(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_any_moment(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
     """``out`` holds a whole run or no metrics.json, and the store gives the same numbers in the end."""
     experiment = toy_experiment(steps=60, evaluate_every=10)

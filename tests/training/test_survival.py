@@ -30,6 +30,7 @@ def results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("attention", ["softmax", "skeinformer"])
 def test_twenty_kills(
     toy_experiment: Callable[..., Experiment], toy_shards: Shards, tmp_path: Path, attention: str

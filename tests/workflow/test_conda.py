@@ -12,7 +12,7 @@ import pytest
 
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 STAND_IN = Path(__file__).parent / "conda" / "bin"
 

@@ -15,7 +15,7 @@ from workflow import paper
 from workflow.arena import Checkout
 from workflow.paper import ROWS, SPLITS, TASKS, Sources, prepared
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 pytest.importorskip("tensorflow_datasets")
 
 TARGETS = [f"prepare_{task}" for task in TASKS]

@@ -8,7 +8,7 @@ import pytest
 
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_a_rehearsal_finds_what_crashes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from workflow.slurm import SlurmCheckout
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(bool(slurm.missing()), reason=f"needs slurm-wlm and munge: no {', '.join(slurm.missing())}"),
 ]
 

@@ -11,7 +11,7 @@ import pytest
 from workflow.arena import Checkout, configuration
 
 pytest.importorskip("snakemake_storage_plugin_fs")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def storage(bucket: Path) -> list[str]:

@@ -5,7 +5,7 @@ import time
 
 from snakemake.logging import logger
 
-from lra.cli.follow import Follower, Suggester, summary
+from lra.cli.follow import Failures, Follower, Preamble, Suggester, summary
 from lra.files import lock
 
 
@@ -20,13 +20,31 @@ def hold_lock():
 logger.addFilter(Suggester(lambda: [rule.name for rule in workflow.rules if not rule.has_wildcards()]))
 
 
+FAILURES = Failures()
+logger.addHandler(FAILURES)
+
+
+def is_followed():
+    """Whether this is for a person at a terminal; --verbose, --quiet or a logger plugin leave it to Snakemake."""
+    told = workflow.output_settings
+    return sys.stderr.isatty() and not (told.verbose or told.quiet or told.printshellcmds)
+
+
+def get_usual_handlers():
+    """What prints Snakemake's own lines, if anything does."""
+    return [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+
+
+if is_followed():
+    for handler in get_usual_handlers():
+        handler.addFilter(Preamble(lambda: not workflow.dryrun))
+
+
 def follow():
-    """At a terminal, tell a run in a few lines; --verbose, --quiet or a logger plugin leave it to Snakemake."""
+    """At a terminal, tell a run in a few lines."""
     global STARTED, FOLLOWER
     STARTED, FOLLOWER = time.time(), None
-    told = workflow.output_settings
-    usual = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
-    if usual and sys.stderr.isatty() and not (told.verbose or told.quiet or told.printshellcmds):
+    if is_followed() and (usual := get_usual_handlers()):
         try:
             FOLLOWER = Follower(sys.stderr)
         except ModuleNotFoundError:  # tqdm, where Snakemake is not the one of requirements.txt
@@ -36,8 +54,8 @@ def follow():
 
 
 def tell_end():
-    """Say what came out of a run, and where to look."""
+    """Say what came out of a run, what failed, and where to look."""
     if FOLLOWER is not None:
         FOLLOWER.close()
-    for line in summary(STARTED):
+    for line in [*summary(STARTED), *FAILURES.lines()]:
         print(line, file=sys.stderr)

@@ -1,4 +1,6 @@
-"""What a run of the workflow tells at a terminal: one line for each trained cell and failure, and a bar over all jobs.
+"""What a run of the workflow tells: at a terminal a line for each trained cell and failure, and a bar over all jobs.
+
+At the end, at a terminal or not: the best of each task, what failed and why, and where to look.
 
 It is a handler for the records that Snakemake logs, known by their fields (``event``, ``jobid``, ``rule_name``, ...).
 Snakemake's own log file keeps everything.
@@ -6,7 +8,6 @@ Snakemake's own log file keeps everything.
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +16,12 @@ from typing import IO, Any
 from lra import paths
 from lra.errors import LraError, nearest
 from lra.files import read_json
+from lra.results.rows import TableRow, read_rows, tasks
 
 NO_RULE = "No rule to produce "
+PREAMBLE = ("workflow_started", "resources_info", "run_info")
+"""Events that Snakemake logs of itself before the first job: versions and paths, cores, a table of all rules."""
+REMARKS = ("Using shell", "Conda environments: ignored", "Assuming unrestricted shared filesystem")
 
 
 class Follower(logging.Handler):
@@ -78,6 +83,49 @@ def failed(rule: str, logs: Sequence[Path]) -> str:
     return f"{rule} failed" + (f" ({logs[0]} is empty)" if logs else "")
 
 
+class Failures(logging.Handler):
+    """Remembers the sentence of each failed job, for the end of a run: many lines may have followed it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._sentences: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what the record says of a failed job; of several attempts the last."""
+        job: Any = record
+        if str(getattr(record, "event", None) or "") == "job_error":
+            logs = [Path(log) for log in job.log or []]
+            self._sentences[f"{job.rule_name} {logs}"] = failed(job.rule_name, logs)
+
+    def lines(self) -> list[str]:
+        """What failed and why, and how to go on; empty where nothing failed."""
+        if not self._sentences:
+            return []
+        many = len(self._sentences)
+        return [
+            f"{many} {'job' if many == 1 else 'jobs'} failed:",
+            *(f"  {sentence}" for sentence in self._sentences.values()),
+            "What is finished is kept: the same command tries only the rest.",
+        ]
+
+
+class Preamble(logging.Filter):
+    """Leaves out what Snakemake says of itself before the first job.
+
+    Args:
+        applies: whether to leave it out; a dry run consists of it.
+    """
+
+    def __init__(self, applies: Callable[[], bool]) -> None:
+        super().__init__()
+        self._applies = applies
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is told."""
+        said = str(getattr(record, "event", None) or "") in PREAMBLE or str(record.msg).startswith(REMARKS)
+        return not (said and record.levelno < logging.WARNING and self._applies())
+
+
 class Suggester(logging.Filter):
     """Adds the nearest name to Snakemake's message about a target that is no rule and that no rule makes."""
 
@@ -94,7 +142,7 @@ class Suggester(logging.Filter):
 
 
 def summary(started: float, table: Path = paths.TABLE, report: Path = paths.REPORT) -> list[str]:
-    """What a run has made: the best attention of each task, what failed, and the page to look at first.
+    """What a run has made: the best attentions of each task, what gave no result, and the page to look at first.
 
     Args:
         started: seconds since the epoch; an older table is not the run's.
@@ -104,19 +152,34 @@ def summary(started: float, table: Path = paths.TABLE, report: Path = paths.REPO
     try:
         if table.stat().st_mtime < started:
             return []
-        with table.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        lines = []
-        for task in dict.fromkeys(row["task"] for row in rows):
-            scores = {
-                row["attention"]: float(row["accuracy"]) for row in rows if row["task"] == task and row["accuracy"]
-            }
-            if scores:
-                best = max(scores, key=scores.__getitem__)
-                lines.append(f"{task:<12} best of {len(scores)}: {best}, {100 * scores[best]:.2f} %")
-        unsuccessful = [f"{row['attention']} on {row['task']}" for row in rows if not row["accuracy"]]
-    except (OSError, KeyError, ValueError):
+        rows = read_rows(table)
+    except (OSError, LraError):
         return []
-    if unsuccessful:
-        lines.append(f"without a result: {', '.join(unsuccessful)}; {table} says why")
-    return [*lines, f"Look at {report if report.is_file() else table}"]
+    lines = [line for task in tasks(rows) if (line := best([row for row in rows if row.task == task]))]
+    lines += [f"{row.task:<12} {row.attention}: {row.status} ({row.reason})" for row in rows if row.accuracy is None]
+    if report.is_file():
+        lines.append(f"Also made: {table.absolute()}, and figures and tables beside it.")
+    return [*lines, f"Look at {(report if report.is_file() else table).absolute()}"]
+
+
+def best(rows: Sequence[TableRow]) -> str:
+    """The best attentions of a task's rows; with too few seeds to call any the best, the highest accuracy."""
+    accuracies = {row: row.accuracy for row in rows if row.accuracy is not None}
+    if not accuracies:
+        return ""
+    if among := [row for row in accuracies if row.among_best == "yes"]:
+        named = ", ".join(f"{row.attention} {_percent(row)}" for row in sorted(among, key=accuracies.__getitem__)[::-1])
+        return f"{rows[0].task:<12} best, or not distinguishable from it, of {len(accuracies)}: {named}"
+    highest = max(accuracies, key=accuracies.__getitem__)
+    seeds = "1 seed" if highest.seeds_ok == 1 else f"{highest.seeds_ok} seeds"
+    return (
+        f"{highest.task:<12} highest of {len(accuracies)}: {highest.attention} {_percent(highest)}, "
+        f"of {seeds}: too few to call it the best"
+    )
+
+
+def _percent(row: TableRow) -> str:
+    """A row's accuracy with its 95 % interval."""
+    values = [row.accuracy, row.accuracy_low, row.accuracy_high]
+    accuracy, low, high = ("?" if value is None else f"{100 * value:.2f}" for value in values)
+    return f"{accuracy} % ({low} to {high})"
