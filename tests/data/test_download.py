@@ -209,9 +209,9 @@ def test_a_folder_of_ones_own(folder: Folder, tmp_path: Path) -> None:
     source = Source(path=str(mine))
     assert fetch("archive", [source], folder.target, folder.lock) == folder.target
     assert folder.target.readlink() == mine
-    assert recorded(folder.lock, "archive").kind == "folder"  # type: ignore[union-attr]
-    (mine / "another").write_text("")
-    with pytest.raises(LraError, match=r"is not what archive was at first use \(folder"):
+    assert recorded(folder.lock, "archive").kind == "files"  # type: ignore[union-attr]
+    (mine / "below/file").write_text("another")
+    with pytest.raises(LraError, match=r"is not what archive was at first use \(files"):
         fetch("archive", [source], folder.target, folder.lock)
     with pytest.raises(LraError, match="are for files"):
         fetch("other", [Source(path=str(mine), sha256=SHA256)], folder.path / "other", folder.lock)

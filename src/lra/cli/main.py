@@ -162,8 +162,11 @@ def run_download(options: argparse.Namespace) -> None:
 
 
 def run_extract(options: argparse.Namespace) -> None:
+    from lra.data.prepare import checksum
     from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 
+    if options.verified:
+        checksum(options.archive)  # which may be a link to files that have changed since
     out = options.out or paths.extracted(options.artefact)
     if options.artefact == "lra_release":
         extract_lra_release(options.archive, out, options.tasks, verified=options.verified)
