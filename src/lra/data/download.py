@@ -23,6 +23,7 @@ from pathlib import Path
 from lra.data.lockfile import Content, Entry, content_of, difference, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
+from lra.data.ways import ways_on
 from lra.errors import LraError
 from lra.files import file_lock, refuse_foreign_files
 
@@ -156,11 +157,8 @@ def _fetch(
         except UnavailableError as reason:
             log.warning("%s: %s %s", artefact, source, reason)
             failures.append(f"  {source}: {reason}\n")
-    tried = f"none of its sources works:\n{''.join(failures)}" if failures else "it has no source. "
-    raise LraError(
-        f"{artefact} could not be had, {tried}If you have the file elsewhere, put it first in config.yaml: "
-        f"`sources: {{{artefact}: [{{path: /your/file}}]}}`."
-    )
+    tried = f"none of its sources works:\n{''.join(failures)}" if failures else "it has no source.\n"
+    raise LraError(f"{artefact} could not be had, {tried}{ways_on(artefact)}")
 
 
 @contextlib.contextmanager
