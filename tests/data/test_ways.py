@@ -42,7 +42,11 @@ def test_each_way_is_a_line_that_works(artefact: str, tmp_path: Path) -> None:
     assert len(ways) >= 2
     for what, line in zip(ways[::2], ways[1::2], strict=True):
         chosen = resolved(line.strip(), tmp_path)
-        named = [task for task in ("listops", "retrieval", "pathfinder") if f" {task} " in f"{what} ".replace(",", " ")]
+        named = [
+            task
+            for task in ("listops", "retrieval", "pathfinder", "pathx")
+            if f" {task} " in f"{what} ".replace(",", " ")
+        ]
         if "/your/" in line:
             assert chosen.sources[artefact] == [{"path": str(tmp_path)}]
         elif named:

@@ -30,10 +30,10 @@ OWN: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """What of one's own an artefact may be, and where it may be."""
 
-GENERATED = {"listops": (96000, 2000, 2000), "pathfinder": (160000, 20000, 20000)}
+GENERATED = {"listops": (96000, 2000, 2000), "pathfinder": (160000, 20000, 20000), "pathx": (160000, 20000, 20000)}
 """Rows of the tasks that are synthetic by definition, as the Arena has them: train, dev and test."""
 
-READERS = {"lra_release": ("listops", "retrieval", "pathfinder"), "pathfinder_tfds": ("pathfinder",)}
+READERS = {"lra_release": ("listops", "retrieval", "pathfinder", "pathx"), "pathfinder_tfds": ("pathfinder",)}
 """The paper's tasks that read an artefact of the bucket."""
 
 
@@ -44,7 +44,8 @@ def ways_on(artefact: str) -> str:
         ways.append(("run the paper's scale without that bucket", f"--configfile {WITHOUT_THE_BUCKET}"))
     for task in READERS.get(artefact, (artefact,)):
         if task in GENERATED:
-            ways.append((f"generate {task}, of the same distribution", _generate(task)))
+            like = "of nearly the same distribution" if task == "pathx" else "of the same distribution"
+            ways.append((f"generate {task}, {like}", _generate(task)))
     if artefact == "lra_release":
         ways.append(("read retrieval from a copy of its three files", _data("retrieval", "source: aan")))
     if artefact in ("aan", "pathfinder_tfds"):
