@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lra.tasks import pathfinder
 from lra.tasks.contract import Examples, Task
-from lra.tasks.pathfinder import Settings, encode
+from lra.tasks.pathfinder import encode
+from lra.tasks.settings.pathfinder import PathfinderSettings as Settings
 
 __all__ = ["Settings", "describe", "encode", "examples"]
 
