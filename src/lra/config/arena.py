@@ -29,9 +29,9 @@ from lra.config.settings import (
 )
 from lra.errors import LraError, nearest
 from lra.fingerprint import defined, descends, keywords
+from lra.tasks.description import SPLITS
 from lra.tasks.settings.pathfinder import Parameters
 
-SPLITS = ("train", "dev", "test")
 ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
 """The class that every attention descends from, by its two names."""
 GIVEN = {"heads", "head_dim", "max_length", "features"}
@@ -169,7 +169,7 @@ class Arena:
         parts = set()
         for task in self.tasks:
             if self.artefact(task) == artefact:
-                size = self.data(task).get("generator", {}).get("image_size", Parameters.image_size)
+                size = (self.data(task).get("generator") or {}).get("image_size", Parameters.image_size)
                 parts.add(f"pathfinder{size}" if task in ("pathfinder", "pathx") else task)
         return sorted(parts)
 

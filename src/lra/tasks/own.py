@@ -14,21 +14,19 @@ task has two towers; token ids are a list, an array of NumPy, or bytes.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import itertools
 import reprlib
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lra.attention.registry import run_file
 from lra.errors import LraError, nearest
 from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record_batch
 from lra.tasks.settings.own import OwnSettings as Settings
@@ -84,28 +82,13 @@ def load(module: str) -> Callable[..., Any]:
     """
     where, _, name = module.partition(":")
     try:
-        loaded = _run_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        loaded = run_file(Path(where), "task") if where.endswith(".py") else importlib.import_module(where)
     except Exception as problem:  # whatever the module does when it is imported
         raise LraError(f"{where} cannot be imported: {_told(problem, where)}.") from problem
     function = getattr(loaded, name, None)
     if not callable(function):
         raise LraError(f"{where} defines no function {name!r}.")
     return function
-
-
-def _run_file(file: Path) -> ModuleType:
-    """Import a file that belongs to no package, under a name that hides no other module.
-
-    It may import what lies beside it, as a script may, unless something that is installed has the same name.
-    """
-    if (folder := str(file.resolve().parent)) not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(f"task_in_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows(settings: Settings, function: Callable[..., Any], split: Split, source: Path | None) -> Iterator[Row]:
