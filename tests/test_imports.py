@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "model": "attention config",
     # Rooms.
     "attention": "",
-    "tasks": "errors",
+    "tasks": "attention.registry errors",
     "config": "attention.registry errors fingerprint paths tasks.description tasks.settings",
     "data": "config errors files paths tasks",
     "training": "attention.registry config data devices errors files model paths tasks",

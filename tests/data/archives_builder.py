@@ -91,7 +91,8 @@ def release_files(
     # The one empty image that the release is known to have.
     yield f"{INNER}/pathfinder32/curv_baseline/imgs/0/sample_172.png", b""
     for size in (64, 128, 256):
-        yield f"{INNER}/pathfinder{size}/curv_contour_length_14/imgs/0/sample_0.png", png(rng, 8)
+        for file, content in pathfinder_files(1, 10 if size == 128 else 1, rng, size):
+            yield f"{INNER}/pathfinder{size}/curv_contour_length_14/{file}", content
 
 
 def listops_tsv(rows: int, rng: random.Random) -> bytes:
@@ -135,12 +136,12 @@ def _article(title: str, rng: random.Random) -> str:
     return repr(" ".join([title, *rng.choices(words, k=rng.randint(20, 60))]).encode())
 
 
-def pathfinder_files(batches: int, images: int, rng: random.Random) -> Iterator[tuple[str, bytes]]:
+def pathfinder_files(batches: int, images: int, rng: random.Random, size: int = 32) -> Iterator[tuple[str, bytes]]:
     """Images and the plain-text metadata of one difficulty, whose fourth column is the label."""
     for batch in range(batches):
         lines = []
         for i in range(images):
-            yield f"imgs/{batch}/sample_{i}.png", png(rng, 32)
+            yield f"imgs/{batch}/sample_{i}.png", png(rng, size)
             lines.append(f"imgs/{batch} sample_{i}.png {i} {rng.randrange(2)} 1.0 6 2 2 0.5 1 1\n")
         yield f"metadata/{batch}.npy", "".join(lines).encode()
 

@@ -18,6 +18,7 @@ from lra.config.mapping import from_mapping
 from lra.data import download
 from lra.data.download import Source, fetch
 from lra.data.lockfile import recorded
+from lra.data.ways import ways_on
 from lra.errors import LraError
 
 
@@ -121,16 +122,13 @@ def test_when_all_fail_each_is_listed_with_the_way_out(site: Site, mirror: Site,
     assert lines[2] == f"  {mirror.address}/file.gz: answered with a web page instead of the file"
     assert lines[3] == f"  {closed.address}/file.gz: cannot be reached (Connection refused) (tried 3 times)"
     assert lines[4].startswith("  nowhere/file.gz: there is no such file or folder (/")
-    assert lines[5].endswith("put it first in config.yaml: `sources: {archive: [{path: /your/file}]}`.")
-    assert len(lines) == 6
+    assert lines[5:] == ways_on("archive").splitlines()
+    assert lines[7].endswith("--config scale=paper 'sources={archive: [{path: /your/file}]}'")
     assert folder.files() == []
 
 
 def test_no_sources(folder: Folder) -> None:
-    assert folder.refuse() == (
-        "archive could not be had, it has no source. If you have the file elsewhere, put it first in config.yaml: "
-        "`sources: {archive: [{path: /your/file}]}`."
-    )
+    assert folder.refuse() == f"archive could not be had, it has no source.\n{ways_on('archive')}"
 
 
 def test_a_file_of_ones_own_is_linked_to(folder: Folder, tmp_path: Path) -> None:
@@ -209,9 +207,9 @@ def test_a_folder_of_ones_own(folder: Folder, tmp_path: Path) -> None:
     source = Source(path=str(mine))
     assert fetch("archive", [source], folder.target, folder.lock) == folder.target
     assert folder.target.readlink() == mine
-    assert recorded(folder.lock, "archive").kind == "folder"  # type: ignore[union-attr]
-    (mine / "another").write_text("")
-    with pytest.raises(LraError, match=r"is not what archive was at first use \(folder"):
+    assert recorded(folder.lock, "archive").kind == "files"  # type: ignore[union-attr]
+    (mine / "below/file").write_text("another")
+    with pytest.raises(LraError, match=r"is not what archive was at first use \(files"):
         fetch("archive", [source], folder.target, folder.lock)
     with pytest.raises(LraError, match="are for files"):
         fetch("other", [Source(path=str(mine), sha256=SHA256)], folder.path / "other", folder.lock)

@@ -11,6 +11,7 @@ import pytest
 from tests.data.fetching import BODY, OTHER, Folder, environment, names, url
 from tests.data.site import Site
 
+from lra.data import lockfile
 from lra.data.lockfile import content_of, recorded
 
 
@@ -58,15 +59,26 @@ for i in range(25):
     assert names(tmp_path) == ["lock.json"]
 
 
-def test_a_folders_checksum_is_that_of_names_and_sizes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("most", "kind"), [(2, "files"), (1, "folder")])
+def test_a_folders_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, kind: str) -> None:
+    """It is that of names and contents; of too many files, that of names and sizes."""
+    monkeypatch.setattr(lockfile, "MOST_READ", most)
     contents = []
     for name, files in (("a", ["x", "y/z"]), ("b", ["y/z", "x"]), ("c", ["x", "y/zz"]), ("d", ["x"])):
         for file in files:
             path = tmp_path / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"of {name}")
+            path.write_text("text")
         contents.append(content_of(tmp_path / name))
     assert contents[0] == contents[1]
     assert len({content.sha256 for content in contents}) == 3
+    assert contents[0].kind == kind
+    (tmp_path / "a/x").write_text("next")
+    assert (content_of(tmp_path / "a") != contents[0]) == (kind == "files")
     (tmp_path / "a/x").write_text("longer")
-    assert content_of(tmp_path / "a").sha256 != contents[0].sha256
+    assert content_of(tmp_path / "a") != contents[0]
+
+
+def test_a_folder_with_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    assert content_of(tmp_path).kind == "files"

@@ -8,38 +8,57 @@ from pathlib import Path
 import pytest
 
 from lra import paths
+from lra.cli.main import main
 from lra.data import prepare
-from lra.data.lockfile import Content, record
+from lra.data.lockfile import content_of, record, recorded
+from lra.errors import LraError
 from lra.files import sha256
 
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder ``data/sources`` whose lock file knows an archive and several files."""
+    """A folder ``data/sources`` whose lock file knows a file and a folder, which is a link to one of the user's own."""
     monkeypatch.chdir(tmp_path)
     folder = Path("data/sources")
     folder.mkdir(parents=True)
-    for name in ("lra_release", "aan"):
-        record(paths.LOCK, name, Content("file", f"sum of {name}", 3), "somewhere")
+    (folder / "imdb").write_bytes(b"abc")
+    Path("mine").mkdir()
+    Path("mine/new_aan_pairs.test.tsv").write_bytes(b"abc")
+    (folder / "aan").symlink_to(Path("mine").absolute())
+    for name in ("imdb", "aan"):
+        record(paths.LOCK, name, content_of(folder / name), "somewhere")
     return folder
 
 
-def test_checksum_of_a_file(sources: Path) -> None:
-    (sources / "imdb").write_bytes(b"abc")
-    assert prepare.checksum(sources / "imdb") == sha256(sources / "imdb")
+def test_checksum_is_that_of_the_lock_file(sources: Path) -> None:
+    """Of what was extracted of an archive too, though it has other bytes."""
+    extracted = Path("data/extracted/imdb")
+    extracted.mkdir(parents=True)
+    assert prepare.checksum(sources / "imdb") == prepare.checksum(extracted) == sha256(sources / "imdb")
+    assert prepare.checksum(sources / "aan") == recorded(paths.LOCK, "aan").sha256  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("path", ["data/sources/aan", "data/extracted/lra_release"])
-def test_checksum_of_what_a_download_became(sources: Path, path: str) -> None:
-    """Of several files, or what was extracted of an archive: the sum that was locked at first use."""
-    Path(path).mkdir(parents=True)
-    assert prepare.checksum(Path(path)) == f"sum of {Path(path).name}"
+@pytest.mark.parametrize("name", ["imdb", "aan"])
+def test_a_source_that_was_edited_is_refused(sources: Path, name: str) -> None:
+    """Rows that were changed in a folder behind `path` were taken, whatever its size."""
+    edited = sources / name
+    (edited / "new_aan_pairs.test.tsv" if edited.is_dir() else edited).write_bytes(b"abd")
+    with pytest.raises(LraError, match=rf"is not what {name} was at first use .* delete the entry '{name}' in "):
+        task = {"imdb": "text", "aan": "retrieval"}[name]
+        prepare.prepare(task, {"source": name}, edited, Path("out"), workers=1)
+    assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("path", ["mine/aan", "data/sources/other"])
-def test_no_checksum_of_a_folder_of_ones_own(sources: Path, path: str) -> None:
-    Path(path).mkdir(parents=True)
-    assert prepare.checksum(Path(path)) is None
+def test_an_edited_source_is_not_extracted(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sources / "lra_release").symlink_to(Path("mine").absolute())
+    record(paths.LOCK, "lra_release", content_of(sources / "aan"), "somewhere")
+    Path("mine/new_aan_pairs.test.tsv").write_bytes(b"abd")
+    assert main(["extract", "lra_release", str(sources / "lra_release"), "--verified"]) == 1
+    assert "is not what lra_release was at first use" in capsys.readouterr().err
+
+
+def test_checksum_of_a_source_that_the_lock_file_does_not_know(sources: Path) -> None:
+    assert prepare.checksum(Path("mine")) == content_of(Path("mine")).sha256
 
 
 PAIR = b"%d.0\ta\tb\t%s\t%s\n"

@@ -18,7 +18,7 @@ from lra.data import release
 from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 from lra.errors import LraError
 
-TASKS = ["listops", "retrieval", "pathfinder"]
+TASKS = ["listops", "retrieval", "pathfinder32"]
 
 
 @pytest.fixture
@@ -47,8 +47,17 @@ def test_release_has_the_inner_folders_files_and_no_others(archive: Path, tmp_pa
 
 @pytest.mark.parametrize("task", TASKS)
 def test_release_gives_only_what_the_task_needs(archive: Path, tmp_path: Path, task: str) -> None:
-    folder = {"listops": "listops-1000", "retrieval": "tsv_data", "pathfinder": "pathfinder32.parquet"}[task]
+    folder = {"listops": "listops-1000", "retrieval": "tsv_data", "pathfinder32": "pathfinder32.parquet"}[task]
     assert names(extract_lra_release(archive, tmp_path / "out", [task])) == [folder]
+
+
+def test_images_of_every_size_that_is_asked_for(archive: Path, tmp_path: Path) -> None:
+    """Those of 32 x 32 pixels were all that came out."""
+    target = extract_lra_release(archive, tmp_path / "out", ["pathfinder32", "pathfinder128"])
+    assert names(target) == ["pathfinder128.parquet", "pathfinder32.parquet"]
+    table = pq.read_table(target / "pathfinder128.parquet")
+    packed = dict(zip(table["path"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+    assert packed == inner_files("pathfinder128/curv_contour_length_14/")
 
 
 @pytest.mark.parametrize("root", ["", builder.OUTER, builder.INNER])
@@ -68,7 +77,7 @@ def test_an_unpacked_release_is_read_like_the_archive(archive: Path, tmp_path: P
 
 def test_images_are_written_in_bounded_groups(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "ROW_GROUP", 1000)
-    target = extract_lra_release(archive, tmp_path / "out", ["pathfinder"])
+    target = extract_lra_release(archive, tmp_path / "out", ["pathfinder32"])
     assert pq.ParquetFile(target / "pathfinder32.parquet").num_row_groups > 3
     assert pq.read_table(target / "pathfinder32.parquet").num_rows == 12
 
@@ -82,7 +91,7 @@ def test_extraction_is_deterministic(archive: Path, tmp_path: Path) -> None:
 
 def test_tfds_folder(tmp_path: Path) -> None:
     archive = builder.pathfinder_tfds(tmp_path / "pathfinder_tfds.gz")
-    target = extract_pathfinder_tfds(archive, tmp_path / "out")
+    target = extract_pathfinder_tfds(archive, tmp_path / "out", ["pathfinder32"])
     assert names(target) == ["pathfinder32"]
     assert len(contents(target / "pathfinder32/1.0.0")) == 5
 
@@ -92,7 +101,15 @@ def test_tfds_folder_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     builder.pathfinder_tfds(Path("archive.gz"))
     assert main(["extract", "pathfinder_tfds", "archive.gz"]) == 0
     extracted = contents(Path("data/extracted/pathfinder_tfds"))
-    assert extracted == contents(extract_pathfinder_tfds(Path("archive.gz"), tmp_path / "out"))
+    assert extracted == contents(extract_pathfinder_tfds(Path("archive.gz"), tmp_path / "out", ["pathfinder32"]))
+
+
+def test_tfds_parts_that_are_not_there(tmp_path: Path) -> None:
+    archive = builder.pathfinder_tfds(tmp_path / "pathfinder_tfds.gz")
+    with pytest.raises(LraError, match=r"has no TFDS/pathfinder128/1.0.0/"):
+        extract_pathfinder_tfds(archive, tmp_path / "out", ["pathfinder128"])
+    with pytest.raises(LraError, match="has no data for pathfinder; it may have pathfinder32, pathfinder64"):
+        extract_pathfinder_tfds(archive, tmp_path / "out", ["pathfinder"])
 
 
 def test_plain_tar_is_recognised_whatever_its_name(archive: Path, tmp_path: Path) -> None:
@@ -112,7 +129,9 @@ def test_an_older_target_is_replaced(archive: Path, tmp_path: Path) -> None:
 
 
 def test_a_task_without_data_in_the_release_is_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(LraError, match="no data for image, text; it has listops, retrieval, pathfinder"):
+    with pytest.raises(
+        LraError, match="no data for image, text; it has listops, retrieval, pathfinder32, pathfinder64"
+    ):
         extract_lra_release(archive, tmp_path / "out", ["text", "listops", "image"])
 
 
@@ -165,7 +184,7 @@ def test_only_a_verified_archive_is_left_early(archive: Path, tmp_path: Path, ve
     if whole:
         extract_lra_release(archive, tmp_path / "out", ["listops"], verified=verified)
         with pytest.raises(LraError, match="cut short"):
-            extract_lra_release(archive, tmp_path / "out", ["listops", "pathfinder"], verified=verified)
+            extract_lra_release(archive, tmp_path / "out", ["listops", "pathfinder32"], verified=verified)
     else:
         with pytest.raises(LraError, match="cut short"):
             extract_lra_release(archive, tmp_path / "out", ["listops"], verified=verified)
@@ -175,7 +194,7 @@ def test_an_image_of_many_megabytes_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(release, "LARGEST_IMAGE", 100)
     archive = builder.lra_release(tmp_path / "lra_release.gz")
     with pytest.raises(LraError, match=r"sample_0.png' of \d+ bytes, too large for an image"):
-        extract_lra_release(archive, tmp_path / "out", ["pathfinder"])
+        extract_lra_release(archive, tmp_path / "out", ["pathfinder32"])
 
 
 def test_a_full_disk_is_one_sentence(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

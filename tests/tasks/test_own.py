@@ -60,6 +60,10 @@ def endless(split):
         yield [random.randrange(300) for _ in range(9)], random.randrange(3)
 
 
+def whatever(split, **options):
+    yield from ()
+
+
 def wrong(split, row):
     yield [1, 2], 0
     yield {ROWS[row]} if row == "set" else ROWS[row]
@@ -155,6 +159,19 @@ def test_so_many_rows_of_an_endless_function(file: Path) -> None:
         taken(settings(file, rows=Rows(train=80, dev=81, test=1)))
 
 
+def test_an_endless_function_without_rows_is_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wrote until the disk was full."""
+    monkeypatch.setattr(own, "MOST_ROWS", 80)
+    assert len(taken(settings(file))["train"]) == 80
+    with pytest.raises(LraError, match=r"endless yields more than 80 rows for split 'train'; .* `rows: {train: \.\.\."):
+        taken(settings(file, "endless", classes=3, vocabulary=300))
+
+
+def test_a_function_that_tells_nothing_of_its_parameters(file: Path) -> None:
+    with pytest.raises(LraError, match="max failed at train row 0: TypeError"):
+        taken(dataclasses.replace(settings(file, options={"a": 1}), module="builtins:max"))
+
+
 def test_shards_and_a_source_of_ones_own(file: Path, tmp_path: Path) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
@@ -206,8 +223,11 @@ def test_a_wrong_row_is_one_sentence(file: Path, row: str) -> None:
         ("forgotten", {}, "mine.py:forgotten returns None for split 'train'; it must yield"),
         ("failing", {}, r"mine.py:failing failed at train row 1: ZeroDivisionError: .* \(line \d+\)\.$"),
         ("parity", {"towers": 2, "options": {"length": 1}}, r"it must be \(\(token_ids_1, token_ids_2\), label\), not"),
-        ("parity", {"options": {"lenght": 3}}, r"failed at train row 0: TypeError: .*keyword argument 'lenght'"),
-        ("parity", {"source": "texts"}, r"failed at train row 0: TypeError: .*keyword argument 'source'"),
+        ("parity", {"options": {"lenght": 3}}, r"takes no argument 'lenght', .* Did you mean 'length'\?$"),
+        ("parity", {"source": "texts"}, r"takes no argument 'source', but .* of mine in config.yaml give it `source`;"),
+        ("parity", {"options": {"split": 3}}, "takes no argument 'split'"),
+        ("lines", {}, r"failed at train row 0: TypeError: .*missing 1 required positional argument: 'source'"),
+        ("whatever", {"options": {"a": 1}, "source": "texts"}, "yields nothing for split 'train'"),
         ("partiy", {}, "mine.py defines no function 'partiy'"),
     ],
 )

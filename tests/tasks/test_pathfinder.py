@@ -124,7 +124,7 @@ def test_duplicates_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_few_different_images(monkeypatch: pytest.MonkeyPatch) -> None:
     ones = np.ones((256, 11, 11), np.uint8)
     monkeypatch.setattr(pathfinder, "_draw", lambda settings, chunk: (ones, ones[:, 0, 0]))
-    with refuses("pathfinder: only 1 different images came out of 5632; ask for fewer `rows`"):
+    with refuses("pathfinder: only 1 different images came out of 5376; ask for fewer `rows`"):
         read(Settings("generate", rows=Rows(5, 5, 5), generator=SMALL), None)
 
 

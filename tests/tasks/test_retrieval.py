@@ -95,8 +95,8 @@ def write(folder: Path, data: bytes) -> Path:
 @pytest.mark.parametrize("block", [1, 10, 60, 2**19])
 @pytest.mark.parametrize(
     "data",
-    [LINES, LINES.removesuffix(b"\n"), LINES.replace(b"\n", b"\r\n")],
-    ids=["release", "last line not ended", "CRLF"],
+    [LINES, LINES.removesuffix(b"\n"), LINES.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + LINES],
+    ids=["release", "last line not ended", "CRLF", "byte-order mark"],
 )
 def test_released_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, block: int) -> None:
     """No header, no quoting, literals as they stand, cut to 9 bytes; a lone CR ends no line."""
@@ -104,6 +104,14 @@ def test_released_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: b
     write(tmp_path / "tsv_data", data)
     assert read(Settings("lra_release", max_length=9), tmp_path) == dict.fromkeys(SPLITS, ROWS)
     assert read(Settings("aan", max_length=9), tmp_path / "tsv_data") == dict.fromkeys(SPLITS, ROWS)
+
+
+@pytest.mark.parametrize("data", [b"", b"a", b"a\n", b"a\nb", b"\xef\xbb\xbfa\nb\n"])
+def test_lines_of_the_shortest_files(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    lines = b"".join(sources.line_blocks(tmp_path / "file"))
+    assert lines.splitlines() == data.removeprefix(b"\xef\xbb\xbf").splitlines()
+    assert not lines or lines.endswith(b"\n")
 
 
 def test_many_long_rows(tmp_path: Path) -> None:

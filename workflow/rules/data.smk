@@ -37,10 +37,10 @@ rule extract:
         runtime=240,
     params:
         archive=lambda wildcards: paths.source(wildcards.artefact),
-        tasks=lambda wildcards: sorted(task for task in ARENA.tasks if ARENA.artefact(task) == wildcards.artefact),
+        parts=lambda wildcards: ARENA.extracted_parts(wildcards.artefact),
         code=fingerprint("lra.data.release"),
     shell:
-        "python -m lra extract {wildcards.artefact} {params.archive} --verified --tasks {params.tasks} "
+        "python -m lra extract {wildcards.artefact} {params.archive} --verified --tasks {params.parts} "
         "--out {output} 2> {log}"
 
 

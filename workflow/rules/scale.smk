@@ -11,7 +11,8 @@ rule plan:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=json.dumps(config),
+        # A function, since addresses in `sources` may hold braces, which Snakemake would take for wildcards.
+        settings=lambda wildcards: json.dumps(config),
         out=paths.PLAN,
     shell:
         "python -m lra plan --settings {params.settings:q} --out {params.out} 2> {log}"

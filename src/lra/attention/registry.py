@@ -117,7 +117,7 @@ def load(path: str) -> type[Attention]:
 
     where, _, class_name = path.partition(":")
     try:
-        module = _run_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        module = run_file(Path(where), "attention") if where.endswith(".py") else importlib.import_module(where)
     except Exception as problem:  # whatever the module does when it is imported
         raise ValueError(f"{where} cannot be imported: {type(problem).__name__}: {problem}") from problem
     found = getattr(module, class_name, None)
@@ -128,14 +128,14 @@ def load(path: str) -> type[Attention]:
     return found
 
 
-def _run_file(file: Path) -> ModuleType:
-    """Import a file that belongs to no package, under a name that hides no other module.
+def run_file(file: Path, kind: str) -> ModuleType:
+    """Import a file that belongs to no package, under a name that begins with ``kind`` and hides no other module.
 
     It may import what lies beside it, as a script may, unless something that is installed has the same name.
     """
     if (folder := str(file.resolve().parent)) not in sys.path:
         sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(f"attention_in_{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(f"{kind}_in_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-PICTURES = ("pathfinder", "image")
+PICTURES = ("pathfinder", "pathx", "image")
 
 
 def add_commands(commands: Any) -> None:
@@ -46,7 +46,7 @@ def add_commands(commands: Any) -> None:
         metavar="INPUT",
         nargs="+",
         help="an expression (listops), a text (text; retrieval takes two an example), or an image file or .npy array "
-        "of grey values 0..255 (pathfinder, image), or token ids such as '3 1 2' (a task of your own)",
+        "of grey values 0..255 (pathfinder, pathx, image), or token ids such as '3 1 2' (a task of your own)",
     )
     predict.add_argument(
         "--trust",

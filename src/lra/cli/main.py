@@ -76,8 +76,8 @@ def parser() -> argparse.ArgumentParser:
         "--tasks",
         nargs="+",
         metavar="TASK",
-        default=["listops", "retrieval", "pathfinder"],
-        help="of lra_release, what these need (default: listops retrieval pathfinder)",
+        help="listops, retrieval or pathfinder32, -64, -128, -256 (default: listops retrieval pathfinder32, of "
+        "pathfinder_tfds pathfinder32)",
     )
     extract.add_argument("--out", type=Path, help="folder to make (default: data/extracted/ARTEFACT)")
     extract.add_argument(
@@ -92,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=at_least(1), default=CORES, help="processes (default: all cores)")
     prepare.set_defaults(run=run_prepare)
 
-    sheet = commands.add_parser("contact-sheet", help="draw prepared pathfinder images and their labels on one sheet")
+    sheet = commands.add_parser(
+        "contact-sheet", help="draw prepared images of pathfinder or pathx and their labels on one sheet"
+    )
     sheet.add_argument("data", type=Path, help="folder of pathfinder's shards")
     sheet.add_argument("--out", type=Path, default=paths.CONTACT_SHEET, help=f"default: {paths.CONTACT_SHEET}")
     sheet.add_argument(
@@ -162,13 +164,17 @@ def run_download(options: argparse.Namespace) -> None:
 
 
 def run_extract(options: argparse.Namespace) -> None:
+    from lra.data.prepare import checksum
     from lra.data.release import extract_lra_release, extract_pathfinder_tfds
 
+    if options.verified:
+        checksum(options.archive)  # which may be a link to files that have changed since
     out = options.out or paths.extracted(options.artefact)
     if options.artefact == "lra_release":
-        extract_lra_release(options.archive, out, options.tasks, verified=options.verified)
+        parts = options.tasks or ["listops", "retrieval", "pathfinder32"]
+        extract_lra_release(options.archive, out, parts, verified=options.verified)
     else:
-        extract_pathfinder_tfds(options.archive, out)
+        extract_pathfinder_tfds(options.archive, out, options.tasks or ["pathfinder32"])
 
 
 def run_prepare(options: argparse.Namespace) -> None:
@@ -196,8 +202,8 @@ def run_contact_sheet(options: argparse.Namespace) -> None:
     from lra.tasks.pathfinder_drawing import contact_sheet
 
     shards = read_shards(options.data)
-    if shards.task.name != "pathfinder":
-        raise LraError(f"{options.data} holds {shards.task.name}; a contact sheet is drawn of pathfinder.")
+    if shards.task.name not in ("pathfinder", "pathx"):
+        raise LraError(f"{options.data} holds {shards.task.name}; a contact sheet is drawn of pathfinder or pathx.")
     rows = pq.read_table(shards.files("train")[0], columns=["tokens", "label"])[: options.images]
     side = math.isqrt(shards.task.max_length)
     pixels = np.array(rows["tokens"].to_pylist(), np.uint8).reshape(-1, side, side)

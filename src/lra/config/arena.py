@@ -29,8 +29,9 @@ from lra.config.settings import (
 )
 from lra.errors import LraError, nearest
 from lra.fingerprint import defined, descends, keywords
+from lra.tasks.description import SPLITS
+from lra.tasks.settings.pathfinder import Parameters
 
-SPLITS = ("train", "dev", "test")
 ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
 """The class that every attention descends from, by its two names."""
 GIVEN = {"heads", "head_dim", "max_length", "features"}
@@ -162,6 +163,15 @@ class Arena:
             return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)
         own = self.data(task).get("source") if self.own(task) else None
         return Path(own) if own else None
+
+    def extracted_parts(self, artefact: str) -> list[str]:
+        """What the tasks need of an archive: the name of a task or, of Pathfinder and Path-X, ``pathfinder<size>``."""
+        parts = set()
+        for task in self.tasks:
+            if self.artefact(task) == artefact:
+                size = (self.data(task).get("generator") or {}).get("image_size", Parameters.image_size)
+                parts.add(f"pathfinder{size}" if task in ("pathfinder", "pathx") else task)
+        return sorted(parts)
 
     def parts(self, task: str) -> dict[str, int]:
         """Number of Parquet files of each split, as far as the rows are known beforehand."""

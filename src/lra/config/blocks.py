@@ -99,7 +99,7 @@ class SourcesBlock:
     vader: Places | None = None
     """Snippets of text, for text and retrieval at the scale `mini`."""
     lra_release: Places | None = None
-    """The Arena's archive, for listops, retrieval and pathfinder."""
+    """The Arena's archive, for listops, retrieval, pathfinder and pathx."""
     pathfinder_tfds: Places | None = None
     """The images of Pathfinder, prepared for tensorflow_datasets."""
     imdb: Places | None = None
@@ -162,6 +162,7 @@ class TasksBlock(BaseModel):
     retrieval: TaskBlock[RetrievalSettings] | None = None
     pathfinder: TaskBlock[PathfinderSettings] | None = None
     image: TaskBlock[ImageSettings] | None = None
+    pathx: TaskBlock[PathfinderSettings] | None = None
 
 
 ARENA = tuple(TasksBlock.model_fields)

@@ -20,9 +20,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra.data.lockfile import Content, Entry, content_of, record, recorded
+from lra.data.lockfile import Content, Entry, content_of, difference, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
+from lra.data.ways import ways_on
 from lra.errors import LraError
 from lra.files import file_lock, refuse_foreign_files
 
@@ -130,7 +131,7 @@ def _is_kept(target: Path, known: Entry | None) -> bool:
         return False
     if target.is_file() and target.stat().st_size != known.size:
         return False
-    return content_of(target, downloaded=True) == known.content
+    return content_of(target) == known.content
 
 
 def _fetch(
@@ -148,17 +149,16 @@ def _fetch(
         try:
             with _obtained(source, target, spare, retry) as path:
                 content = _check(source, path, known=known is not None)
-                _enforce(artefact, content, record(lock, artefact, content, str(source)), lock)
+                entry = record(lock, artefact, content, str(source))
+                if changed := difference(artefact, content, entry, lock):
+                    raise UnavailableError(changed)
                 _put(path, target, link=source.path is not None)
             return
         except UnavailableError as reason:
             log.warning("%s: %s %s", artefact, source, reason)
             failures.append(f"  {source}: {reason}\n")
-    tried = f"none of its sources works:\n{''.join(failures)}" if failures else "it has no source. "
-    raise LraError(
-        f"{artefact} could not be had, {tried}If you have the file elsewhere, put it first in config.yaml: "
-        f"`sources: {{{artefact}: [{{path: /your/file}}]}}`."
-    )
+    tried = f"none of its sources works:\n{''.join(failures)}" if failures else "it has no source.\n"
+    raise LraError(f"{artefact} could not be had, {tried}{ways_on(artefact)}")
 
 
 @contextlib.contextmanager
@@ -235,7 +235,7 @@ def _check(source: Source, path: Path, *, known: bool) -> Content:
     if source.url and path.is_dir():
         for file in path.iterdir():
             _check_start(file, file.name)
-        return content_of(path, downloaded=True)
+        return content_of(path)
     if path.is_dir():
         if source.size or source.sha256 or source.md5:
             raise UnavailableError("is a folder; size, sha256 and md5 in config.yaml are for files")
@@ -282,16 +282,6 @@ def _check_gzip(path: Path) -> None:
                 done = raw.tell()
         except (EOFError, OSError, zlib.error) as problem:
             raise UnavailableError(f"is damaged or cut short near byte {raw.tell()} ({problem})") from problem
-
-
-def _enforce(artefact: str, content: Content, entry: Entry, lock: Path) -> None:
-    """Refuse another content than the artefact had at first use."""
-    if content != entry.content:
-        raise UnavailableError(
-            f"is not what {artefact} was at first use ({content.kind}, {content.size} bytes, sha256 {content.sha256}, "
-            f"not {entry.kind}, {entry.size} bytes, sha256 {entry.sha256}, from {entry.source}); to accept the new "
-            f"content, delete the entry {artefact!r} in {lock}"
-        )
 
 
 def _put(path: Path, target: Path, *, link: bool) -> None:

@@ -1,8 +1,8 @@
 """The lock file: what each artefact's content was at first use, so that it is the same ever after.
 
 A JSON object: artefact -> kind, sha256, size in bytes, and the source that gave it. Of several files, the sha256 is
-that of lines with the name and sha256 of each. A folder is somebody's own and may hold millions of files, so its sha256
-is that of the names and sizes in it; contents are not read.
+that of lines with the name and sha256 of each. A folder of more than MOST_READ files, such as the unpacked release with
+its million images, is known by the names and sizes in it; its contents are not read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import Any, Literal
 from lra.errors import LraError
 from lra.files import file_lock, read_json, sha256, write_json
 
+MOST_READ = 10_000
+"""Files of a folder whose contents are read."""
+
 
 @dataclass(frozen=True)
 class Content:
-    """Checksum and size in bytes of a file, of several files that were downloaded, or of a folder of one's own."""
+    """Checksum and size in bytes of a file, of several files in a folder, or of a folder by names and sizes alone."""
 
     kind: Literal["file", "files", "folder"]
     sha256: str
@@ -39,16 +42,31 @@ class Entry(Content):
         return Content(self.kind, self.sha256, self.size)
 
 
-def content_of(path: Path, *, downloaded: bool = False) -> Content:
-    """What is at ``path``; of a folder, contents are read only if it was ``downloaded``, else names and sizes."""
+def content_of(path: Path) -> Content:
+    """What is at ``path``; of a folder with very many files, names and sizes alone."""
     if not path.is_dir():
         return Content("file", sha256(path), path.stat().st_size)
-    digest, total = hashlib.sha256(), 0
-    for name, size in _listing(path):
-        seen = sha256(path / name) if downloaded else size
+    listing = list(_listing(path))
+    few = len(listing) <= MOST_READ
+    digest = hashlib.sha256()
+    for name, size in listing:
+        seen = sha256(path / name) if few and (path / name).is_file() else size
         digest.update(f"{name}\0{seen}\n".encode("utf-8", "surrogateescape"))
-        total += size
-    return Content("files" if downloaded else "folder", digest.hexdigest(), total)
+    return Content("files" if few else "folder", digest.hexdigest(), sum(size for _, size in listing))
+
+
+def difference(artefact: str, content: Content, entry: Entry, lock: Path) -> str | None:
+    """How an artefact's content differs from what was recorded at first use; None where it is the same.
+
+    The sentence starts after the source's name.
+    """
+    if content == entry.content:
+        return None
+    return (
+        f"is not what {artefact} was at first use ({content.kind}, {content.size} bytes, sha256 {content.sha256}, "
+        f"not {entry.kind}, {entry.size} bytes, sha256 {entry.sha256}, from {entry.source}); to accept the new "
+        f"content, delete the entry {artefact!r} in {lock}"
+    )
 
 
 def _listing(folder: Path) -> Iterator[tuple[str, int]]:

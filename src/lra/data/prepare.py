@@ -9,10 +9,9 @@ from typing import Any
 
 from lra import __version__, paths
 from lra.config.mapping import from_mapping
-from lra.data.lockfile import recorded
+from lra.data.lockfile import content_of, difference, recorded
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
-from lra.files import sha256
 from lra.tasks import module_of
 from lra.tasks.contract import SPLITS
 
@@ -63,10 +62,17 @@ def _warn_of_overlap(shards: Shards) -> None:
         )
 
 
-def checksum(source: Path) -> str | None:
-    """SHA-256 of a file; of what was downloaded or extracted, that of the lock file; None for a folder of one's own."""
-    if source.is_file():
-        return sha256(source)
-    ours = source in (paths.source(source.name), paths.extracted(source.name))
-    entry = recorded(paths.LOCK, source.name) if ours else None
-    return entry.sha256 if entry else None
+def checksum(source: Path) -> str:
+    """SHA-256 of a source's content, see :mod:`lra.data.lockfile`; that of the archive for what was extracted of one.
+
+    Raises:
+        LraError: a source that the lock file knows has another content than at first use.
+    """
+    entry = recorded(paths.LOCK, source.name)
+    if entry and source == paths.extracted(source.name):
+        return entry.sha256
+    content = content_of(source)
+    ours = source == paths.source(source.name)
+    if ours and entry and (changed := difference(source.name, content, entry, paths.LOCK)):
+        raise LraError(f"{source.resolve()} {changed}.")
+    return content.sha256

@@ -16,6 +16,8 @@ from lra.results.rows import TableRow, tasks
 
 SOURCES = {
     "generate": "generated here",
+    "listops": "a copy of the Arena's ListOps",
+    "pathfinder_tfds": "the Arena's Pathfinder files",
     "vader": "snippets of the vaderSentiment package",
     "sklearn_digits": "digit scans of scikit-learn",
     "lra_release": "the Arena's release",
@@ -24,7 +26,7 @@ SOURCES = {
     "cifar10": "CIFAR-10",
 }
 """Data sources in words; one of a user's own keeps its name."""
-ARENA_SOURCES = ("lra_release", "imdb", "aan", "cifar10")
+ARENA_SOURCES = ("lra_release", "imdb", "aan", "cifar10", "listops", "pathfinder_tfds")
 """Those that the Long Range Arena itself uses."""
 
 

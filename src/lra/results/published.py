@@ -28,7 +28,7 @@ def title(attention: str) -> str:
 
 def task_title(task: str) -> str:
     """A task's name as in the paper."""
-    return {"listops": "ListOps"}.get(task, task.capitalize())
+    return {"listops": "ListOps", "pathx": "Path-X"}.get(task, task.capitalize())
 
 
 def accuracy(attention: str, task: str) -> float | None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lra.tasks.description import Rows, Task
+from lra.tasks.description import SPLITS, Rows, Split, Task
 
 __all__ = ["SPLITS", "Examples", "Rows", "Split", "Task", "list_array", "record_batch"]
-
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 Examples = Mapping[Split, Iterable[pa.RecordBatch]]
 """For each split its rows in order: ``tokens`` (and ``tokens_2`` for two towers) as list<uint8 or uint16>, unpadded

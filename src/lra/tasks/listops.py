@@ -16,6 +16,8 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lra.errors import LraError
@@ -23,13 +25,15 @@ from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record
 from lra.tasks.listops_trees import CLOSE, DIGIT, OPERATOR, TOKENS, generate
 from lra.tasks.settings.listops import ListOpsSettings as Settings
 from lra.tasks.settings.listops import Source
-from lra.tasks.sources import check_source, folder_of, line_blocks, required_rows
+from lra.tasks.sources import BLOCK, check_source, folder_of, required_rows
 
 SOURCES: tuple[str, ...] = get_args(Source)
 FILE_NAMES: dict[Split, str] = {"train": "train", "dev": "val|valid|validation|dev", "test": "test"}
 HEADER = ("Source", "Target")
-OPERATORS = TOKENS[OPERATOR:CLOSE]
-TAB, NEWLINE, UNKNOWN = 0xFD, 0xFE, 0xFF
+LABELS = pa.array(TOKENS[DIGIT:OPERATOR])
+WORDS = pa.array(["(", *TOKENS[1:], ")", ""])
+"""What an expression is made of, a token where its id is; spaces at its ends leave an empty word."""
+UNKNOWN = -1
 
 
 def describe(settings: Settings) -> Task:
@@ -62,16 +66,11 @@ def parse(expression: str, brackets: bool = True) -> list[int]:
     Raises:
         LraError: a word is no token.
     """
-    words = [word for word in expression.split() if word not in ("(", ")")]
-    for word in words:
-        if word not in _IDS:
-            raise LraError(
-                f"{word!r} is not a token of ListOps; the tokens are {' '.join(TOKENS[1:])}, separated by spaces."
-            )
-    return [_IDS[word] for word in words if brackets or word != "]"]
-
-
-_IDS = {token: i for i, token in enumerate(TOKENS) if i}
+    expressions = pa.array([expression], pa.string())
+    ids, _ = _words(expressions)
+    if UNKNOWN in ids:
+        raise LraError(_unknown_word(expressions))
+    return ids[_are_tokens(ids, brackets)].tolist()
 
 
 def encode(settings: Settings, expression: str) -> npt.NDArray[np.uint8]:
@@ -145,115 +144,97 @@ class _Files(Iterable[pa.RecordBatch]):
         for path in self.paths:
             parquet = path.suffix == ".parquet"
             where, number = f"{path}, {'row' if parquet else 'line'}", 1 if parquet else 2
-            for lines in _parquet_lines(path) if parquet else _text_lines(path):
-                batch = _read_lines(lines, self.settings)
-                if batch is None:
-                    raise LraError(_complaint(lines, where, number, self.settings))
-                yield batch
-                number += batch.num_rows
+            for rows in _parquet_rows(path) if parquet else _text_rows(path):
+                yield _read_rows(rows, self.settings, where, number)
+                number += rows.num_rows
 
 
-def _text_lines(path: Path) -> Iterator[bytes]:
-    """Blocks of lines ``Source <TAB> Target`` of a TSV or CSV file, without the header."""
-    separator = b"\t" if path.suffix == ".tsv" else b","
-    expected = separator.join(name.encode() for name in HEADER)
-    for i, lines in enumerate(line_blocks(path)):
-        if i == 0:
-            header, _, lines = lines.partition(b"\n")
-            if header.strip() != expected:
-                raise LraError(f"{path}, line 1: expected the header {expected.decode()!r}.")
-        if lines:
-            yield lines if separator == b"\t" else lines.replace(separator, b"\t")
+def _text_rows(path: Path) -> Iterator[pa.RecordBatch]:
+    """The columns Source and Target of a TSV or CSV file, all values as they stand; quotes mean nothing."""
+    wrong: list[pa_csv.InvalidRow] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        wrong.append(row)
+        return "error"
+
+    separator = "\t" if path.suffix == ".tsv" else ","
+    parse_options = pa_csv.ParseOptions(
+        delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse
+    )
+    convert_options = pa_csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(HEADER, pa.string()))
+    try:
+        with pa_csv.open_csv(path, pa_csv.ReadOptions(block_size=BLOCK), parse_options, convert_options) as reader:
+            if reader.schema.names == list(HEADER):
+                yield from reader
+                return
+    except (OSError, pa.ArrowException) as problem:
+        if not wrong:
+            raise LraError(f"{path} cannot be read: {problem}.") from problem
+    row = wrong[0] if wrong else None
+    if row and row.expected_columns == len(HEADER):
+        raise LraError(f"{path}, line {row.number}: expected an expression and a label, not {row.text[:60]!r}.")
+    raise LraError(f"{path}, line 1: expected the header {separator.join(HEADER)!r}.")
 
 
-def _parquet_lines(path: Path) -> Iterator[bytes]:
-    """Blocks of lines ``Source <TAB> Target`` made of a Parquet file's rows."""
+def _parquet_rows(path: Path) -> Iterator[pa.RecordBatch]:
+    """The columns Source and Target of a Parquet file, as text."""
+    schema = pa.schema(dict.fromkeys(HEADER, pa.string()))
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256, columns=list(HEADER)):
-                rows = zip(*(batch[name].to_pylist() for name in HEADER), strict=True)
-                yield "".join(f"{source}\t{target}\n" for source, target in rows).encode()
+                yield batch.select(HEADER).cast(schema)
     except (OSError, KeyError, pa.ArrowException) as problem:
         raise LraError(f"{path} is not a Parquet file with the columns {' and '.join(HEADER)}: {problem}.") from problem
 
 
-def _read_lines(lines: bytes, settings: Settings) -> pa.RecordBatch | None:
-    """The rows of some lines, read all at once; None if something is wrong with one of them."""
-    ids = _tokenise(lines)
-    if ids is None:
-        return None
-    ends = np.flatnonzero(ids == NEWLINE)
-    labels = ids[ends - 1] - np.uint8(DIGIT)
-    if np.count_nonzero(ids == TAB) != len(ends) or (ids[ends - 2] != TAB).any() or (labels > 9).any():
-        return None
-    kept = ids <= (CLOSE if settings.brackets else CLOSE - 1)
-    kept[ends - 1] = False
-    lengths = np.add.reduceat(kept, np.concatenate([[0], ends[:-1] + 1]), dtype=np.int64)
-    if lengths.min() < 1 or lengths.max() > settings.max_length:
-        return None
-    return record_batch(labels, list_array(ids[kept], lengths))
+def _read_rows(rows: pa.RecordBatch, settings: Settings, where: str, number: int) -> pa.RecordBatch:
+    """Tokens and labels of rows with the columns Source and Target, of which the first is called ``where number``."""
+    expressions, labels = rows[HEADER[0]], pc.index_in(pc.ascii_trim_whitespace(rows[HEADER[1]]), value_set=LABELS)
+    ids, ends = _words(expressions)
+    kept = _are_tokens(ids, settings.brackets)
+    lengths = np.diff(_counted(kept)[ends])
+    unknown = np.diff(_counted(ids == UNKNOWN)[ends])
+    wrong = labels.is_null().to_numpy(False) | (unknown > 0) | (lengths < 1) | (lengths > settings.max_length)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise LraError(f"{where} {number + row}: {_complaint(rows.slice(row, 1), int(lengths[row]), settings)}")
+    return record_batch(labels.to_numpy(), list_array(ids[kept].astype(np.uint8), lengths))
 
 
-def _tokenise(lines: bytes) -> npt.NDArray[np.uint8] | None:
-    """Ids of all words of some lines, tabs and newlines included; None if one is no token."""
-    # One letter of an operator becomes its id and its others vanish; digits, brackets and separators become ids.
-    compact = lines.translate(None, delete=b" ()\r")
-    ids = np.frombuffer(compact.translate(_BYTE_IDS, delete=_VANISHING), dtype=np.uint8)
-    # So every such letter must stand in its operator, and letters may touch only there: not in "12" nor in "[M IN".
-    counts = [_occurrences(compact, operator.encode()) for operator in OPERATORS]
-    vanished = sum(count * (len(operator) - 1) for count, operator in zip(counts, OPERATORS, strict=True))
-    ink = np.frombuffer(lines, dtype=np.uint8) > ord(" ")
-    valid = (
-        UNKNOWN not in ids
-        and counts == [np.count_nonzero(ids == i) for i in range(OPERATOR, CLOSE)]
-        and len(compact) - len(ids) == vanished == np.count_nonzero(ink[1:] & ink[:-1])
-    )
-    return ids if valid else None
+def _words(expressions: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Ids of the words of all expressions, 0 for parentheses, and where each expression begins, and the last ends."""
+    words = pc.ascii_split_whitespace(expressions)
+    ids = pc.index_in(words.flatten(), value_set=WORDS).fill_null(UNKNOWN).to_numpy()
+    ends = words.offsets.to_numpy()
+    return np.where(ids > CLOSE, 0, ids), ends - ends[0]
 
 
-def _occurrences(text: bytes, word: bytes) -> int:
-    """How often ``word`` stands in ``text``."""
-    characters = np.frombuffer(text, dtype=np.uint8)
-    places = max(len(text) - len(word) + 1, 0)
-    found = np.ones(places, dtype=bool)
-    for i, letter in enumerate(word):
-        found &= characters[i : i + places] == letter
-    return int(np.count_nonzero(found))
+def _are_tokens(ids: npt.NDArray[np.int32], brackets: bool) -> npt.NDArray[np.bool_]:
+    """Which ids a sequence keeps."""
+    return (ids > 0) & (ids <= (CLOSE if brackets else CLOSE - 1))
 
 
-_LETTERS = b"IAES"
-"""What tells the operators apart."""
-
-_VANISHING = bytes(set("".join(OPERATORS).encode()) - set(_LETTERS))
-
-
-def _byte_ids() -> bytes:
-    """What each byte that does not vanish becomes."""
-    table = bytearray([UNKNOWN] * 256)
-    table[ord("\t")], table[ord("\n")] = TAB, NEWLINE
-    for i, token in enumerate(TOKENS):
-        if len(token) == 1:
-            table[ord(token)] = i
-    for i, letter in enumerate(_LETTERS, start=OPERATOR):
-        table[letter] = i
-    return bytes(table)
+def _counted(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """How many of the first 0, 1, ... of ``which`` are true."""
+    return np.concatenate([[0], np.cumsum(which)])
 
 
-_BYTE_IDS = _byte_ids()
+def _complaint(row: pa.RecordBatch, length: int, settings: Settings) -> str:
+    """What is wrong with a malformed row, whose expression has so many known tokens."""
+    label = _decoded(row[HEADER[1]])[0]
+    if label.strip() not in LABELS.to_pylist():
+        return f"the label is {label!r}, not a digit."
+    if UNKNOWN in _words(row[HEADER[0]])[0]:
+        return _unknown_word(row[HEADER[0]])
+    return f"the expression has {length} tokens, not 1 to `max_length` ({settings.max_length})."
 
 
-def _complaint(lines: bytes, where: str, number: int, settings: Settings) -> str:
-    """What is wrong with the first malformed row of some lines, found one by one."""
-    for row, line in enumerate(lines.decode(errors="replace").removesuffix("\n").split("\n"), start=number):
-        fields = line.split("\t")
-        if len(fields) != 2:
-            return f"{where} {row}: expected an expression and a label, not {line[:60]!r}."
-        if fields[1].strip() not in set("0123456789"):
-            return f"{where} {row}: the label is {fields[1]!r}, not a digit."
-        try:
-            length = len(parse(fields[0], settings.brackets))
-        except LraError as problem:
-            return f"{where} {row}: {problem}"
-        if not 1 <= length <= settings.max_length:
-            return f"{where} {row}: the expression has {length} tokens, not 1 to `max_length` ({settings.max_length})."
-    return f"{where} {number} and after: not ListOps expressions and labels."
+def _unknown_word(expressions: pa.StringArray) -> str:
+    ids, _ = _words(expressions)
+    word = _decoded(pc.ascii_split_whitespace(expressions).flatten())[int(np.argmax(ids == UNKNOWN))]
+    return f"{word!r} is not a token of ListOps; the tokens are {' '.join(TOKENS[1:])}, separated by spaces."
+
+
+def _decoded(texts: pa.StringArray) -> list[str]:
+    """Texts, which may not be UTF-8."""
+    return [(text or b"").decode(errors="replace") for text in texts.cast(pa.binary()).to_pylist()]

@@ -14,25 +14,26 @@ task has two towers; token ids are a list, an array of NumPy, or bytes.
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import inspect
 import itertools
 import reprlib
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lra.errors import LraError
+from lra.attention.registry import run_file
+from lra.errors import LraError, nearest
 from lra.tasks.contract import SPLITS, Examples, Split, Task, list_array, record_batch
 from lra.tasks.settings.own import OwnSettings as Settings
 
 BATCH = 1024
+MOST_ROWS = 1_000_000
+"""Rows of a split that are taken without ``rows``; a function without end must be stopped somewhere."""
 
 Ids = npt.NDArray[np.unsignedinteger]
 Row = tuple[tuple[Ids, ...], int]
@@ -81,28 +82,13 @@ def load(module: str) -> Callable[..., Any]:
     """
     where, _, name = module.partition(":")
     try:
-        loaded = _run_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        loaded = run_file(Path(where), "task") if where.endswith(".py") else importlib.import_module(where)
     except Exception as problem:  # whatever the module does when it is imported
         raise LraError(f"{where} cannot be imported: {_told(problem, where)}.") from problem
     function = getattr(loaded, name, None)
     if not callable(function):
         raise LraError(f"{where} defines no function {name!r}.")
     return function
-
-
-def _run_file(file: Path) -> ModuleType:
-    """Import a file that belongs to no package, under a name that hides no other module.
-
-    It may import what lies beside it, as a script may, unless something that is installed has the same name.
-    """
-    if (folder := str(file.resolve().parent)) not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(f"task_in_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows(settings: Settings, function: Callable[..., Any], split: Split, source: Path | None) -> Iterator[Row]:
@@ -114,6 +100,12 @@ def rows(settings: Settings, function: Callable[..., Any], split: Split, source:
     wanted = getattr(settings.rows, split, None)
     number = 0
     for row in itertools.islice(_yielded(settings, function, split, source), wanted):
+        if wanted is None and number == MOST_ROWS:
+            raise LraError(
+                f"{settings.module} yields more than {MOST_ROWS} rows for split {split!r}; if it has no end, or should "
+                f"have so many, say how many to take: `rows: {{train: ..., dev: ..., test: ...}}` in the data settings "
+                f"of {settings.name} in config.yaml."
+            )
         try:
             yield _checked(settings, row)
         except ValueError as problem:
@@ -131,6 +123,7 @@ def rows(settings: Settings, function: Callable[..., Any], split: Split, source:
 def _yielded(settings: Settings, function: Callable[..., Any], split: Split, source: Path | None) -> Iterator[Any]:
     """What the function yields, unchecked."""
     arguments = {**settings.options, **({} if source is None else {"source": source})}
+    _check_arguments(settings, function, arguments)
     number = 0
     try:
         found = function(split, **arguments)
@@ -144,6 +137,24 @@ def _yielded(settings: Settings, function: Callable[..., Any], split: Split, sou
     except Exception as problem:  # whatever the function does
         told = _told(problem, settings.module.partition(":")[0])
         raise LraError(f"{settings.module} failed at {split} row {number}: {told}.") from problem
+
+
+def _check_arguments(settings: Settings, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Raise where config.yaml gives the function an argument that it does not take."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL][1:]
+    for name in arguments:
+        if name not in known:
+            given = f"`{name}`" if name == "source" else f"`options: {{{name}: ...}}`"
+            raise LraError(
+                f"{settings.module} takes no argument {name!r}, but the data settings of {settings.name} in "
+                f"config.yaml give it {given}; add the parameter, or remove the setting.{nearest(name, known)}"
+            )
 
 
 def _told(problem: Exception, file: str) -> str:

@@ -28,7 +28,6 @@ from lra.tasks.pictures import (
     CHUNK,
     Bytes,
     chunked,
-    cut,
     decode_png,
     encode_pixels,
     in_order,
@@ -46,7 +45,9 @@ HARD = "curv_contour_length_14"
 SLICES: dict[Split, str] = {"train": "hard[:80%]", "dev": "hard[80%:90%]", "test": "hard[90%:]"}
 """The Arena's splits of the file prepared by tensorflow_datasets."""
 DRAWN = 512
-"""Images that are drawn at once; another number gives other images."""
+"""Images that are drawn at once, fewer where they are large; another number gives other images."""
+PIXELS = 2**21
+"""Pixels that are drawn at once at most, so that memory stays small."""
 
 log = logging.getLogger(__name__)
 
@@ -61,20 +62,21 @@ def encode(settings: Settings, image: npt.ArrayLike) -> Bytes:
     return encode_pixels(image, settings.generator.image_size)
 
 
-def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
+def examples(settings: Settings, source: Path | None, workers: int, task: str = "pathfinder") -> Examples:
     """The three splits; images that are black all over are left out.
 
     Args:
         settings: which source, and its settings.
         source: what the archive was unpacked to, None to generate.
         workers: processes that draw or decode.
+        task: what messages call the task.
 
     Raises:
         LraError: an unknown source, missing settings or files, or, while iterating, a damaged image.
     """
-    check_source("pathfinder", settings.source, SOURCES, source)
+    check_source(task, settings.source, SOURCES, source)
     if source is None:
-        rows = required_rows("pathfinder", settings.source, settings.rows)
+        rows = required_rows(task, settings.source, settings.rows)
         starts = {"test": 0, "dev": rows.test, "train": rows.test + rows.dev}
         return {split: _Generated(settings, starts[split], getattr(rows, split), workers) for split in SPLITS}
     size = settings.generator.image_size
@@ -87,7 +89,7 @@ def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
     elif settings.split == "seeded":
         shuffled = _Shuffled(read(_released(source, size)), settings.seed)
     else:
-        raise LraError("pathfinder: `split: lra` follows the order of `source: pathfinder_tfds`; use it, or `seeded`.")
+        raise LraError(f"{task}: `split: lra` follows the order of `source: pathfinder_tfds`; use it, or `seeded`.")
     return {split: _Share(shuffled, split) for split in SPLITS}
 
 
@@ -101,9 +103,9 @@ class _Generated(Iterable[pa.RecordBatch]):
     workers: int
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        end, seen = self.start + self.rows, set[str]()
+        end, seen, drawn = self.start + self.rows, set[str](), 0
         draw = functools.partial(_draw, self.settings)
-        for chunk, (pixels, label) in enumerate(in_order(draw, itertools.count(), self.workers)):
+        for pixels, label in in_order(draw, itertools.count(), self.workers):
             first = len(seen)
             new = []
             for i, image in enumerate(pixels):
@@ -116,16 +118,22 @@ class _Generated(Iterable[pa.RecordBatch]):
                 yield pixel_batch(pixels[kept], label[kept])
             if len(seen) >= end:
                 return
-            if (chunk + 1) * DRAWN > 10 * (end + DRAWN):
+            drawn += len(pixels)
+            if drawn > 10 * (end + DRAWN):
                 raise LraError(
-                    f"pathfinder: only {len(seen)} different images came out of {(chunk + 1) * DRAWN}; ask for fewer "
+                    f"pathfinder: only {len(seen)} different images came out of {drawn}; ask for fewer "
                     "`rows`, or raise generator.image_size or generator.contour_length."
                 )
 
 
 def _draw(settings: Settings, chunk: int) -> tuple[Bytes, Bytes]:
     random = np.random.default_rng(np.random.SeedSequence([settings.seed, chunk]))
-    return generate(settings.generator, DRAWN, random)
+    return generate(settings.generator, _at_once(settings.generator.image_size), random)
+
+
+def _at_once(size: int) -> int:
+    """How many images of this size are drawn at once."""
+    return min(DRAWN, max(1, PIXELS // size**2))
 
 
 def digest(image: Bytes, seed: int = 0) -> str:
@@ -174,22 +182,36 @@ def _decode(size: int, pictures: list[_Picture]) -> tuple[Bytes, Bytes]:
 
 
 class _Shuffled:
-    """All images, read once when they are first needed and kept: 1 KiB each at 32 x 32 pixels."""
+    """All images, read once when they are first needed and kept compressed."""
 
     def __init__(self, read: _Read, seed: int) -> None:
         self._read, self._seed = read, seed
 
     @functools.cached_property
-    def rows(self) -> tuple[Bytes, Bytes]:
-        """Pixels and labels of the images, all different, in an order that only they and the seed determine."""
-        chunks = list(self._read.chunks())
-        if not chunks:
+    def rows(self) -> list[tuple[bytes, int]]:
+        """Compressed pixels and label of each image, all different, in an order that they and the seed determine."""
+        images: dict[str, tuple[bytes, int]] = {}
+        count = 0
+        for pixels, labels in self._read.chunks():
+            count += len(labels)
+            for image, label in zip(pixels, labels.tolist(), strict=True):
+                images.setdefault(digest(image, self._seed), (_CODEC.compress(image, asbytes=True), label))
+        if not images:
             raise LraError("pathfinder: the source has no images that are not black all over.")
-        pixels, label = (np.concatenate(column) for column in zip(*chunks, strict=True))
-        keys, first = np.unique([digest(image, self._seed) for image in pixels], return_index=True)
-        if len(keys) < len(pixels):
-            log.warning("pathfinder: left out %d images that equal another one.", len(pixels) - len(keys))
-        return pixels[first], label[first]
+        if len(images) < count:
+            log.warning("pathfinder: left out %d images that equal another one.", count - len(images))
+        return [images[key] for key in sorted(images)]
+
+    def chunks(self, start: int, end: int) -> Iterator[tuple[Bytes, Bytes]]:
+        """Pixels (rows, size, size) and labels (rows,) of images ``start ... end - 1``."""
+        size = self._read.size
+        for rows in chunked(self.rows[start:end]):
+            packed, labels = zip(*rows, strict=True)
+            pixels = b"".join(_CODEC.decompress(image, size * size, asbytes=True) for image in packed)
+            yield np.frombuffer(pixels, np.uint8).reshape(-1, size, size), np.array(labels, np.uint8)
+
+
+_CODEC = pa.Codec("zstd")
 
 
 @dataclass(frozen=True)
@@ -200,11 +222,10 @@ class _Share(Iterable[pa.RecordBatch]):
     split: Split
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        pixels, label = self.shuffled.rows
-        cuts = [0, *(round(len(label) * share) for share in (0.8, 0.9)), len(label)]
+        count = len(self.shuffled.rows)
+        cuts = [0, *(round(count * share) for share in (0.8, 0.9)), count]
         place = SPLITS.index(self.split)
-        part = slice(cuts[place], cuts[place + 1])
-        return itertools.starmap(pixel_batch, cut(pixels[part], label[part]))
+        return itertools.starmap(pixel_batch, self.shuffled.chunks(cuts[place], cuts[place + 1]))
 
 
 def _prepared(folder: Path, part: str) -> Iterator[_Picture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def folder_of(source: Path, name: str) -> Path:
 
 
 def line_blocks(path: Path) -> Iterator[bytes]:
-    r"""Blocks of whole lines, the last line ended with a newline if the file does not.
+    r"""Blocks of whole lines, without a byte-order mark, the last line ended with a newline if the file does not.
 
     Only ``\n`` ends a line, whatever other control characters and quotes there are.
 
@@ -47,6 +48,8 @@ def line_blocks(path: Path) -> Iterator[bytes]:
     rest = b""
     try:
         with path.open("rb", buffering=0) as file:
+            if (start := file.read(len(BOM_UTF8))) != BOM_UTF8:
+                rest = start
             while block := file.read(BLOCK):
                 end = block.rfind(b"\n") + 1
                 if end:
@@ -57,7 +60,7 @@ def line_blocks(path: Path) -> Iterator[bytes]:
     except OSError as problem:
         raise LraError(f"{path} cannot be read: {problem.strerror}.") from problem
     if rest:
-        yield rest + b"\n"
+        yield rest.removesuffix(b"\n") + b"\n"
 
 
 def archive_files(archive: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:

@@ -74,7 +74,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class PathfinderSettings:
-    """The ``data`` block of pathfinder."""
+    """The ``data`` block of pathfinder and of pathx."""
 
     source: Source
     """``generate``, ``lra_release`` (the Arena's archive, unpacked) or ``pathfinder_tfds`` (the same images, prepared
