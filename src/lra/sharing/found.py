@@ -22,7 +22,7 @@ from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.data.shards import read_shards
 from lra.errors import LraError
-from lra.files import LARGEST_JSON, read_metrics, refuse_foreign_run_files
+from lra.files import LARGEST_JSON, check_metrics, read_metrics, refuse_foreign_run_files
 from lra.fingerprint import fingerprint
 from lra.results.reading import NEEDED, RESULTS, Run
 from lra.training.run_folder import run_key
@@ -36,6 +36,8 @@ LARGEST = {
 """Bytes of a run's file at most."""
 MOST_ROWS = 10**7
 """Test examples at most."""
+NEEDED_HERE = NEEDED | {"key": str, "machine": dict}
+"""What the ``metrics.json`` of a run from elsewhere must say."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """A name that may become a folder's."""
 
@@ -67,8 +69,27 @@ def read_whole(folder: Path) -> Run:
         if not path.is_file() and name != paths.WEIGHTS:
             raise LraError(f"{path} is missing.")
     path = folder / paths.METRICS
-    metrics = read_metrics(path, NEEDED | {"key": str, "machine": dict})
+    metrics = read_metrics(path, NEEDED_HERE)
     refuse_foreign_run_files(folder, metrics)
+    refuse_impossible(metrics, path)
+    run = Run(folder, metrics)
+    if run.ok:
+        run.predictions()
+        if not all(math.isfinite(value) for row in run.history() for value in row.values()):
+            raise LraError(f"{folder / paths.HISTORY} holds what is no number.")
+    return run
+
+
+def refuse_impossible(metrics: dict[str, Any], path: Path) -> None:
+    """Refuse what no run can say in its ``metrics.json``.
+
+    Args:
+        metrics: the content, which has what ``NEEDED_HERE`` names.
+        path: the file that it was read from.
+
+    Raises:
+        LraError: settings, names, key or accuracy are not a run's.
+    """
     experiment = from_mapping(Experiment, metrics["settings"], f"{path}: settings")
     told = (metrics["task"], metrics["attention"], metrics["seed"])
     if told != (experiment.task, experiment.attention.name, experiment.seed):
@@ -78,15 +99,10 @@ def read_whole(folder: Path) -> Run:
             raise LraError(f"{path}: {name!r} cannot be the name of a folder.")
     if metrics["key"] != run_key({name: metrics[name] for name in ("settings", "max_steps", "code", "data")}):
         raise LraError(f"{path}: its key is not that of its settings, code and data.")
-    run = Run(folder, metrics)
-    if run.ok:
-        read_metrics(path, RESULTS)
+    if metrics["status"] == "ok":
+        check_metrics(metrics, RESULTS, path)
         if not (0 < metrics["test_rows"] <= MOST_ROWS and 0 <= metrics["test_accuracy"] <= 1):
             raise LraError(f"{path}: test_rows or test_accuracy is no number that a run can have.")
-        run.predictions()
-        if not all(math.isfinite(value) for row in run.history() for value in row.values()):
-            raise LraError(f"{folder / paths.HISTORY} holds what is no number.")
-    return run
 
 
 @dataclass(frozen=True)
