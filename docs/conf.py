@@ -30,6 +30,7 @@ docs/configuration
 docs/data
 docs/attentions
 docs/results
+docs/reference
 docs/your-own-*
 docs/scaling
 docs/api

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lra import devices
-from lra.devices import machine, make_deterministic, peak_memory
+from lra.devices import _driver, machine, make_deterministic, peak_memory
 from lra.errors import LraError
 
 CPU = torch.device("cpu")
@@ -166,3 +166,11 @@ def test_another_error_of_the_first_kernel_is_raised(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch, "ones", ones)
     with pytest.raises(RuntimeError, match="a mistake"):
         devices.default_device()
+
+
+def test_the_driver_is_what_linux_tells(tmp_path):
+    told = tmp_path / "version"
+    told.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n")
+    assert _driver(told) == "550.54.15"
+    told.write_text("nothing\n")
+    assert _driver(told) == _driver(tmp_path / "nowhere") == "unknown"

@@ -123,13 +123,27 @@ def make_deterministic() -> None:
 def machine(device: torch.device, threads: int) -> dict[str, Any]:
     """What the numbers of a run depend on besides code, data and settings."""
     packages = ("torch", "numpy", "pyarrow")
+    card: dict[str, Any] = {}
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+        card = {"memory_bytes": memory, "cuda": torch.version.cuda, "driver": _driver()}
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": threads,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         **{name: version(name) for name in packages},
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        **card,
     }
+
+
+def _driver(told: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """Version of the GPU's driver, as Linux tells it."""
+    try:
+        return next(word for word in told.read_text().split() if word[0].isdigit() and "." in word)
+    except (OSError, StopIteration):
+        return "unknown"
 
 
 def _processor() -> str:

@@ -207,7 +207,11 @@ def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LraError: it is missing, not JSON, does not say that, or was edited by hand.
     """
-    metrics = read_json(path)
+    return check_metrics(read_json(path), needed, path)
+
+
+def check_metrics(metrics: Any, needed: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a ``metrics.json`` that was read from ``path``; arguments and errors as :func:`read_metrics`."""
     for name, kind in (*needed.items(), ("files", dict)):
         if not isinstance(metrics, dict) or name not in metrics:
             problem = f"it has no {name!r}"

@@ -96,6 +96,11 @@ def swept_run(scale: str, name: str, seed: int | str) -> Path:
     return swept_cell(scale, name) / seed_name(seed)
 
 
+def apart_run(name: str, task: str, attention: str, seed: int | str) -> Path:
+    """Folder of a run from elsewhere that must not stand beside the runs of the workflow."""
+    return RESULTS / "apart" / name / task / attention / seed_name(seed)
+
+
 def rehearsed_run(scale: str, task: str, attention: str) -> Path:
     """Folder of a run of a few steps."""
     return RESULTS / "rehearsal" / scale / task / attention

@@ -120,6 +120,7 @@ def write_measure(root, task, attention, step_ms=20.0, *, status="ok", reason=""
         "memory_bytes": 16 * 2**30,
         "accumulation_steps": 4,
         "seconds_per_1000_steps": step_ms * 128,
+        "flops_forward": int(step_ms * 3e6),
         "flops_attention": int(step_ms * 1e6),
         "flops_formula": int(step_ms * 1.1e6),
     }

@@ -56,6 +56,7 @@ rule plot:
     input:
         reads=lambda wildcards: PLOTS[wildcards.figure].reads,
         beside=lambda wildcards: PLOTS[wildcards.figure].beside,
+        measures=lambda wildcards: PLOTS[wildcards.figure].measures,
     output:
         svg=report(
             paths.plot("{figure}", "svg"),
@@ -72,13 +73,15 @@ rule plot:
         "../../envs/report.yaml"
     params:
         command=lambda wildcards: PLOTS[wildcards.figure].command,
+        measures=lambda wildcards: "--measures" if PLOTS[wildcards.figure].measures else "",
         out=lambda wildcards: PLOTS[wildcards.figure].out,
         caption=lambda wildcards: CAPTIONS[wildcards.figure],
         order=get_order(),
         code=lambda wildcards: fingerprint(PLOTS[wildcards.figure].code),
         published=get_checksums("published"),
     shell:
-        "python -m lra {params.command} {input.reads} --out $(dirname {output.svg})/{params.out} 2> {log}"
+        "python -m lra {params.command} {input.reads} {params.measures} {input.measures} "
+        "--out $(dirname {output.svg})/{params.out} 2> {log}"
 
 
 rule report:

@@ -14,6 +14,7 @@ class Plot(NamedTuple):
     reads: list
     code: str
     beside: list = []  # files that the command finds beside those it reads
+    measures: list = []  # what it is given as --measures
     out: str = ""  # within the folder of figures
 
 
@@ -25,6 +26,9 @@ def get_known_plots():
         "loss_seconds": Plot("plots loss_seconds --metrics", metrics, "lra.results.plots.loss", history),
         "loss_steps": Plot("plots loss_steps --metrics", metrics, "lra.results.plots.loss", history),
     }
+    for figure in ("accuracy_flops", "accuracy_seconds"):
+        code = "lra.results.plots.equal_compute"
+        plots[figure] = Plot(f"plots {figure} --metrics", metrics, code, history, measures=get_measures())
     if ARENA.bench:
         plots["bench"] = Plot("plot-bench", [paths.BENCH], "lra.results.plots.scaling", out="bench")
     if SWEEP:

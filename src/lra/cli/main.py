@@ -16,7 +16,7 @@ from typing import Any
 
 from lra import paths
 from lra.attention.registry import ALIASES
-from lra.cli import clean, hands_on, results
+from lra.cli import archive, clean, hands_on, results
 from lra.cli import cost as costs
 from lra.cli import preview as ahead
 from lra.cli.console import Parser, as_json, at_least, guarded, named
@@ -131,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     hands_on.add_commands(commands)
     results.add_commands(commands)
     clean.add_command(commands)
+    archive.add_commands(commands)
 
     completion = commands.add_parser("completion", help="print what makes a shell complete commands, names and paths")
     completion.add_argument("shell", choices=("bash", "zsh"), help='bash or zsh: `eval "$(lra completion bash)"`')

@@ -15,7 +15,6 @@ from lra.results.captions import CAPTIONS, FIGURES
 def add_commands(commands: Any) -> None:
     """Add ``collect``, ``tables``, ``plots`` and ``report`` to the parsers of :mod:`lra.cli.main`."""
     collect = commands.add_parser("collect", help="gather runs and measurements into one table")
-    collect.add_argument("--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)")
     collect.add_argument("--scale", help="name of the runs' scale (default: that of config.yaml)")
     collect.add_argument("--out", type=Path, default=paths.TABLE, help=f"table to write (default: {paths.TABLE})")
     collect.set_defaults(run=run_collect)
@@ -36,6 +35,10 @@ def add_commands(commands: Any) -> None:
     report.add_argument("--out", type=Path, default=paths.REPORT, help=f"page to write (default: {paths.REPORT})")
     report.set_defaults(run=run_report)
 
+    for command in (collect, plots):
+        command.add_argument(
+            "--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)"
+        )
     for command in (tables, plots, report):
         command.add_argument("--table", type=Path, default=paths.TABLE, help=f"of collect (default: {paths.TABLE})")
     for command in (collect, plots, report):
@@ -49,10 +52,7 @@ def run_collect(options: argparse.Namespace) -> None:
     from lra.results.table import collect
 
     scale = options.scale or load(options.config).scale
-    measures = options.measures
-    if measures is None:
-        measures = [path for path in measure_files(load(options.config)) if path.is_file()]
-    collect(_metrics(options), options.out, measures=measures, scale=scale)
+    collect(_metrics(options), options.out, measures=_measures(options), scale=scale)
 
 
 def run_tables(options: argparse.Namespace) -> None:
@@ -73,6 +73,12 @@ def run_plots(options: argparse.Namespace) -> None:
                 from lra.results.plots import accuracy_time
 
                 accuracy_time.draw(options.table, prefix)
+            case "accuracy_flops" | "accuracy_seconds":
+                from lra.results.plots import equal_compute
+
+                equal_compute.draw(
+                    _metrics(options), _measures(options), prefix, "flops" if figure == "accuracy_flops" else "seconds"
+                )
             case "loss_seconds" | "loss_steps":
                 from lra.results.plots import loss
 
@@ -125,6 +131,13 @@ def _metrics(options: argparse.Namespace) -> list[Path]:
     if not found:
         raise LraError(f"there is no finished run in results/runs/{arena.scale}; train first, or give --metrics.")
     return found
+
+
+def _measures(options: argparse.Namespace) -> list[Path]:
+    """The measurements that are given, else those of config.yaml that are there."""
+    if options.measures is not None:
+        return list(options.measures)
+    return [path for path in measure_files(load(options.config)) if path.is_file()]
 
 
 def _swept(arena: Arena) -> list[Path]:

@@ -8,6 +8,16 @@ FIGURES = {
         "once (Pareto front), and grey rings mark the methods that only noise may keep off it; neither is drawn "
         "below three seeds."
     ),
+    "accuracy_flops": (
+        "Best accuracy on dev so far against the FLOPs of training until then, mean over seeds: what each method has "
+        "reached when exact attention has reached its best (dotted line). FLOPs are three forward passes an example, "
+        "counted at the length and features on the axis, which need not be those that the runs had; evaluations are "
+        "left out."
+    ),
+    "accuracy_seconds": (
+        "The same against time: the steps of each run at the seconds that a step takes alone on the machine, measured "
+        "at the length and features on the axis."
+    ),
     "loss_seconds": (
         "Loss on dev against training time (logarithmic; evaluations left out), mean over seeds, with their range "
         "at the end. The runs may have shared the machine, so that times compare only roughly."

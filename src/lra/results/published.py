@@ -26,6 +26,11 @@ def title(attention: str) -> str:
     return row["model"] if row else attention
 
 
+def attentions() -> list[str]:
+    """The rows of the paper's table 1."""
+    return list(_rows("accuracy", "attention"))
+
+
 def task_title(task: str) -> str:
     """A task's name as in the paper."""
     return {"listops": "ListOps", "pathx": "Path-X"}.get(task, task.capitalize())

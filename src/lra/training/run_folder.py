@@ -31,6 +31,9 @@ NEEDED = {
     "machine": dict,
 }  # fmt: skip
 
+WITHOUT_WEIGHTS = "weights_left_out"
+"""Key of ``metrics.json``: the checksum of weights that did not come with a run, see :mod:`lra.sharing.merge`."""
+
 LARGEST = 1 << 20
 """No budget d and no number among an attention's options is larger."""
 
@@ -68,6 +71,8 @@ def read_run(folder: Path, *, trust: bool = False) -> tuple[dict[str, Any], Expe
     metrics = read_metrics(path, NEEDED)
     if metrics["status"] != "ok":
         raise LraError(f"{folder} has no trained weights: the run ended as {metrics['status']} ({metrics['reason']}).")
+    if WITHOUT_WEIGHTS in metrics:
+        raise LraError(f"{folder} came from another machine without its weights; merge an archive made `--weights`.")
     refuse_foreign_run_files(folder, metrics)
     experiment = from_mapping(Experiment, metrics["settings"], f"{path}: settings")
     if not trust:

@@ -25,6 +25,8 @@ from lra.training.run_folder import NEEDED, made_of, run_key
 
 MADE_OF = "made_of.json"
 """Settings, code, data and where it was cut short: what the folder's name is a digest of."""
+ORIGIN = "origin.json"
+"""Where a run that was trained elsewhere came from, see :mod:`lra.sharing.merge`."""
 
 
 def train_stored(
@@ -63,7 +65,7 @@ def train_stored(
     """
     decisive = made_of(experiment, code, read_shards(data).identity, max_steps)
     entry = store / (key := run_key(decisive))
-    _refuse_other_run(out, key, store, replace)
+    refuse_other_run(out, key, store, replace)
     if in_use(entry):
         print(f"{entry} is in use: waiting for the process that trains this run", file=sys.stderr, flush=True)
     with file_lock(entry):
@@ -71,6 +73,7 @@ def train_stored(
         if metrics:
             print(f"taken from {entry}, where it was trained before; `lra clean {out}` has it trained anew")
         else:
+            (entry / ORIGIN).unlink(missing_ok=True)  # of a damaged run that had come from elsewhere
             write_json(entry / MADE_OF, decisive)
             try:
                 with own_gpu():
@@ -86,11 +89,12 @@ def train_stored(
             finally:
                 if [path.name for path in entry.iterdir()] == [MADE_OF]:  # nothing to go on from
                     shutil.rmtree(entry)
-        _link(entry, out)
+        link_run(entry, out)
     return metrics
 
 
-def _refuse_other_run(out: Path, key: str, store: Path, replace: bool) -> None:
+def refuse_other_run(out: Path, key: str, store: Path, replace: bool) -> None:
+    """Refuse to let a run take the place of another one, unless ``replace`` says so and the store keeps that one."""
     try:
         held = read_json(out / "metrics.json").get("key", "")
     except (LraError, AttributeError):  # not there, or no finished run
@@ -125,7 +129,7 @@ def _finished(entry: Path, key: str) -> dict[str, Any] | None:
     return metrics
 
 
-def _link(entry: Path, out: Path) -> None:
+def link_run(entry: Path, out: Path) -> None:
     """Link a finished run's files into ``out``, or copy them where that is not possible, ``metrics.json`` last."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").unlink(missing_ok=True)

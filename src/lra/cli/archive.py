@@ -1,0 +1,113 @@
+"""The commands that let runs leave this arena or come into it; each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from lra import paths
+from lra.errors import LraError
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``archive``, ``merge``, ``publish``, ``accept`` and ``reference`` to the parsers of :mod:`lra.cli.main`."""
+    archive = commands.add_parser("archive", help="pack finished runs into one file, for another machine's `lra merge`")
+    archive.add_argument("file", metavar="FILE", type=Path, help="to write: .tar, .tar.gz, .tgz or .zip")
+    archive.add_argument(
+        "--runs",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        default=[paths.RUNS],
+        help=f"folders at or below which the runs are (default: {paths.RUNS})",
+    )
+    archive.add_argument("--weights", action="store_true", help="with model.safetensors (default: without)")
+    archive.set_defaults(run=run_archive)
+
+    merge = commands.add_parser("merge", help="take runs that were made elsewhere into this arena")
+    merge.add_argument(
+        "given",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        help="results of another clone, one or several runs' folders, or a file of `lra archive`",
+    )
+    merge.add_argument(
+        "--apart",
+        metavar="NAME",
+        help="keep runs of other settings, code or data in results/apart/NAME (default: refuse them)",
+    )
+    merge.set_defaults(run=run_merge)
+
+    publish = commands.add_parser("publish", help="write finished runs to reference/ with their provenance")
+    publish.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
+    publish.add_argument("--by", required=True, help="who ran them, e.g. 'A. Name, a laboratory'")
+    publish.set_defaults(run=run_publish)
+
+    accept = commands.add_parser("accept", help="check publications of someone else and take them into reference/")
+    accept.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        help="at or below which files of `lra publish` are; weights of the same name (seed-1.safetensors) are scored "
+        "again",
+    )
+    accept.set_defaults(run=run_accept)
+
+    reference = commands.add_parser("reference", help="write docs/reference.md from reference/")
+    reference.set_defaults(run=run_reference)
+    for command in (merge, publish, accept):
+        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="says which runs there are")
+
+
+def run_archive(options: argparse.Namespace) -> None:
+    from lra.data.progress import readable
+    from lra.sharing.archive import pack
+
+    count, left_out = pack(options.runs, options.file, weights=options.weights)
+    for sentence in left_out:
+        print(f"left out: {sentence}")
+    print(f"{options.file}: {count} runs, {readable(options.file.stat().st_size)}")
+
+
+def run_merge(options: argparse.Namespace) -> None:
+    from lra.sharing.merge import merge
+
+    counts: Counter[str] = Counter()
+    for given in options.given:
+        for run, became, why in merge(given, options.config, apart=options.apart):
+            counts[became] += 1
+            print(f"{became}: {run}: {why}", flush=True)
+    print(", ".join(f"{count} {became}" for became, count in counts.items()))
+    if counts["refused"]:
+        raise LraError(
+            f"{counts['refused']} of {counts.total()} runs were refused; the lines above say why. `--apart NAME` keeps "
+            "those of other settings, code or data beside the others."
+        )
+
+
+def run_publish(options: argparse.Namespace) -> None:
+    from lra.sharing.publications import publish
+
+    for run in options.runs:
+        print(publish(run, options.config, options.by))
+
+
+def run_accept(options: argparse.Namespace) -> None:
+    from lra.sharing.publications import accept
+
+    given = sorted(options.folder.rglob("*.json"))
+    if not given:
+        raise LraError(f"{options.folder} holds no publication, a file seed-N.json of `lra publish`.")
+    for path in given:
+        target, agreement = accept(path, options.config)
+        scored = "no weights given" if agreement is None else f"weights agree on {agreement:.2%} of the test examples"
+        print(f"{target}: {scored}")
+
+
+def run_reference(options: argparse.Namespace) -> None:
+    from lra.sharing.reference_page import PAGE, write_page
+
+    print(f"{PAGE}: {write_page()} published runs")

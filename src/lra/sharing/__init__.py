@@ -1,0 +1,1 @@
+"""Runs that leave this arena or come from elsewhere: archives, merging, publications."""

@@ -1,0 +1,47 @@
+"""Snakemake takes merged runs for its own: it trains none of them, before the data are prepared and after."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow.arena import Checkout, configuration
+
+pytestmark = pytest.mark.slow
+
+RUN = "results/runs/mini/listops/{}/seed-1/metrics.json"
+
+
+def lra(checkout: Checkout, *arguments: str) -> str:
+    command = [sys.executable, "-m", "lra", *arguments]
+    environment = checkout.environment | {"PYTHONPATH": str(checkout.folder / "src")}
+    done = subprocess.run(command, cwd=checkout.folder, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_merged_runs_are_neither_rerun_nor_lost(tmp_path: Path) -> None:
+    runs = [RUN.format(attention) for attention in ("softmax", "vmean")]
+    other = Checkout.create(tmp_path / "other", configuration())
+    other.snakemake(*runs)
+    lra(other, "archive", str(tmp_path / "runs.tar.gz"))
+    for prepared in (False, True):
+        here = Checkout.create(tmp_path / f"prepared-{prepared}", configuration())
+        if prepared:
+            here.snakemake("shards")
+        assert "2 taken" in lra(here, "merge", str(tmp_path / "runs.tar.gz"))
+        if prepared:
+            assert here.planned(*runs) == set()
+        here.snakemake(*runs)
+        for log in (here.folder / "logs/mini/train").rglob("*.log"):
+            assert "taken from" in log.read_text()
+        assert here.planned(*runs) == set()
+        # Forced, or with its outputs deleted, a run still comes from the store.
+        shutil.rmtree(here.folder / "results/runs/mini/listops/vmean")
+        here.snakemake(*runs)
+        assert "taken from" in (here.folder / "logs/mini/train/listops/vmean/seed-1.log").read_text()
+        assert "weights_left_out" in (here.folder / runs[1]).read_text()
