@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .DEFAULT_GOAL := arena
-.PHONY: arena demo test long lint quick slurm docs coverage clean
+.PHONY: arena demo test long lint quick slurm docs coverage gpu clean
 
 arena: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -63,6 +63,10 @@ docs: .venv/installed-dev
 # Fails where the quick tests never reach a line of the package; shows which, also as pages: htmlcov/index.html.
 coverage: .venv/installed-dev
 	$(BIN)/pytest -m "not slow" --cov --cov-report term-missing:skip-covered --cov-report html --cov-fail-under 100
+
+# Is my card fit for the arena? Checks and times it for 8 minutes; docs/scaling.md says how to read it.
+gpu: .venv/installed
+	$(BIN)/python benchmarks/gpu.py $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
 	rm -rf .venv .snakemake data results demo logs site htmlcov

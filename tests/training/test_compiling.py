@@ -171,7 +171,7 @@ def test_memory_that_runs_out_while_compiling(
     monkeypatch.setattr("lra.training.trainer.compiled", limited)
     run = trainer(toy_experiment(compile=True), toy_shards, tmp_path)
     run.progress.evaluation_batch = 32
-    run._compile()
+    run.compile()
     assert (run.progress.micro_batch, run.progress.evaluation_batch, run.progress.compiled) == (4, 4, True)
     assert asked == [(False, 32), (False, 16), (False, 8), (True, 16), (False, 8), (True, 8), (False, 4), (True, 4)]
 

@@ -92,7 +92,7 @@ class Trainer:
         self._resume()
         with self._stopped_by_signals():
             try:
-                self._compile()
+                self.compile()
                 self._train()
                 self.model.load_state_dict(self.best_weights)
                 return self.evaluate("test")
@@ -128,7 +128,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """One optimiser step; the loss scaler of fp16 may leave its update out."""
-        loss = self._retried(lambda: self._accumulate(batch.to(self.device)), then=self._compile)
+        loss = self._retried(lambda: self._accumulate(batch.to(self.device)), then=self.compile)
         self.bad_step = torch.where((self.bad_step < 0) & ~loss.isfinite(), self.progress.step + 1, self.bad_step)
         if self._update():
             self.schedule.step()
@@ -177,7 +177,7 @@ class Trainer:
                 self.forward, self.progress.compiled = self.model, False
                 print(f"the model runs uncompiled, since compiling it failed ({reason})", flush=True)
 
-    def _compile(self) -> None:
+    def compile(self) -> None:
         """Compile the model, if it is to be, by taking a batch of each kind; see :mod:`lra.training.compiling`."""
         if self.progress.compiled:
             with self.clock.time("compile"):
@@ -290,7 +290,7 @@ class Trainer:
                     forward=self.forward,
                     each=self._unless_stopped,
                 ),
-                then=self._compile,
+                then=self.compile,
             )
         self.model.train()
         return score

@@ -6,6 +6,7 @@ and features the cost belongs to. A vertical line marks where exact attention re
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,8 @@ def best_so_far(histories: Sequence[Sequence[dict[str, float]]]) -> tuple[list[f
     """Steps that every seed evaluated, and the mean over seeds of the best dev accuracy until then."""
     by_step = []
     for history in histories:
-        best = np.maximum.accumulate([row["dev_accuracy"] for row in history]) if history else []
-        by_step.append(dict(zip([row["step"] for row in history], map(float, best), strict=True)))
+        best = itertools.accumulate((row["dev_accuracy"] for row in history), max)
+        by_step.append(dict(zip([row["step"] for row in history], best, strict=True)))
     shared = [step for step in by_step[0] if all(step in rows for rows in by_step)]
     return shared, [float(np.mean([rows[step] for rows in by_step])) for step in shared]
 
