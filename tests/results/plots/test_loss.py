@@ -5,7 +5,7 @@ import pytest
 from lra.errors import LraError
 from lra.results.plots import loss
 from lra.results.plots.loss import mean_curve
-from results.builder import write_run
+from results.builder import reseal, write_run
 
 
 def history(*rows):
@@ -62,5 +62,8 @@ def test_nothing_but_failures_is_a_figure_that_says_so(tmp_path, drawn):
 def test_a_damaged_history_is_named(tmp_path):
     path = write_run(tmp_path, "text", "vmean")
     (path.parent / "history.csv").write_text("step,seconds\n50,x\n")
+    with pytest.raises(LraError, match=r"history.csv is damaged or another run's"):
+        loss.draw([path], tmp_path / "loss", "seconds")
+    reseal(path)  # as whoever writes such a file could
     with pytest.raises(LraError, match=r"history.csv cannot be read \(.*\); train this run again."):
         loss.draw([path], tmp_path / "loss", "seconds")
