@@ -169,7 +169,7 @@ def work(options: argparse.Namespace) -> int:
 
     from lra.errors import LraError
 
-    if not sys.stdin.isatty():
+    if os.getsid(0) == os.getpid():  # as run_part starts it; by hand it is one of a shell's
         threading.Thread(target=end_with_parent, daemon=True).start()
     part = next(part for part in PARTS if part.name == options.part)
     module, _, function = part.work.partition(":")
