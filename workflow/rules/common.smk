@@ -40,9 +40,13 @@ def get_package_path():
     return link.parent
 
 
-# Jobs run the package in the rule's conda environment, or else with the Python that runs Snakemake.
-USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-PYTHON = "" if USES_CONDA else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+# The image that --sdm apptainer runs jobs in, made from the Containerfile; docs/scaling.md says how.
+CONTAINER = "lra.sif"
+# Jobs run the package in the container or the rule's conda environment, or else with the Python that runs Snakemake.
+BRINGS_PYTHON = {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
+    workflow.deployment_settings.deployment_method
+)
+PYTHON = "" if BRINGS_PYTHON else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 # Nothing of the user's surroundings may change a number or break a job: no variable of Python, torch or matplotlib, no
 # package of the home folder, no file of the project's that is called like a module (PYTHONSAFEPATH), no language.
 SURROUNDINGS = (
