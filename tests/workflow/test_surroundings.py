@@ -21,7 +21,7 @@ class Mine(VMean):
 
 def test_inherited_variables_and_files_called_like_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these ended a job with a traceback, after the old results had been deleted."""
-    attentions = {"vmean": None, "mine": {"module": "random.py:Mine"}}
+    attentions = ["vmean", {"mine": {"module": "random.py:Mine"}}]
     checkout = Checkout.create(tmp_path / "lra", configuration(attentions=attentions))
     (checkout.folder / "random.py").write_text(OWN)
     (checkout.folder / "tokenize.py").write_text("raise SystemExit('a stray file')\n")
