@@ -128,7 +128,10 @@ def test_methods_are_independent_of_each_other() -> None:
     """No method but those that share a family reaches another's file, and none the table of methods."""
     from lra.attention import METHODS
 
-    shared = {f"lra.attention{part}" for part in ("", ".contract", ".dropout", ".gather", ".vmean")}
+    shared = {
+        f"lra.attention{part}"
+        for part in ("", ".contract", ".dropout", ".exact", ".gather", ".linear", ".local", ".vmean")
+    }
     for method in METHODS.values():
         name = method.path.partition(":")[0]
         reached = {other for other in module._reachable(name) if other.startswith("lra.attention")}

@@ -104,7 +104,7 @@ def test_padding_is_saved_where_settings_and_attention_allow_it(attention: str, 
     assert trims(built, pad) == trimmed
 
 
-@pytest.mark.parametrize("name", ["softmax", "informer", "skeinformer"])
+@pytest.mark.parametrize("name", ["softmax_nodropout", "informer", "skeinformer"])
 def test_it_compiles_for_batches_of_several_sizes(name: str) -> None:
     """As the last batch of a split has another, and with an attention's random choices as without compiling.
 

@@ -56,22 +56,22 @@ DAYS = {
     "a source of two kinds": Day(f"download x {sources({'url': 'http://a/b', 'path': 'c'})}", "exactly one of"),
     "a source that is no block": Day(f"download x {sources()[:-4]}'[3]'", "sources.x: 3 is not a block of settings"),
     "a path that is not there": Day(
-        f"download x {sources({'path': 'nowhere'})}", "there is no such file or folder", lines=3
+        f"download x {sources({'path': 'nowhere'})}", "there is no such file or folder", lines=6
     ),
     "another checksum": Day(
-        f"download x {sources({'path': 'mine.txt', 'sha256': '0' * 64})}", "not the expected 000", lines=3
+        f"download x {sources({'path': 'mine.txt', 'sha256': '0' * 64})}", "not the expected 000", lines=6
     ),
     "a login page in place of an archive": Day(
         f"download x {sources({'path': 'page.tar.gz'})}",
         "is a web page, not the file",
         text("page.tar.gz", "<!DOCTYPE html><html>Please log in"),
-        lines=3,
+        lines=6,
     ),
     "a server that is down": Day(
         f"download x {sources({'url': 'http://127.0.0.1:9/x.gz'})}",
         "cannot be reached",
         lambda patch: patch.setattr("lra.data.transfer.time.sleep", lambda seconds: None),
-        lines=3,
+        lines=6,
     ),
     "a damaged lock file": Day(
         "download vader", "lock.json cannot be read", text("data/sources/lock.json", "{half a lock")

@@ -113,9 +113,9 @@ def test_bash_accepts_the_script(bash_script: Path) -> None:
         ("lra train --attention skeinf", ["skeinformer"]),
         ("lra train --attn perf", ["performer", "perfromer"]),
         ("lra train --task ", list(ARENA)),
-        ("lra prepare pa", ["pathfinder"]),
+        ("lra prepare pa", ["pathfinder", "pathx"]),
         ("lra measure --attention vmean --task list", ["listops"]),
-        ("lra bench --attentions vmean lin", ["linformer", "linformer_jlt"]),
+        ("lra bench --attentions vmean lin", ["linformer", "linformer_jlt", "linear"]),
         ("lra plots loss", ["loss_seconds", "loss_steps"]),
         ("lra check mi", ["mine.py"]),
         ("lra train --config mi", ["mine.py"]),
@@ -128,7 +128,7 @@ def test_bash_completes(line: str, offered: list[str], bash_script: Path) -> Non
 
 def test_all_attentions_and_tasks_are_offered(bash_script: Path) -> None:
     assert set(completed(bash_script, "lra train --attention ")) >= {*METHODS, *ALIASES}
-    assert set(ARENA) == set(yaml.safe_load((ROOT / "config.yaml").read_text())["tasks"])
+    assert set(ARENA) == {*yaml.safe_load((ROOT / "config.yaml").read_text())["tasks"], "pathx"}
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")

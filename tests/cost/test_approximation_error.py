@@ -29,9 +29,9 @@ from lra.cost.approximation_error import (
 )
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
-from lra.files import read_json, write_json
 from lra.tasks.contract import Task
 from lra.training.run import train_run
+from results.builder import reseal
 
 Make = Callable[..., Experiment]
 SIZES = ModelSettings(layers=2, embedding=16, hidden=16, heads=2, head_dim=8)
@@ -261,7 +261,7 @@ def test_a_method_that_fails_is_a_row(toy_shards: Shards, tmp_path: Path) -> Non
 
 
 def test_a_run_that_failed_is_a_row(run: Path, toy_shards: Shards, tmp_path: Path) -> None:
-    write_json(run / "metrics.json", read_json(run / "metrics.json") | {"status": "oom", "reason": "too much"})
+    reseal(run / "metrics.json", status="oom", reason="too much")
     rows = approximate(settings(lengths=(32,)), toy_shards.folder, run, tmp_path / "out.csv", threads=1)
     trained, random = rows[:2], rows[2:]
     assert all(row.mean is None and "ended as oom: too much" in row.reason for row in trained)
@@ -272,14 +272,14 @@ def test_the_run_must_fit(run: Path, toy_shards: Shards, toy_experiment: Make, t
     train_run(toy_experiment("vmean", steps=4), toy_shards.folder, tmp_path / "vmean", code="", threads=1)
     with pytest.raises(LraError, match="was trained with vmean; give a --run with exact attention"):
         trained_model(tmp_path / "vmean", toy_shards, 32)
-    write_json(run / "metrics.json", read_json(run / "metrics.json") | {"data": "other"})
+    reseal(run / "metrics.json", data="other")
     with pytest.raises(LraError, match="was trained on other data"):
         trained_model(run, toy_shards, 32)
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("metrics.json", "is not the metrics.json of a run"), ("model.safetensors", "cannot be read")],
+    [("metrics.json", "is not the metrics.json of a run"), ("model.safetensors", "is damaged or another run's")],
 )
 def test_a_damaged_run_is_one_sentence(name: str, sentence: str, run: Path, toy_shards: Shards, tmp_path: Path) -> None:
     (run / name).write_bytes(b"{}")

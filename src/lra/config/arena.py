@@ -222,22 +222,20 @@ def _resolved(config: Any, folder: Path) -> Arena:
             raise LraError(
                 f"tasks: {task!r} has no settings under {where}.tasks.{nearest(task, tasks)} Known: {', '.join(tasks)}."
             )
-    attentions = {
-        name: _attention(name, block, settings["features"], folder)
-        for name, block in _by_name(given.attentions).items()
-    }
-    if clash := next(((name, value) for name, value in hidden().items() if name in attentions), None):
+    listed = _by_name(given.attentions)
+    if clash := next(((name, value) for name, value in hidden().items() if name in listed), None):
         raise LraError(
             f"attentions: the entry point {clash[0]!r} of an installed package, {clash[1]}, has the name of a method "
             "of the registry; rename it or uninstall that package."
         )
+    attentions = {name: _attention(name, block, settings["features"], folder) for name, block in listed.items()}
     for name, options in settings.get("options", {}).items():
         known = [*attentions, *names()]
         if name not in known:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
             _check_options(f"{where}.options.{name}", options, attentions[name].module)
-    paper = config["scales"].get("paper", {}).get("tasks", {})
+    paper = (config["scales"].get("paper") or {}).get("tasks", {})
     chosen = Arena(
         given.scale,
         given.tasks,
