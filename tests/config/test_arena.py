@@ -101,6 +101,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
         "text.train.warmup: 5000 must be less than steps",
     ),
+    "patience of old": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(patience=12),
+        "text.train: patience counts steps now; write `patience_steps: N`, N being 12 times `evaluate_every`.",
+    ),
+    "pairs of an odd number": (
+        lambda c: c["scales"]["mini"]["model"].update(positions="rotary", head_dim=7),
+        "scales.mini: the model of listops has a `head_dim` of 7; rotary positions turn pairs, so make it even.",
+    ),
     "a block for a list": (
         lambda c: c.update(attentions={"softmax": None, "nystrom": {"features": 8}}),
         r"attentions: this is a list now; write `attentions: \[softmax, {nystrom: {features: 8}}\]` instead",

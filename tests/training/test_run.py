@@ -244,7 +244,7 @@ def test_a_stopped_process_goes_on(toy_experiment: Make, toy_shards: Shards, tmp
     """The command itself, stopped by a signal in the middle and run again, gives an undisturbed run's numbers."""
     import signal
 
-    experiment = toy_experiment(steps=150, evaluate_every=10, patience=20)
+    experiment = toy_experiment(steps=150, evaluate_every=10, patience_steps=200)
     expected = train_run(experiment, toy_shards.folder, tmp_path / "whole", code="x", threads=1)
     settings = json.dumps(as_mapping(experiment, leave_out="seed"))
     out = tmp_path / "stopped"

@@ -237,7 +237,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
             _check_options(f"{where}.options.{name}", options, attentions[name].module)
-    paper = config["scales"].get("paper", {}).get("tasks", {})
+    paper = (config["scales"].get("paper") or {}).get("tasks", {})
     chosen = Arena(
         given.scale,
         given.tasks,
@@ -258,6 +258,12 @@ def _resolved(config: Any, folder: Path) -> Arena:
             raise LraError(
                 f"{where}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, which is "
                 f"{train['steps']}."
+            )
+        sizes = chosen.experiment(next(iter(attentions)), task, seed=0).model
+        if sizes.positions == "rotary" and sizes.head_dim % 2:
+            raise LraError(
+                f"{where}: the model of {task} has a `head_dim` of {sizes.head_dim}; rotary positions turn pairs, so "
+                "make it even."
             )
     return chosen
 
