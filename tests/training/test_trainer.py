@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from lra.data.batches import Batch
 from lra.data.prefetch import prefetch
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
-from lra.tasks.contract import Task
+from lra.tasks.contract import Split, Task
 from lra.training import evaluation as scoring
 from lra.training import trainer as training
 from lra.training.budget import step_flops
@@ -85,9 +85,12 @@ def test_patience_counts_steps(toy_experiment: Make, toy_shards: Shards, tmp_pat
     settings = {"learning_rate": 1e-9, "steps": 60, "evaluate_every": 2}
     for given, ends in ((None, 22), (5, 8)):
         run = trainer(toy_experiment(**settings, patience_steps=given), toy_shards, tmp_path)
-        original = run.evaluate
-        losses = itertools.count(1.0)
-        run.evaluate = lambda split: dataclasses.replace(original(split), loss=next(losses))  # type: ignore[method-assign]
+        score, losses = run.evaluate("dev"), itertools.count(1.0)
+
+        def worse(split: Split, score: Score = score, losses: Iterator[float] = losses) -> Score:
+            return dataclasses.replace(score, loss=next(losses))
+
+        run.evaluate = worse  # type: ignore[method-assign]
         run._train()
         assert (run.progress.step, run.progress.ended_by) == (ends, "patience")
 

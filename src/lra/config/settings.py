@@ -56,12 +56,12 @@ class TrainSettings:
     evaluate_every: Count
     """Steps between evaluations on dev."""
     patience_steps: Count | None = None
-    """Steps without a lower dev loss that end the run; null for ten times ``evaluate_every``, as in the paper's code."""
+    """Steps without a lower dev loss that end the run; null for ten times ``evaluate_every``, the paper's."""
     schedule: Literal["onecycle", "cosine", "linear"] = "onecycle"
     """How the learning rate falls after the peak: the paper's OneCycle, from 1/25 of the peak and linear to 4e-6 of it;
     half a cosine or a line to 0, both from 0."""
     weight_decay: NonNegativeFloat = 0.0
-    """AdamW's decay of the weights of linear layers; biases, norms, embeddings and a method's own parameters have none."""
+    """AdamW's decay of the weights of linear layers, of nothing else."""
     seconds: PositiveFloat | None = None
     """The run ends at the first step by which training has taken so many seconds; null for no such bound."""
     flops: PositiveFloat | None = None
