@@ -58,6 +58,7 @@ def test_a_finished_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path
     metrics = train_run(toy_experiment(), toy_shards.folder, out, code="abc", threads=1)
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert (metrics["status"], metrics["code"], metrics["seed"], metrics["steps"]) == ("ok", "abc", 1, 12)
+    assert metrics["ended_by"] == "steps" and metrics["train_flops"] > 0
     history = pd.read_csv(out / "history.csv")
     assert list(history["step"]) == [4, 8, 12]
     predictions = pq.read_table(out / "predictions.parquet").to_pandas()
