@@ -197,3 +197,19 @@ def trims(model: Model, pad: str) -> bool:
     """Whether sequences may be padded to less than that: the setting ``pad`` asks for it, no attention forbids it."""
     fixed = any(module.fixed_length for module in model.modules() if isinstance(module, Attention))
     return pad != "length" and not fixed
+
+
+def formula_flops(model: nn.Module, length: int) -> int:
+    """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    return 2 * sum(attention.heads * attention.multiply_adds(length) for attention in attentions)
+
+
+def forward_flops(model: Model, task: Task) -> int:
+    """FLOPs of one example's forward pass by formula: the attentions' leading terms and the layers' projections."""
+    length = padded_length(task)
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    within = {inner for attention in attentions for inner in attention.modules()}
+    linear = [module for module in model.layers.modules() if isinstance(module, nn.Linear) and module not in within]
+    projections = sum(module.weight.numel() for module in linear)
+    return task.towers * (2 * length * projections + formula_flops(model, length))

@@ -28,9 +28,9 @@ from lra.data.synthetic import describe
 from lra.devices import default_device
 from lra.errors import LraError
 from lra.files import read_json
-from lra.model import build_model, padded_length
+from lra.model import build_model, forward_flops, padded_length
 from lra.tasks.contract import Rows, Task
-from lra.training.budget import TRAINING, affordable_steps, forward_flops
+from lra.training.budget import TRAINING, affordable_steps
 
 COPIES = 8
 """Copies of the weights in a run's two checkpoints: the last, the best, and the optimiser's two moments."""

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from lra.attention.contract import Attention
-from lra.model import Model
-from lra.training.budget import formula_flops as formula_flops
+from lra.model import Model, formula_flops
 
 
 @torch.no_grad()

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from lra.attention.contract import Attention
 from lra.config.settings import TrainSettings
 from lra.errors import LraError
-from lra.model import Model, padded_length
+from lra.model import Model, forward_flops
 from lra.tasks.description import Task
 
 TRAINING = 3
 """A training step takes a forward pass and a backward pass of twice its FLOPs."""
-
-
-def formula_flops(model: nn.Module, length: int) -> int:
-    """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
-    attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    return 2 * sum(attention.heads * attention.multiply_adds(length) for attention in attentions)
-
-
-def forward_flops(model: Model, task: Task) -> int:
-    """FLOPs of one example's forward pass by formula: the attentions' leading terms and the layers' projections."""
-    length = padded_length(task)
-    attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    within = {inner for attention in attentions for inner in attention.modules()}
-    linear = [module for module in model.layers.modules() if isinstance(module, nn.Linear) and module not in within]
-    projections = sum(module.weight.numel() for module in linear)
-    return task.towers * (2 * length * projections + formula_flops(model, length))
 
 
 def step_flops(model: Model, task: Task, batch: int) -> int:
