@@ -141,12 +141,15 @@ def test_with_rotary_positions_products_depend_on_the_distance_only() -> None:
     assert products[0, 0, 0].std() > 0.01
 
 
-@pytest.mark.parametrize("attention", ["softmax_nodropout", "reformer", "vmean"])
+COMPARES_NOTHING = ["vmean", "fnet", "s4d", "synthesizer"]
+
+
+@pytest.mark.parametrize("attention", ["softmax_nodropout", "reformer", *COMPARES_NOTHING])
 def test_every_method_that_compares_gets_rotary_positions_instead_of_learned_ones(attention: str) -> None:
     """Without any positions no method could tell an order; with V-Mean, which compares nothing, rotary ones cannot."""
     built = model(attention, sizes=dataclasses.replace(SMALL, positions="rotary"))
     tokens, mask = torch.tensor([[1, 2, 3, 4]]), torch.ones(1, 4, dtype=torch.bool)
-    assert (built.positions is None) == (attention != "vmean")
+    assert (built.positions is None) == (attention not in COMPARES_NOTHING)
     assert not torch.allclose(built([tokens], [mask]), built([tokens.flip(1)], [mask]), atol=1e-6)
 
 
