@@ -32,6 +32,7 @@ docs/attentions
 docs/results
 docs/reference
 docs/your-own-*
+docs/protocols
 docs/scaling
 docs/api
 ```

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 from lra.attention.dropout import Dropout
 from lra.attention.vmean import VMean
 from lra.config.settings import AttentionSettings, ModelSettings
-from lra.model import Model, build_model, padded_length, trims
+from lra.model import Model, build_model, padded_length, rotate, trims
 from lra.tasks.contract import Task
 
 SMALL = ModelSettings(layers=2, embedding=16, hidden=24, heads=2, head_dim=4)
@@ -20,12 +22,12 @@ class Whole(VMean):
     fixed_length = True
 
 
-def model(attention: str = "softmax_nodropout", task: Task | None = None) -> Model:
+def model(attention: str = "softmax_nodropout", task: Task | None = None, sizes: ModelSettings = SMALL) -> Model:
     torch.manual_seed(0)
     module = f"{__file__}:Whole" if attention == "whole" else None
     settings = AttentionSettings(attention, features=8, module=module)
     task = task or Task("toy", classes=3, vocabulary=9, max_length=20)
-    return build_model(task, SMALL, settings).eval()
+    return build_model(task, sizes, settings).eval()
 
 
 def inputs(rows: int = 4, length: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,3 +124,40 @@ def test_it_compiles_for_batches_of_several_sizes(name: str) -> None:
         expected = built([tokens[:rows]], [mask[:rows]])
         torch.manual_seed(2)
         torch.testing.assert_close(forward([tokens[:rows]], [mask[:rows]]), expected)
+
+
+def test_rotary_positions_are_turns_of_the_complex_plane() -> None:
+    x = torch.randn(2, 3, 7, 8, dtype=torch.float64)
+    angle = torch.arange(7.0)[:, None] * 10000.0 ** (-torch.arange(4.0) / 4)
+    turned = torch.complex(x[..., :4], x[..., 4:]) * torch.polar(torch.ones(()), angle)
+    torch.testing.assert_close(rotate(x), torch.cat([turned.real, turned.imag], -1), atol=1e-6, rtol=1e-6)
+    assert rotate(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_with_rotary_positions_products_depend_on_the_distance_only() -> None:
+    query, key = torch.randn(2, 1, 1, 1, 8)
+    products = rotate(query.expand(-1, -1, 9, -1)) @ rotate(key.expand(-1, -1, 9, -1)).mT  # (1, 1, 9, 9)
+    torch.testing.assert_close(products[..., :-1, :-1], products[..., 1:, 1:], atol=1e-5, rtol=1e-5)
+    assert products[0, 0, 0].std() > 0.01
+
+
+COMPARES_NOTHING = ["vmean", "fnet", "s4d", "synthesizer"]
+
+
+@pytest.mark.parametrize("attention", ["softmax_nodropout", "reformer", *COMPARES_NOTHING])
+def test_every_method_that_compares_gets_rotary_positions_instead_of_learned_ones(attention: str) -> None:
+    """Without any positions no method could tell an order; with V-Mean, which compares nothing, rotary ones cannot."""
+    built = model(attention, sizes=dataclasses.replace(SMALL, positions="rotary"))
+    tokens, mask = torch.tensor([[1, 2, 3, 4]]), torch.ones(1, 4, dtype=torch.bool)
+    assert (built.positions is None) == (attention not in COMPARES_NOTHING)
+    assert not torch.allclose(built([tokens], [mask]), built([tokens.flip(1)], [mask]), atol=1e-6)
+
+
+def test_rotary_queries_and_keys_reach_the_attention() -> None:
+    built = model(sizes=dataclasses.replace(SMALL, positions="rotary"))
+    part = next(iter(built.layers)).attention
+    x = torch.randn(2, 5, 16)
+    query, key, value = part.project(x)
+    torch.testing.assert_close(query, rotate(part.split(part.query(x))))
+    torch.testing.assert_close(key, rotate(part.split(part.key(x))))
+    torch.testing.assert_close(value, part.split(part.value(x)))

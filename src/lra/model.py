@@ -1,7 +1,7 @@
 """The paper's model: a small pre-norm transformer encoder, masked mean pooling, and a head for one or two towers.
 
 Paper section 6 and the released configuration: 2 layers, embedding 64, hidden 128, 2 heads of 32, dropout 0.1, GELU,
-learned positions. The attention is any module of :mod:`lra.attention`.
+learned positions; or other sizes and rotary positions. The attention is any module of :mod:`lra.attention`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,58 @@ if TYPE_CHECKING:
 
 
 class SelfAttention(nn.Module):
-    """Projections around an attention; (batch, length, embedding) to the same."""
+    """Projections around an attention; (batch, length, embedding) to the same.
+
+    Rotary positions turn what the projections give, before the attention, so that every method gets them alike.
+    """
 
     def __init__(self, settings: ModelSettings, attention: Attention) -> None:
         super().__init__()
         inner = settings.heads * settings.head_dim
         self.heads = settings.heads
         self.attention = attention
+        self.rotary = settings.positions == "rotary" and attention.compares
         self.query = nn.Linear(settings.embedding, inner)
         self.key = nn.Linear(settings.embedding, inner) if attention.uses_key else None
         self.value = nn.Linear(settings.embedding, inner)
         self.output = nn.Linear(inner, settings.embedding)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        query, value = self.split(self.query(x)), self.split(self.value(x))
-        key = query if self.key is None else self.split(self.key(x))
-        attended = self.attention(query, key, value, mask)  # (batch, heads, length, head_dim)
+        attended = self.attention(*self.project(x), mask)  # (batch, heads, length, head_dim)
         return self.output(attended.transpose(1, 2).flatten(2))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, (batch, heads, length, head_dim) each, as the attention takes them."""
+        query, value = self.split(self.query(x)), self.split(self.value(x))
+        query = rotate(query) if self.rotary else query
+        if self.key is None:
+            return query, query, value
+        key = self.split(self.key(x))
+        return query, rotate(key) if self.rotary else key, value
 
     def split(self, x: Tensor) -> Tensor:
         """(batch, length, heads * head_dim) to (batch, heads, length, head_dim)"""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Turn pairs of features by angles that grow with the position (Su et al. 2021, RoFormer, arXiv 2104.09864).
+
+    A query's product with a key then depends on the distance between them, besides on what they hold.
+
+    Args:
+        x: queries or keys, (batch, heads, length, head_dim), head_dim even; feature i is paired with i + head_dim / 2.
+
+    Returns:
+        The same shape and type; angles are float32.
+    """
+    half = x.shape[-1] // 2
+    position = torch.arange(x.shape[2], device=x.device, dtype=torch.float32)
+    frequency = 10000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angle = position[:, None] * frequency  # (length, head_dim / 2)
+    cosine, sine = angle.cos(), angle.sin()
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1).to(x.dtype)
 
 
 class Layer(nn.Module):
@@ -91,18 +122,27 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, settings.embedding)
-        self.positions = nn.Embedding(max_length, settings.embedding)
-        for embedding in (self.tokens, self.positions):
+        positions = nn.Embedding(max_length, settings.embedding)
+        for embedding in (self.tokens, positions):
             nn.init.normal_(embedding.weight, std=settings.embedding_std)
+        self.positions: nn.Embedding | None = positions
         self.dropout = Dropout(settings.dropout)
-        self.layers = nn.ModuleList(Layer(settings, attention()) for _ in range(settings.layers))
+        layers = [Layer(settings, attention()) for _ in range(settings.layers)]
+        self.layers = nn.ModuleList(layers)
+        if all(layer.attention.rotary for layer in layers):
+            self.positions = None
         self.norm = nn.LayerNorm(settings.embedding)
         width = settings.embedding if towers == 1 else 4 * settings.embedding
         self.head = nn.Sequential(nn.Linear(width, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, classes))
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(batch, length) token ids to (batch, length, embedding), with learned positions where there are any."""
+        x = self.tokens(tokens)
+        return x if self.positions is None else x + self.positions.weight[: tokens.shape[1]]
+
     def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(batch, length) token ids and mask to the (batch, embedding) mean over real positions."""
-        x = self.dropout(self.tokens(tokens) + self.positions.weight[: tokens.shape[1]])
+        x = self.dropout(self.embed(tokens))
         for layer in self.layers:
             x = layer(x, mask)
         weight = mask.to(x.dtype).unsqueeze(-1)  # (batch, length, 1)
@@ -157,3 +197,19 @@ def trims(model: Model, pad: str) -> bool:
     """Whether sequences may be padded to less than that: the setting ``pad`` asks for it, no attention forbids it."""
     fixed = any(module.fixed_length for module in model.modules() if isinstance(module, Attention))
     return pad != "length" and not fixed
+
+
+def formula_flops(model: nn.Module, length: int) -> int:
+    """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    return 2 * sum(attention.heads * attention.multiply_adds(length) for attention in attentions)
+
+
+def forward_flops(model: Model, task: Task) -> int:
+    """FLOPs of one example's forward pass by formula: the attentions' leading terms and the layers' projections."""
+    length = padded_length(task)
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    within = {inner for attention in attentions for inner in attention.modules()}
+    linear = [module for module in model.layers.modules() if isinstance(module, nn.Linear) and module not in within]
+    projections = sum(module.weight.numel() for module in linear)
+    return task.towers * (2 * length * projections + formula_flops(model, length))

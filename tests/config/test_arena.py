@@ -28,8 +28,8 @@ def test_the_default_configuration_is_the_whole_arena_at_mini_scale() -> None:
     assert len(chosen.tasks) == 5 and len(chosen.attentions) == 16
 
 
-@pytest.mark.parametrize("scale", ["mini", "paper"])
-def test_both_scales_resolve(scale: str) -> None:
+@pytest.mark.parametrize("scale", ["mini", "paper", "modern"])
+def test_all_scales_resolve(scale: str) -> None:
     chosen = arena(CONFIG | {"scale": scale})
     for task in chosen.tasks:
         for attention in chosen.attentions:
@@ -48,7 +48,10 @@ def test_what_a_task_reads_is_where_it_was_downloaded_or_extracted() -> None:
 
 MISTAKES: dict[str, tuple[Change, str]] = {
     "a typo": (lambda c: c.update(sead=3), r"unknown key 'sead'. Did you mean 'seeds'\? Known: scale, tasks"),
-    "a scale": (lambda c: c.update(scale="minni"), r"scale: 'minni' is not one of mini, paper. Did you mean 'mini'\?"),
+    "a scale": (
+        lambda c: c.update(scale="minni"),
+        r"scale: 'minni' is not one of mini, paper, modern. Did you mean 'm",
+    ),
     "a task": (
         lambda c: c["tasks"].append("listop"),
         r"tasks: 'listop' has no settings under scales.mini.tasks. Did you mean 'listops'\?",
@@ -100,6 +103,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "warmup after the end": (
         lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(warmup=5000),
         "text.train.warmup: 5000 must be less than steps",
+    ),
+    "patience of old": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["train"].update(patience=12),
+        "text.train: patience counts steps now; write `patience_steps: N`, N being 12 times `evaluate_every`.",
+    ),
+    "pairs of an odd number": (
+        lambda c: c["scales"]["mini"]["model"].update(positions="rotary", head_dim=7),
+        "scales.mini: the model of listops has a `head_dim` of 7; rotary positions turn pairs, so make it even.",
     ),
     "a block for a list": (
         lambda c: c.update(attentions={"softmax": None, "nystrom": {"features": 8}}),
@@ -405,3 +416,12 @@ def test_a_missing_setting_of_an_own_task_is_explained(own_task: Path) -> None:
     config["scales"]["mini"]["tasks"]["listop"] = config["scales"]["mini"]["tasks"].pop("listops")
     with pytest.raises(LraError, match=r"data: 'listop' is no task of the Arena, .* Did you mean 'listops'"):
         arena(config, own_task)
+
+
+def test_the_modern_scale_is_the_papers_data_with_other_settings() -> None:
+    paper, modern = (arena(CONFIG | {"scale": scale}) for scale in ("paper", "modern"))
+    for task in modern.tasks:
+        assert modern.data(task) == paper.data(task)
+        experiment = modern.experiment("skeinformer", task, seed=1)
+        assert (experiment.model.positions, experiment.train.schedule) == ("rotary", "cosine")
+        assert experiment.model.layers == 6 and experiment.train.weight_decay > 0

@@ -135,6 +135,17 @@ def test_projections_are_what_the_attentions_see(toy_shards: Shards) -> None:
         torch.testing.assert_close(part, torch.cat([given[number] for given in seen]))
 
 
+def test_rotary_models_have_no_positions_to_stretch(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    experiment = toy_experiment("softmax")
+    rotary = replace(experiment, model=replace(experiment.model, positions="rotary"))
+    folder = tmp_path / "rotary"
+    train_run(rotary, toy_shards.folder, folder, code="abc", threads=1)
+    model = trained_model(folder, toy_shards, length=64)
+    query, key, _ = projections(model, torch.ones(64, dtype=torch.long))
+    scores = (query @ key.mT)[0]  # one token everywhere: scores depend on the distance alone
+    torch.testing.assert_close(scores[:, 1:, 1:], scores[:, :-1, :-1], atol=1e-4, rtol=1e-4)
+
+
 def test_stretch() -> None:
     table = torch.stack([torch.arange(5.0), torch.arange(5.0) ** 2], -1)  # (positions, embedding)
     assert torch.equal(stretch(table, 3), table[:3])

@@ -42,7 +42,7 @@ def measured(results: Path, attention: str, **changes: Any) -> None:
         "device": "cpu",
         "length": 1024,
         "precision": "bf16",
-        "settings": {"attention": vars(method), "model": model | {"embedding_std": 0.02}},
+        "settings": {"attention": vars(method), "model": model | {"embedding_std": 0.02, "positions": "learned"}},
         "batch": 4,
         "flops_forward": 10**6,
         "train_ms_per_example": 2.0,
@@ -129,6 +129,19 @@ def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert sweep[0].changes == "batch 64, rate 0.001"
     assert sweep[3].seconds == pytest.approx(2 * sweep[0].seconds, rel=0.1)
     assert "| text | skeinformer (batch 64, rate 0.001) | 1/1 |" in planning.markdown(chosen, [table, *sweep], GIB)
+
+
+def test_bounds_bound_the_plan(paper: Arena, tmp_path: Path) -> None:
+    """FLOPs allow fewer steps, seconds less training; both keep their evaluations."""
+    measured(tmp_path, "softmax")
+    whole = plan(paper, tmp_path, memory=GIB)[0]
+    train = paper.settings["tasks"]["image"]["train"]
+    train["flops"] = whole.flops / 2
+    half = plan(paper, tmp_path, memory=GIB)[0]
+    assert whole.steps / 4 < half.steps < whole.steps and half.flops < whole.flops
+    train.update(flops=None, seconds=1.0)
+    brief = plan(paper, tmp_path, memory=GIB)[0]
+    assert (brief.steps, brief.flops) == (whole.steps, whole.flops) and 1 < brief.seconds < whole.seconds
 
 
 @pytest.mark.parametrize("attention", ["softmax", "vmean", "linformer"])

@@ -58,6 +58,7 @@ def test_a_finished_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path
     metrics = train_run(toy_experiment(), toy_shards.folder, out, code="abc", threads=1)
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert (metrics["status"], metrics["code"], metrics["seed"], metrics["steps"]) == ("ok", "abc", 1, 12)
+    assert metrics["ended_by"] == "steps" and metrics["train_flops"] > 0
     history = pd.read_csv(out / "history.csv")
     assert list(history["step"]) == [4, 8, 12]
     predictions = pq.read_table(out / "predictions.parquet").to_pandas()
@@ -244,7 +245,7 @@ def test_a_stopped_process_goes_on(toy_experiment: Make, toy_shards: Shards, tmp
     """The command itself, stopped by a signal in the middle and run again, gives an undisturbed run's numbers."""
     import signal
 
-    experiment = toy_experiment(steps=150, evaluate_every=10, patience=20)
+    experiment = toy_experiment(steps=150, evaluate_every=10, patience_steps=200)
     expected = train_run(experiment, toy_shards.folder, tmp_path / "whole", code="x", threads=1)
     settings = json.dumps(as_mapping(experiment, leave_out="seed"))
     out = tmp_path / "stopped"

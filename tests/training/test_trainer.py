@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,11 @@ from lra.config.settings import Experiment
 from lra.data.batches import Batch
 from lra.data.prefetch import prefetch
 from lra.data.shards import Shards, write_shards
-from lra.tasks.contract import Task
+from lra.errors import LraError
+from lra.tasks.contract import Split, Task
 from lra.training import evaluation as scoring
 from lra.training import trainer as training
+from lra.training.budget import step_flops
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score, batches_of, evaluation_rows, rows_at_once
 from lra.training.progress import Failed, Interrupted, Progress
@@ -63,12 +65,14 @@ def test_best_and_stale() -> None:
     rows = [(0.5, 0.7), (0.6, 0.5), (0.6, 0.4), (0.6, 0.6), (0.55, 0.4)]
     progress = Progress(history=[{"step": i, "dev_accuracy": a, "dev_loss": x} for i, (a, x) in enumerate(rows)])
     assert progress.best["step"] == 2
-    assert progress.stale() == 2
-    assert Progress().stale() == 0
+    assert progress.stale_steps() == 2
+    assert Progress().stale_steps() == 0
 
 
 def test_early_stop(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
-    run = trainer(toy_experiment(learning_rate=1e-9, steps=400, evaluate_every=2, patience=2), toy_shards, tmp_path)
+    run = trainer(
+        toy_experiment(learning_rate=1e-9, steps=400, evaluate_every=2, patience_steps=4), toy_shards, tmp_path
+    )
     losses = iter([1.0, 0.9, 0.95, 0.9, 0.8])
     original = run.evaluate
     run.evaluate = lambda split: dataclasses.replace(original(split), loss=next(losses))  # type: ignore[method-assign]
@@ -76,10 +80,71 @@ def test_early_stop(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) ->
     assert run.progress.step == 8  # the lowest loss at step 4, then two evaluations without a lower one
 
 
+def test_patience_counts_steps(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    """Ten evaluations were a hundredth of a long run with many of them."""
+    settings = {"learning_rate": 1e-9, "steps": 60, "evaluate_every": 2}
+    for given, ends in ((None, 22), (5, 8)):
+        run = trainer(toy_experiment(**settings, patience_steps=given), toy_shards, tmp_path)
+        score, losses = run.evaluate("dev"), itertools.count(1.0)
+
+        def worse(split: Split, score: Score = score, losses: Iterator[float] = losses) -> Score:
+            return dataclasses.replace(score, loss=next(losses))
+
+        run.evaluate = worse  # type: ignore[method-assign]
+        run._train()
+        assert (run.progress.step, run.progress.ended_by) == (ends, "patience")
+
+
+def test_a_bound_in_seconds_counts_them_through_an_interruption(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    """Every step is made to last 1000 seconds more; the run ends at the first that reaches the bound, and evaluates."""
+    experiment = toy_experiment(steps=40, evaluate_every=4, seconds=5500)
+
+    def slow(folder: str, stop_at: int = 0) -> Trainer:
+        run = trainer(experiment, toy_shards, tmp_path / folder)
+        step = run.step
+
+        def slower(batch: Batch) -> None:
+            step(batch)
+            run.progress.times["train"] += 1000
+            run.stop = run.progress.step == stop_at
+
+        run.step = slower  # type: ignore[method-assign]
+        return run
+
+    whole = slow("whole")
+    expected = whole.run()
+    assert (whole.progress.step, whole.progress.ended_by) == (6, "seconds")
+    assert [row["step"] for row in whole.progress.history] == [4, 6]
+
+    with pytest.raises(Interrupted):
+        slow("stopped", stop_at=4).run()
+    second = slow("stopped")
+    assert same_scores(second.run(), expected)
+    assert without_time(second.progress.history) == without_time(whole.progress.history)
+
+
+def test_a_bound_in_flops_shortens_the_schedule_too(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    """Cut off in its middle, the learning rate would never fall."""
+    one = step_flops(trainer(toy_experiment(), toy_shards, tmp_path).model, toy_shards.task, 16)
+    bounded = trainer(toy_experiment(steps=40, flops=8.5 * one), toy_shards, tmp_path)
+    score = bounded.run()
+    shorter = trainer(toy_experiment(steps=8), toy_shards, tmp_path)
+    assert same_scores(score, shorter.run())
+    assert (bounded.progress.ended_by, shorter.progress.ended_by) == ("flops", "steps")
+    assert without_time(bounded.progress.history) == without_time(shorter.progress.history)
+
+
+def test_too_small_a_bound_in_flops_is_a_mistake(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    with pytest.raises(LraError, match=r"train.flops: 1e\+03 allow 0 steps of .* FLOPs, and the warm-up alone has 2"):
+        trainer(toy_experiment(flops=1e3), toy_shards, tmp_path)
+
+
 def test_max_steps_keeps_the_schedule(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
     short = trainer(toy_experiment(steps=100, evaluate_every=3), toy_shards, tmp_path, max_steps=3)
     short.run()
-    whole = trainer(toy_experiment(steps=100, evaluate_every=3, patience=1), toy_shards, tmp_path)
+    whole = trainer(toy_experiment(steps=100, evaluate_every=3, patience_steps=3), toy_shards, tmp_path)
     whole.last_step = 6
     whole._train()
     assert without_time(short.progress.history) == without_time(whole.progress.history)[:1]

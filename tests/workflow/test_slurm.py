@@ -33,7 +33,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def long_runs() -> dict[str, Any]:
     """Runs long enough to be caught at work."""
     config = copy.deepcopy(configuration(attentions=["softmax"]))
-    config["scales"]["mini"]["tasks"]["listops"]["train"] |= {"steps": 3000, "evaluate_every": 250, "patience": 12}
+    config["scales"]["mini"]["tasks"]["listops"]["train"] |= {
+        "steps": 3000,
+        "evaluate_every": 250,
+        "patience_steps": 3000,
+    }
     return config
 
 

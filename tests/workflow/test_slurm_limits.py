@@ -63,7 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def arena() -> dict[str, Any]:
     attentions = [{name: {"module": "method.py:Method", "options": options}} for name, options in OPTIONS.items()]
     config = configuration(attentions=attentions)
-    train = LISTOPS["train"] | {"steps": 500, "evaluate_every": 10, "patience": 50}
+    train = LISTOPS["train"] | {"steps": 500, "evaluate_every": 10, "patience_steps": 500}
     config["scales"]["mini"] |= {"runtime": 1, "memory": 2000, "tasks": {"listops": LISTOPS | {"train": train}}}
     return config
 

@@ -43,6 +43,8 @@ class Attention(nn.Module, ABC):
     """The method makes random choices (:meth:`draw` is not empty); an option may settle whether it does."""
     uses_key: ClassVar[bool] = True
     """False where queries serve as keys, so that the model makes no key projection."""
+    compares: ClassVar[bool] = True
+    """False where no query is compared with a key, so that turning them by their positions would say nothing."""
     cross_attention: ClassVar[bool] = False
     """Keys may be more or fewer than queries; ``mask`` is then (batch, keys)."""
     fixed_length: ClassVar[bool] = False

@@ -19,6 +19,7 @@ class FNet(Attention):
     """
 
     uses_key = False
+    compares = False
     reference = "Lee-Thorp et al. 2021, arXiv 2105.03824"
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:

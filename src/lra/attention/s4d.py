@@ -30,6 +30,7 @@ class S4D(Attention):
     """
 
     uses_key = False
+    compares = False
     reference = "Gu et al. 2022, arXiv 2206.11893"
 
     def __init__(self, *, state: int = 32, **common: Any) -> None:

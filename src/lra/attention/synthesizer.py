@@ -27,6 +27,7 @@ class Synthesizer(Attention):
 
     linear = False
     uses_key = False
+    compares = False
     reference = "Tay et al. 2020, arXiv 2005.00743"
 
     def __init__(

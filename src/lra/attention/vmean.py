@@ -11,6 +11,7 @@ from lra.attention.contract import Attention, Draws
 class VMean(Attention):
     """1/m sum_i V_i in every row: attention that attends to everything alike."""
 
+    compares = False
     cross_attention = True
     reference = "Chen et al. 2022, arXiv 2112.05359, section 5"
 

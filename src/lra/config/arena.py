@@ -257,6 +257,12 @@ def _resolved(config: Any, folder: Path) -> Arena:
                 f"{where}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, which is "
                 f"{train['steps']}."
             )
+        sizes = chosen.experiment(next(iter(attentions)), task, seed=0).model
+        if sizes.positions == "rotary" and sizes.head_dim % 2:
+            raise LraError(
+                f"{where}: the model of {task} has a `head_dim` of {sizes.head_dim}; rotary positions turn pairs, so "
+                "make it even."
+            )
     return chosen
 
 

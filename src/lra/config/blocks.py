@@ -134,7 +134,7 @@ class SweepBlock:
     batch: Annotated[tuple[Count, ...], *Different]
     """Examples of an optimiser step."""
     learning_rate: Annotated[tuple[PositiveFloat, ...], *Different]
-    """Peaks of the OneCycle schedule."""
+    """Peaks of the schedule."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ ARENA = tuple(TasksBlock.model_fields)
 
 @dataclass(frozen=True)
 class ScaleBlock:
-    """One of the two scales."""
+    """One of the scales."""
 
     features: Count
     """The budget d of every method: sampled columns, landmarks, projected length or random features."""
@@ -193,19 +193,21 @@ class ScaleBlock:
 
 @dataclass(frozen=True)
 class ScalesBlock:
-    """The two scales of the one workflow."""
+    """The scales of the one workflow."""
 
     mini: ScaleBlock
     """Data that needs no data host, short sequences, minutes on two cores."""
     paper: ScaleBlock | None = None
     """The paper's data, lengths and steps."""
+    modern: ScaleBlock | None = None
+    """The paper's data with larger models and longer training."""
 
 
 @dataclass(frozen=True)
 class Configuration:
     """What the arena runs. An unknown key is refused before any work."""
 
-    scale: Literal["mini", "paper"]
+    scale: Literal["mini", "paper", "modern"]
     """Which block of `scales` is run."""
     tasks: Annotated[tuple[Name, ...], *Different]
     """The tasks to run, in the order of the tables."""

@@ -64,6 +64,8 @@ def _what(error: Any, place: Place, called: str, about: Schema) -> str:
         case "unexpected_keyword_argument" | "extra_forbidden":
             if key == "module" and place[-1] == "data":
                 return f"{place[-2]!r} is a task of the Arena; call your own something else."
+            if key == "patience":
+                return f"patience counts steps now; write `patience_steps: N`, N being {shown} times `evaluate_every`."
             known = list(node["properties"])
             return f"unknown key {key!r}.{nearest(key, known)} Known: {', '.join(known)}."
         case "missing":

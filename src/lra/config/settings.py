@@ -36,6 +36,9 @@ class ModelSettings:
     """Share of activations that training drops."""
     embedding_std: PositiveFloat = 0.02
     """Initial standard deviation of the token and position embeddings; a task that stays at chance may need more."""
+    positions: Literal["learned", "rotary"] = "learned"
+    """Learned embeddings added to the tokens', or queries and keys turned by their positions (RoFormer). A method that
+    compares no query with a key gets learned ones in both cases."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,25 @@ class TrainSettings:
     batch: Count
     """Examples of an optimiser step."""
     learning_rate: PositiveFloat
-    """Peak of the OneCycle schedule."""
+    """Peak of the schedule."""
     warmup: NonNegativeInt
     """Steps until the peak."""
     steps: Count
     """Optimiser steps at most."""
     evaluate_every: Count
     """Steps between evaluations on dev."""
-    patience: Count = 10
-    """Evaluations without a lower dev loss that end the run."""
+    patience_steps: Count | None = None
+    """Steps without a lower dev loss that end the run; null for ten times ``evaluate_every``, the paper's."""
+    schedule: Literal["onecycle", "cosine", "linear"] = "onecycle"
+    """How the learning rate falls after the peak: the paper's OneCycle, from 1/25 of the peak and linear to 4e-6 of it;
+    half a cosine or a line to 0, both from 0."""
+    weight_decay: NonNegativeFloat = 0.0
+    """AdamW's decay of the weights of linear layers, of nothing else."""
+    seconds: PositiveFloat | None = None
+    """The run ends at the first step by which training has taken so many seconds; null for no such bound."""
+    flops: PositiveFloat | None = None
+    """FLOPs that all training steps may take, by formula at the full padded length; the schedule then spans as many
+    steps as they allow. Null for no such bound."""
     precision: Precision = "fp32"
     """fp32, or mixed precision with bf16 or fp16."""
     micro_batch: Count | None = None

@@ -180,14 +180,12 @@ def projections(model: Model, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Q, K and V of every layer, each (layers, heads, length, head_dim), of one sequence of (length,) token ids."""
     model.eval()
     mask = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
-    x = model.tokens(tokens[None]) + model.positions.weight[: len(tokens)]
+    x = model.embed(tokens[None])
     found = []
     for number, layer in enumerate(layers_of(model)):
         if number:
             x = layers_of(model)[number - 1](x, mask)
-        attention, normed = layer.attention, layer.attention_norm(x)
-        assert attention.key is not None
-        found.append([attention.split(part(normed)) for part in (attention.query, attention.key, attention.value)])
+        found.append(layer.attention.project(layer.attention_norm(x)))
     query, key, value = (torch.cat(parts) for parts in zip(*found, strict=True))
     return query, key, value
 
@@ -224,7 +222,8 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
     if not all(layer.attention.attention.exact for layer in layers_of(model)):
         raise LraError(f"{run} was trained with {metrics['attention']}; give a --run with exact attention.")
     weights = read_weights(run)
-    weights["positions.weight"] = stretch(weights["positions.weight"], len(model.positions.weight))
+    if model.positions is not None:
+        weights["positions.weight"] = stretch(weights["positions.weight"], len(model.positions.weight))
     model.load_state_dict(weights)
     return model
 

@@ -19,23 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lra import paths
-from lra.attention.contract import Attention
 from lra.config.arena import Arena
 from lra.config.settings import AttentionSettings, Experiment
-from lra.cost.flops import formula_flops
 from lra.cost.training_step import YARDSTICK, Measurement
 from lra.data.synthetic import describe
 from lra.devices import default_device
 from lra.errors import LraError
 from lra.files import read_json
-from lra.model import Model, build_model, padded_length
+from lra.model import build_model, forward_flops, padded_length
 from lra.tasks.contract import Rows, Task
+from lra.training.budget import TRAINING, affordable_steps
 
-TRAINING = 3
-"""A training step takes a forward pass and a backward pass of twice its FLOPs."""
 COPIES = 8
 """Copies of the weights in a run's two checkpoints: the last, the best, and the optimiser's two moments."""
 
@@ -140,24 +136,26 @@ def _cell(
     measure = measures[experiment.task, attention]
     model = build_model(task, experiment.model, experiment.attention)
     forward = forward_flops(model, task)
-    trained, evaluated = train.batch * train.steps, rows.dev * -(-train.steps // train.evaluate_every) + rows.test
+    steps = affordable_steps(train, model, task)
+    trained, evaluated = train.batch * steps, rows.dev * -(-steps // train.evaluate_every) + rows.test
     flops = float(forward * (TRAINING * trained + evaluated))
     if measure and not _same(measure, experiment, task):
         measure = None
     if measure:
-        milliseconds = measure["train_ms_per_example"] * trained + measure["inference_ms_per_example"] * evaluated
-        seconds = milliseconds / 1000
+        training = measure["train_ms_per_example"] * trained / 1000
+        evaluation = measure["inference_ms_per_example"] * evaluated / 1000
     else:
-        seconds = flops / rates.get(attention, rates[""])
+        rate = rates.get(attention, rates[""])
+        training, evaluation = TRAINING * forward * trained / rate, forward * evaluated / rate
     return Cell(
         task=experiment.task,
         attention=attention,
         changes=changes,
         runs=len(arena.seeds),
         done=sum((folder / paths.seed_name(seed) / paths.METRICS).exists() for seed in arena.seeds),
-        steps=train.steps,
+        steps=steps,
         flops=flops,
-        seconds=seconds,
+        seconds=min(training, train.seconds or training) + evaluation,
         measured=measure is not None,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         micro_batch=_micro_batch(measure, memory, train.batch) if measure else None,
@@ -169,16 +167,6 @@ def _rows(arena: Arena, task: str) -> Rows:
     data = arena.data(task)
     given = data.get("rows") or data.get("expected_rows")
     return Rows(**given) if given else Rows(0, 0, 0)
-
-
-def forward_flops(model: Model, task: Task) -> int:
-    """FLOPs of one example's forward pass by formula: the attentions' leading terms and the layers' projections."""
-    length = padded_length(task)
-    attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    within = {inner for attention in attentions for inner in attention.modules()}
-    linear = [module for module in model.layers.modules() if isinstance(module, nn.Linear) and module not in within]
-    projections = sum(module.weight.numel() for module in linear)
-    return task.towers * (2 * length * projections + formula_flops(model, length))
 
 
 def _same(measure: Mapping[str, Any], experiment: Experiment, task: Task) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from lra.attention.contract import Attention
-from lra.model import Model
+from lra.model import Model, formula_flops
 
 
 @torch.no_grad()
@@ -47,12 +47,6 @@ def attention_flops(attention: Attention, length: int, device: torch.device) -> 
         attention(query, key, value, mask)
     attention.train(training)
     return counter.get_total_flops()
-
-
-def formula_flops(model: nn.Module, length: int) -> int:
-    """FLOPs of a model's attentions for one sequence: two for each multiply-add of their formulas' leading terms."""
-    attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    return 2 * sum(attention.heads * attention.multiply_adds(length) for attention in attentions)
 
 
 def _attention_kernel(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -27,7 +27,7 @@ class Step:
         self.train = TrainSettings(1, 1e-4, warmup=1, steps=1, evaluate_every=1, precision=precision, pad="bucket")
         torch.manual_seed(0)
         self.model = build_model(task, model, attention).to(device)
-        self.optimizer, _ = make_optimizer(self.model.parameters(), self.train)
+        self.optimizer, _ = make_optimizer(self.model, self.train, steps=1)
         self._make_optimizer_state()
 
     def _make_optimizer_state(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -22,7 +23,7 @@ class Clock:
 
     def __init__(self, device: torch.device, times: dict[str, float]) -> None:
         self.device, self.times = device, times
-        self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event, float]] = []
+        self._marks: deque[tuple[torch.cuda.Event, torch.cuda.Event, float]] = deque()
         self._read = 0.0
         self._compiling_since: float | None = None
 
@@ -49,12 +50,18 @@ class Clock:
         """Bring ``train`` and ``loop`` up to date; a GPU's work is waited for."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-            for start, end, compiling in self._marks:
-                self.times["train"] += max(0.0, start.elapsed_time(end) / 1000 - compiling)
-            self._marks.clear()
+        self.trained()
         now = time.perf_counter() - self._elsewhere()
         self.times["loop"] += now - self._read
         self._read = now
+
+    def trained(self) -> float:
+        """Seconds of training so far, without waiting: a GPU's steps count once they are done."""
+        if self.device.type == "cuda":
+            while self._marks and self._marks[0][1].query():
+                start, end, compiling = self._marks.popleft()
+                self.times["train"] += max(0.0, start.elapsed_time(end) / 1000 - compiling)
+        return self.times["train"]
 
     def _elsewhere(self) -> float:
         """Seconds so far that are no part of the loop."""

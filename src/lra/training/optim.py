@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import math
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,18 @@ from lra.errors import is_out_of_memory as is_out_of_memory
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """The paper's AdamW (section 6) and its learning rates."""
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0, fused=True
-    )
-    factor = functools.partial(one_cycle, warmup=settings.warmup, steps=settings.steps)
-    return optimizer, LambdaLR(optimizer, factor)
+def make_optimizer(model: nn.Module, settings: TrainSettings, steps: int) -> tuple[torch.optim.AdamW, LambdaLR]:
+    """The paper's AdamW (section 6) and its learning rates, over ``steps`` updates.
+
+    Only the weights of linear layers decay, as usual: decay would pull norms, embeddings and what a method learns
+    besides (state matrices, say) to values that mean nothing.
+    """
+    decayed = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    linear = {id(weight) for weight in decayed}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in linear]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6, fused=True)
+    return optimizer, LambdaLR(optimizer, functools.partial(SCHEDULES[settings.schedule], settings.warmup, steps))
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
@@ -30,7 +35,7 @@ def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def one_cycle(step: int, warmup: int, steps: int) -> float:
+def one_cycle(warmup: int, steps: int, step: int) -> float:
     """Share of the peak rate at a step, counted from 0: linear from 1/25 to 1 in ``warmup`` steps, then to 4e-6.
 
     The numbers of torch's OneCycleLR with linear annealing, which has no answer for a warm-up of a step or none.
@@ -39,6 +44,23 @@ def one_cycle(step: int, warmup: int, steps: int) -> float:
     if step < peak:
         return start + (1 - start) * step / peak
     return 1 + (end - 1) * min((step - peak) / max(steps - 1 - peak, 1), 1)
+
+
+def linear_decay(warmup: int, steps: int, step: int) -> float:
+    """Share of the peak rate at a step, counted from 0: linear from 0 to 1 in ``warmup`` steps, then linear to 0.
+
+    The numbers of transformers' ``get_linear_schedule_with_warmup``; without a warm-up the first step has the peak.
+    """
+    return step / warmup if step < warmup else max(0.0, (steps - step) / max(steps - warmup, 1))
+
+
+def cosine_decay(warmup: int, steps: int, step: int) -> float:
+    """The same warm-up, then half a cosine from 1 to 0: transformers' ``get_cosine_schedule_with_warmup``."""
+    falling = linear_decay(warmup, steps, step)
+    return falling if step < warmup else (1 - math.cos(math.pi * falling)) / 2
+
+
+SCHEDULES = {"onecycle": one_cycle, "linear": linear_decay, "cosine": cosine_decay}
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -37,22 +37,26 @@ class Progress:
     evaluation_batch: int = 0
     compiled: bool = False
     """The model is compiled, and that has not failed."""
+    ended_by: str | None = None
+    """What ended training: steps, flops, max_steps, seconds or patience."""
 
     @property
     def best(self) -> dict[str, float]:
         """The evaluation with the highest dev accuracy, the lower loss deciding among equals."""
         return max(self.history, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]))
 
-    def stale(self) -> int:
-        """Evaluations since the lowest dev loss."""
-        losses = [row["dev_loss"] for row in self.history]
-        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    def stale_steps(self) -> int:
+        """Steps between the lowest dev loss and the last evaluation."""
+        if not self.history:
+            return 0
+        return int(self.history[-1]["step"] - min(self.history, key=lambda row: row["dev_loss"])["step"])
 
     def measurements(self) -> dict[str, Any]:
         """What ``metrics.json`` says of steps and times."""
         return {
             "steps": self.step,
             "skipped_steps": self.skipped,
+            "ended_by": self.ended_by,
             "compiled": self.compiled,
             **{f"{part}_seconds": self.times[part] for part in PARTS if part != "loop"},
             "busy": busy(self.times),

@@ -26,6 +26,7 @@ from lra.errors import LraError, reason_of
 from lra.files import atomic_write, sealed, sha256, write_csv, write_json
 from lra.model import build_model
 from lra.tasks.contract import Split
+from lra.training.budget import step_flops
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score, evaluate
 from lra.training.progress import Failed, Interrupted, Progress
@@ -127,11 +128,14 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
         "dev_loss": best.get("dev_loss"),
         "best_step": best.get("step"),
         **progress.measurements(),
+        "train_flops": None,
         "micro_batch": None,
         "parameters": None,
         "peak_memory_bytes": None,
     }
     if trainer:
+        batches = progress.step + progress.skipped
+        results["train_flops"] = batches * step_flops(trainer.model, shards.task, trainer.settings.batch)
         results["micro_batch"] = min(progress.micro_batch, trainer.settings.batch)
         results["parameters"] = sum(parameter.numel() for parameter in trainer.model.parameters())
         results["peak_memory_bytes"] = peak_memory(trainer.device)

@@ -110,7 +110,8 @@ def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, leng
         raise _unreadable(folder, problem) from problem
     # Token and position embeddings; the two matrices of an MLP, and query, value and output of an attention.
     inner = 2 * sizes.hidden + 3 * sizes.heads * sizes.head_dim
-    needed = sizes.embedding * (vocabulary + length + sizes.layers * inner)
+    positions = length if sizes.positions == "learned" else 0
+    needed = sizes.embedding * (vocabulary + positions + sizes.layers * inner)
     budgets = [
         abs(value) for value in (attention.features, *attention.options.values()) if isinstance(value, int | float)
     ]

@@ -1,4 +1,4 @@
-"""The training loop: AdamW, OneCycle, evaluation on dev, early stop, and the test with the best weights.
+"""The training loop: AdamW, a schedule, evaluation on dev, early stop, and the test with the best weights.
 
     lra train --attention skeinformer --task listops --seed 1
 
@@ -26,6 +26,7 @@ from lra.data.shards import Shards
 from lra.errors import LraError, device_fault, is_out_of_memory
 from lra.model import build_model, padded_length, trims
 from lra.tasks.contract import Split
+from lra.training.budget import affordable_steps
 from lra.training.checkpoint import Checkpoints
 from lra.training.clock import Clock
 from lra.training.compiling import Forward, compiled, compiles, warm_up_lengths
@@ -34,6 +35,9 @@ from lra.training.optim import autocast, make_optimizer, random_state, restore_r
 from lra.training.progress import Failed, Interrupted, Progress
 
 T = TypeVar("T")
+
+PATIENCE = 10
+"""Evaluations without a lower dev loss that end a run whose settings name no number of steps."""
 
 LEAST_SCALE = 2.0**-24
 """A loss scale at which gradients that overflow fp16 have no finite value."""
@@ -63,10 +67,13 @@ class Trainer:
         torch.manual_seed(experiment.seed)
         self.experiment, self.settings, self.shards, self.device = experiment, experiment.train, shards, device
         self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
-        self.last_step = min(self.settings.steps, max_steps or self.settings.steps)
         self.model = build_model(shards.task, experiment.model, experiment.attention).to(device)
         self.forward: Forward = self.model
-        self.optimizer, self.schedule = make_optimizer(self.model.parameters(), self.settings)
+        steps = affordable_steps(self.settings, self.model, shards.task)
+        self.last_step = min(steps, max_steps or steps)
+        self.ends_by = "max_steps" if self.last_step < steps else "flops" if steps < self.settings.steps else "steps"
+        self.patience = self.settings.patience_steps or PATIENCE * self.settings.evaluate_every
+        self.optimizer, self.schedule = make_optimizer(self.model, self.settings, steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
         rows = rows_at_once(shards.task, self.settings, device)
         self.progress = Progress(
@@ -110,11 +117,14 @@ class Trainer:
         bar = tqdm(total=self.last_step, initial=progress.step, unit="step", disable=None)
         with bar, ready(stream, self.device) as ahead:
             while True:
-                due = progress.step % every == 0 or progress.step == self.last_step
+                progress.ended_by = self._bound_reached()
+                due = progress.step % every == 0 or progress.ended_by
                 if due and progress.step and (not progress.history or progress.history[-1]["step"] < progress.step):
                     self._evaluate_dev()
                     bar.set_postfix(dev=f"{progress.history[-1]['dev_accuracy']:.3f}")
-                if progress.step >= self.last_step or progress.stale() >= self.settings.patience:
+                if not progress.ended_by and progress.stale_steps() >= self.patience:
+                    progress.ended_by = "patience"
+                if progress.ended_by:
                     self.clock.read()
                     return
                 with self.clock.time("data"):
@@ -125,6 +135,13 @@ class Trainer:
                 if time.monotonic() - saved > self.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
+
+    def _bound_reached(self) -> str | None:
+        """Which bound the last step has reached, None for none."""
+        if self.progress.step >= self.last_step:
+            return self.ends_by
+        bound = self.settings.seconds
+        return "seconds" if bound and self.progress.step and self.clock.trained() >= bound else None
 
     def step(self, batch: Batch) -> None:
         """One optimiser step; the loss scaler of fp16 may leave its update out."""
