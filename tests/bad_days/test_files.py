@@ -206,7 +206,7 @@ DAYS = {
     ),
     "a manifest edited by hand": Day(TRAIN, "its checksum differs", replaced(f"{DATA}/manifest.json", "0.5", "0.6")),
     "a record edited by hand": Day(
-        "collect", "its checksum differs", replaced(f"{RUN}/metrics.json", 'seconds": ', 'seconds": 1')
+        "collect", "its checksum differs", replaced(f"{RUN}/metrics.json", 'wall_seconds": ', 'wall_seconds": 1')
     ),
     "a history that is emptied": Day("report", FOREIGN, text(RUN / "history.csv", "")),
     "code that a run names": Day(

@@ -163,7 +163,8 @@ def _text_rows(path: Path) -> Iterator[pa.RecordBatch]:
     )
     convert_options = pa_csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(HEADER, pa.string()))
     try:
-        with pa_csv.open_csv(path, pa_csv.ReadOptions(block_size=BLOCK), parse_options, convert_options) as reader:
+        read_options = pa_csv.ReadOptions(block_size=BLOCK, use_threads=False)  # threads do not count lines
+        with pa_csv.open_csv(path, read_options, parse_options, convert_options) as reader:
             if reader.schema.names == list(HEADER):
                 yield from reader
                 return
