@@ -252,6 +252,13 @@ def test_accumulation_steps(batch: int, largest: int, steps: int | None) -> None
     assert accumulation_steps(batch, largest) == steps
 
 
+def test_memory_of_one_more_example_where_softmax_works_in_blocks() -> None:
+    """Between the largest batch in one piece and the first in blocks memory does not grow."""
+    chosen = replace(settings("softmax"), data={"source": "imdb", "max_length": 1024})
+    _, per_example = Measurement(describe("text", chosen.data), chosen).peaks(4)
+    assert per_example > 1024 * SIZES.embedding * 4  # one activation in float32
+
+
 def test_memory_does_not_depend_on_the_run(tmp_path: Path) -> None:
     names = ("peak_memory_bytes", "memory_per_example_bytes", "fixed_memory_bytes", "flops_forward", "parameters")
     rows = [measure("text", settings("reformer"), tmp_path / "m.json", code="", threads=1) for _ in range(2)]
