@@ -205,8 +205,8 @@ class Measurement:
 
     def peaks(self, batch: int) -> tuple[int, int]:
         """Bytes at the worst moment of a step of ``batch`` examples, and what one more example adds."""
-        # Twice the batch may not fit a GPU. Half of it is no measure on a CPU, where softmax with dropout takes few rows
-        # in one piece and more rows in blocks.
+        # Twice the batch may not fit a GPU. Half of it is no measure on a CPU, where softmax with dropout takes few
+        # rows in one piece and more rows in blocks.
         other = 2 * batch if batch == 1 or self.device.type == "cpu" else batch // 2
         peak_of_other, peak = self.ours.peak(other), self.ours.peak(batch)
         return peak, max(1, (peak - peak_of_other) // (batch - other))
