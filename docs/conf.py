@@ -26,6 +26,7 @@ CONTENTS = """
 :hidden:
 :glob:
 :caption: Use
+docs/running
 docs/configuration
 docs/data
 docs/attentions

@@ -11,7 +11,9 @@ from workflow.arena import Checkout, configuration
 
 pytestmark = pytest.mark.slow
 
-FIGURES = {"plot accuracy_time", "plot loss_seconds", "plot loss_steps"}
+FIGURES = {
+    f"plot {name}" for name in ("accuracy_time", "accuracy_flops", "accuracy_seconds", "loss_seconds", "loss_steps")
+}
 
 
 @pytest.fixture(scope="module")
