@@ -237,6 +237,7 @@ def test_generated_code_learns_and_repeats(precision: str, toy_experiment: Make,
     shards = shards_of(tmp_path, 200)
     scores = []
     for folder in ("one", "two"):
+        torch._dynamo.reset()  # each run has a process of its own
         run = trainer(experiment, shards, tmp_path / folder)
         scores.append(run.run())
         assert run.progress.compiled

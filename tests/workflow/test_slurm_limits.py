@@ -95,9 +95,9 @@ def test_ended_by_slurm(cluster: dict[str, str], tmp_path: Path) -> None:
     there = SlurmCheckout(local.copy(tmp_path / "there").folder, cluster)
     # Slurm looks at its jobs' times twice a minute, and so warns 1 to 31 seconds before the limit.
     there.edit("workflow/profiles/slurm/config.yaml", "--signal=TERM@120", "--signal=TERM@1")
-    resources = [f"train_{name}_listops_seed:slurm_extra=''" for name in OPTIONS if name != "warned"]
+    resources = [f"train_{name}_listops:slurm_extra=''" for name in OPTIONS if name != "warned"]
     # Enough to be at work on a slow machine before they are ended.
-    resources += [f"train_{name}_listops_seed:runtime=attempt*5" for name in ("cancelled", "greedy")]
+    resources += [f"train_{name}_listops:runtime=attempt*5" for name in ("cancelled", "greedy")]
     runs = [str(run_folder(there, name).relative_to(there.folder) / "metrics.json") for name in OPTIONS]
     with there.running(*runs, "--set-resources", *resources) as run:
         slurm.wait_until(lambda: run.poll() is not None or "step 10:" in log(there, "cancelled"), seconds=300)
