@@ -16,6 +16,7 @@ from conftest import toy_examples
 from lra.config.mapping import from_mapping
 from lra.config.settings import AttentionSettings, Experiment, TrainSettings
 from lra.data.shards import Shards, write_shards
+from lra.devices import make_deterministic
 from lra.tasks.contract import Task
 from lra.training import compiling
 from lra.training.checkpoint import Checkpoints
@@ -39,7 +40,9 @@ class Crashes(VMean):
 @pytest.fixture(autouse=True)
 def untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    make_deterministic()  # as each run does: else generated code adds in the order in which its threads arrive
     yield
+    torch.use_deterministic_algorithms(False)
     torch._dynamo.reset()
 
 
