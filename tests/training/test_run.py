@@ -75,8 +75,24 @@ def test_a_finished_run(toy_experiment: Make, toy_shards: Shards, tmp_path: Path
 
 def test_its_weights_score_the_same_again(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
     metrics = train_run(toy_experiment("linformer"), toy_shards.folder, tmp_path / "run", code="", threads=1)
-    _, score = score_run(tmp_path / "run", toy_shards.folder, "test")
+    _, [score] = score_run(tmp_path / "run", toy_shards.folder, "test")
     assert (score.accuracy, score.loss) == (metrics["test_accuracy"], metrics["test_loss"])
+
+
+def test_other_draws_of_the_random_numbers_of_evaluation(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path
+) -> None:
+    train_run(toy_experiment("skeinformer"), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    _, scores = score_run(tmp_path / "run", toy_shards.folder, "test", draws=3)
+    assert len({score.loss for score in scores}) == 4
+    assert [score.loss for score in score_run(tmp_path / "run", toy_shards.folder, "test", draws=3)[1]] == [
+        score.loss for score in scores
+    ]
+
+
+def test_exact_attention_draws_nothing_in_evaluation(toy_experiment: Make, toy_shards: Shards, tmp_path: Path) -> None:
+    train_run(toy_experiment("softmax"), toy_shards.folder, tmp_path / "run", code="", threads=1)
+    assert len(score_run(tmp_path / "run", toy_shards.folder, "test", draws=3)[1]) == 1
 
 
 def test_a_runs_data_are_known_by_their_content(
@@ -87,7 +103,7 @@ def test_a_runs_data_are_known_by_their_content(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(toy_shards.folder, paths.shards("small", "toy"))
     write_shards(paths.shards("paper", "toy"), toy_shards.task, toy_examples(seed=7), expected=None, provenance={})
-    assert score_run(Path("kept"), None, "test")[1].accuracy == metrics["test_accuracy"]
+    assert score_run(Path("kept"), None, "test")[1][0].accuracy == metrics["test_accuracy"]
     shutil.rmtree(paths.shards("small", "toy"))
     with pytest.raises(LraError, match=r"data/\*/toy is not the data that kept was trained on"):
         score_run(Path("kept"), None, "test")
@@ -169,7 +185,7 @@ def test_scoring_with_other_data_is_refused(toy_experiment: Make, toy_shards: Sh
     # Data are what they hold, not what package, source and date the manifest speaks of.
     write_shards(tmp_path / "same", task, toy_examples(), expected=None, provenance={"version": "of another machine"})
     assert (tmp_path / "same/manifest.json").read_bytes() != (toy_shards.folder / "manifest.json").read_bytes()
-    metrics, score = score_run(tmp_path / "run", tmp_path / "same", "test")
+    metrics, [score] = score_run(tmp_path / "run", tmp_path / "same", "test")
     assert score.accuracy == metrics["test_accuracy"]
 
 
@@ -236,7 +252,7 @@ def test_code_that_a_folder_names_is_run_for_those_who_trust_it(
     with pytest.raises(LraError, match=r"names '.*mine.py:Softmax', code that is no method .* `--trust`"):
         score_run(tmp_path / "run", toy_shards.folder, "test")
     assert not ran.exists()
-    _, score = score_run(tmp_path / "run", toy_shards.folder, "test", trust=True)
+    _, [score] = score_run(tmp_path / "run", toy_shards.folder, "test", trust=True)
     assert ran.exists() and score.accuracy == metrics["test_accuracy"]
 
 

@@ -149,6 +149,13 @@ class Attention(nn.Module, ABC):
         # Whole numbers, because converting a module to half precision rounds all of its floats.
         self.register_buffer(f"evaluation_{name}", torch.randint(1 << NOISE_BITS, size, dtype=torch.int32))
 
+    def redraw_evaluation(self, generator: Generator) -> bool:
+        """Draw other uniform numbers for evaluation; return whether the method has any."""
+        fixed = [buffer for name, buffer in self.named_buffers(recurse=False) if name.startswith("evaluation_")]
+        for buffer in fixed:
+            buffer.copy_(torch.randint(1 << NOISE_BITS, buffer.shape, generator=generator, dtype=buffer.dtype))
+        return bool(fixed)
+
     def fixed_noise(self, name: str) -> Tensor:
         """The uniform numbers in [0, 1) for evaluation, (size...) float32."""
         return self.get_buffer(f"evaluation_{name}").float() * 2.0**-NOISE_BITS

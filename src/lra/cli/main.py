@@ -20,6 +20,7 @@ from lra.cli import archive, clean, hands_on, results
 from lra.cli import cost as costs
 from lra.cli import preview as ahead
 from lra.cli.console import Parser, as_json, at_least, guarded, named
+from lra.cli.evaluate import evaluate_run, run_evaluate
 from lra.config.arena import EXTRACTED, load
 from lra.config.mapping import from_mapping
 from lra.config.settings import Experiment
@@ -124,8 +125,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("folder", type=Path, help="folder of the run")
     evaluate.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
     evaluate.add_argument("--split", choices=("dev", "test"), default="test", help="dev or test (default: test)")
+    evaluate.add_argument(
+        "--draws", type=at_least(0), default=0, metavar="N", help="score N other sets of random numbers as well"
+    )
     evaluate.add_argument("--trust", action="store_true", help=TRUST)
-    evaluate.set_defaults(run=lambda options: evaluate_run(options.folder, options.data, options.split, options.trust))
+    evaluate.set_defaults(run=run_evaluate)
 
     resolved = [*costs.add_commands(commands), *ahead.add_commands(commands)]
     hands_on.add_commands(commands)
@@ -223,7 +227,7 @@ def run_train(options: argparse.Namespace) -> int:
     out = options.out or folder(scale, task, attention.name, experiment.seed)
     data = options.data or paths.shards(scale, task)
     if options.mode == "eval":
-        return evaluate_run(out, data, "test", options.trust)
+        return evaluate_run(out, data, "test", 0, options.trust)
     _refuse_wrong_place(out, experiment, options.max_steps)
     module = costs.attention_module(attention.name, attention.module)
     try:
@@ -266,15 +270,6 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
     named(task, arena.settings["tasks"], "task")
     named(attention, arena.attentions, "attention")
     return arena.experiment(attention, task, options.seed), arena.scale
-
-
-def evaluate_run(folder: Path, data: Path | None, split: Any, trust: bool) -> int:
-    """Score a run's best weights on a split and print it."""
-    from lra.training.run import score_run
-
-    metrics, score = score_run(folder, data, split, trust=trust)
-    print(f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}: {split} accuracy {score.accuracy:.4f}")
-    return 0
 
 
 def run_completion(options: argparse.Namespace) -> None:

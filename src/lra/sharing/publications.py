@@ -235,7 +235,7 @@ def _scored_again(published: Publication, weights: Path) -> float:
         write_json(folder / paths.METRICS, dict(published.metrics))
         write_text(folder / paths.HISTORY, "".join(f"{line}\n" for line in published.history))
         shutil.copyfile(weights, folder / paths.WEIGHTS)
-        _, score = score_run(folder, paths.shards(published.scale, published.run.task), "test")
+        _, [score] = score_run(folder, paths.shards(published.scale, published.run.task), "test")
     return float(((score.label == score.prediction) == published.answers()).mean())
 
 

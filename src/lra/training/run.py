@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 
 from lra import paths
+from lra.attention.contract import Attention
 from lra.config.settings import Experiment
 from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
@@ -164,17 +165,21 @@ def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: S
     return metrics
 
 
-def score_run(folder: Path, data: Path | None, split: Split, *, trust: bool = False) -> tuple[dict[str, Any], Score]:
+def score_run(
+    folder: Path, data: Path | None, split: Split, *, draws: int = 0, trust: bool = False
+) -> tuple[dict[str, Any], list[Score]]:
     """Score the best weights of a finished run on a split.
 
     Args:
         folder: the run's folder.
         data: folder of the prepared task; None for the one in ``data/``.
         split: dev or test.
+        draws: how many other sets of random numbers for evaluation are scored as well.
         trust: whether to run the code of an attention that is not in the registry.
 
     Returns:
-        The run's metrics and the new score.
+        The run's metrics; the score with the run's own random numbers, then one a draw, none where the attention uses
+        no random numbers in evaluation.
 
     Raises:
         LraError: the folder is no finished run or not to be trusted, the data are not those it was trained on, or the
@@ -198,7 +203,14 @@ def score_run(folder: Path, data: Path | None, split: Split, *, trust: bool = Fa
     except (ValueError, TypeError) as problem:
         raise LraError(f"{folder}: {problem}; run this in the folder that it was trained in.") from problem
     load_weights(model, folder)
-    return metrics, evaluate(model, shards, split, experiment.train, device)
+    scores = [evaluate(model, shards, split, experiment.train, device)]
+    for draw in range(draws):
+        generator = torch.Generator().manual_seed(draw)
+        attentions = (module for module in model.modules() if isinstance(module, Attention))
+        redrawn = [attention.redraw_evaluation(generator) for attention in attentions]
+        if any(redrawn):
+            scores.append(evaluate(model, shards, split, experiment.train, device))
+    return metrics, scores
 
 
 def _trained_on(folder: Path, metrics: dict[str, Any]) -> Path:
