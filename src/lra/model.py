@@ -156,6 +156,12 @@ class Model(nn.Module):
         x, y = self.encode(stack(tokens), stack(mask)).chunk(2)
         return self.head(torch.cat([x, y, x * y, x - y], dim=-1))
 
+    def redraw_evaluation(self, generator: torch.Generator) -> bool:
+        """Draw other random numbers for evaluation in every layer; return whether the attention has any."""
+        attentions = (module for module in self.modules() if isinstance(module, Attention))
+        redrawn = [attention.redraw_evaluation(generator) for attention in attentions]
+        return any(redrawn)
+
 
 def stack(towers: Sequence[Tensor]) -> Tensor:
     """The (batch, length) tensors of two towers one above the other, the shorter one filled up with zeros."""

@@ -19,7 +19,6 @@ import safetensors.torch
 import torch
 
 from lra import paths
-from lra.attention.contract import Attention
 from lra.config.settings import Experiment
 from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
@@ -205,10 +204,7 @@ def score_run(
     load_weights(model, folder)
     scores = [evaluate(model, shards, split, experiment.train, device)]
     for draw in range(draws):
-        generator = torch.Generator().manual_seed(draw)
-        attentions = (module for module in model.modules() if isinstance(module, Attention))
-        redrawn = [attention.redraw_evaluation(generator) for attention in attentions]
-        if any(redrawn):
+        if model.redraw_evaluation(torch.Generator().manual_seed(draw)):
             scores.append(evaluate(model, shards, split, experiment.train, device))
     return metrics, scores
 
