@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .DEFAULT_GOAL := arena
-.PHONY: arena demo test long lint quick slurm docs coverage gpu clean
+.PHONY: arena demo shown test long lint quick slurm docs coverage gpu clean
 
 arena: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -68,5 +68,11 @@ coverage: .venv/installed-dev
 gpu: .venv/installed
 	$(BIN)/python benchmarks/gpu.py $(if $(MINUTES),--minutes $(MINUTES))
 
+# The table and the figure of the documentation: the arena with three seeds, on a machine that does nothing else.
+shown: .venv/installed
+	@mkdir -p shown
+	$(BIN)/snakemake --cores $(CORES) --directory shown --configfile config.yaml --config 'seeds=[1,2,3]'
+	$(BIN)/python docs/shown.py shown/results
+
 clean:
-	rm -rf .venv .snakemake data results demo logs site htmlcov
+	rm -rf .venv .snakemake data results demo shown logs site htmlcov

@@ -17,7 +17,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 
 root_doc = "README"
 include_patterns = ["*.md", "docs/*.md"]
-exclude_patterns = [".*", "benchmarks", "data", "logs", "results", "site", "src", "tests"]
+exclude_patterns = [".*", "benchmarks", "data", "demo", "logs", "results", "shown", "site", "src", "tests"]
 html_copy_source = False
 highlight_language = "text"
 
