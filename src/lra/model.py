@@ -140,13 +140,18 @@ class Model(nn.Module):
         x = self.tokens(tokens)
         return x if self.positions is None else x + self.positions.weight[: tokens.shape[1]]
 
-    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """(batch, length) token ids and mask to the (batch, embedding) mean over real positions."""
+    def contextual(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(batch, length) token ids and mask to what the last layer makes of each, (batch, length, embedding)."""
         x = self.dropout(self.embed(tokens))
         for layer in self.layers:
             x = layer(x, mask)
+        return self.norm(x)
+
+    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(batch, length) token ids and mask to the (batch, embedding) mean over real positions."""
+        x = self.contextual(tokens, mask)
         weight = mask.to(x.dtype).unsqueeze(-1)  # (batch, length, 1)
-        return (self.norm(x) * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def forward(self, tokens: Sequence[Tensor], mask: Sequence[Tensor]) -> Tensor:
         """One (batch, length) tensor of token ids and of mask a tower, to (batch, classes) logits."""
@@ -163,10 +168,40 @@ class Model(nn.Module):
         return any(redrawn)
 
 
+class TokenModel(Model):
+    """Token ids, some of them hidden, to logits of every token; the encoder is that of :class:`Model`.
+
+    A hidden token has the id ``vocabulary``. Its embedding is a parameter of its own, so that the table of embeddings
+    has the shape that training needs, which knows no hidden tokens; it is left behind with the head.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, attention: Callable[[], Attention], *, vocabulary: int, **sizes: int
+    ) -> None:
+        super().__init__(settings, attention, vocabulary=vocabulary, **sizes)
+        self.hidden = nn.Parameter(torch.randn(settings.embedding) * settings.embedding_std)
+        self.head = nn.Linear(settings.embedding, vocabulary)  # type: ignore[assignment]
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        hidden = tokens == self.tokens.num_embeddings
+        x = torch.where(hidden.unsqueeze(-1), self.hidden, self.tokens(tokens.masked_fill(hidden, 0)))
+        return x if self.positions is None else x + self.positions.weight[: tokens.shape[1]]
+
+    def forward(self, tokens: Sequence[Tensor], mask: Sequence[Tensor]) -> Tensor:
+        """One (batch, length) tensor of token ids and of mask a tower, to (batch, towers * length, vocabulary)."""
+        logits = self.head(self.contextual(stack(tokens), stack(mask)))
+        return torch.cat(logits.chunk(len(tokens)), dim=1)
+
+
+def of_one_length(towers: Sequence[Tensor]) -> list[Tensor]:
+    """The (batch, length) tensors of the towers, the shorter one filled up with zeros."""
+    length = max(tower.shape[1] for tower in towers)
+    return [pad(tower, (0, length - tower.shape[1])) for tower in towers]
+
+
 def stack(towers: Sequence[Tensor]) -> Tensor:
     """The (batch, length) tensors of two towers one above the other, the shorter one filled up with zeros."""
-    length = max(tower.shape[1] for tower in towers)
-    return torch.cat([pad(tower, (0, length - tower.shape[1])) for tower in towers])
+    return torch.cat(of_one_length(towers))
 
 
 def build_attention(attention: AttentionSettings, model: ModelSettings, max_length: int) -> Attention:
@@ -181,10 +216,10 @@ def build_attention(attention: AttentionSettings, model: ModelSettings, max_leng
     )
 
 
-def build_model(task: Task, model: ModelSettings, attention: AttentionSettings) -> Model:
-    """The model for a task, with fresh weights from torch's global random state."""
+def build_model(task: Task, model: ModelSettings, attention: AttentionSettings, kind: type[Model] = Model) -> Model:
+    """The model for a task, of labels or of tokens, with fresh weights from torch's global random state."""
     length = padded_length(task)
-    return Model(
+    return kind(
         model,
         lambda: build_attention(attention, model, length),
         vocabulary=task.vocabulary,

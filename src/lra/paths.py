@@ -86,6 +86,16 @@ def tried_run(scale: str, task: str, attention: str, seed: int | str) -> Path:
     return RESULTS / "tries" / scale / task / attention / seed_name(seed)
 
 
+def pretraining(scale: str, task: str, attention: str, seed: int | str) -> Path:
+    """Folder of the pretraining that a run starts from."""
+    return pretrained_cell(scale, task, attention) / seed_name(seed)
+
+
+def pretrained_cell(scale: str, task: str, attention: str, results: Path = RESULTS) -> Path:
+    """Folder of an attention's pretrainings on a task, a folder ``seed-N`` each."""
+    return results / "pretrain" / scale / task / attention
+
+
 def swept_cell(scale: str, name: str, results: Path = RESULTS) -> Path:
     """Folder of the sweep's runs with one batch size and learning rate, a folder ``seed-N`` each."""
     return results / "sweep" / scale / name

@@ -13,6 +13,7 @@ from snakemake.utils import update_config
 from lra import paths
 from lra.config.arena import EXTRACTED, arena
 from lra.config.mapping import as_mapping
+from lra.config.pretraining import pretraining
 from lra.files import sha256
 from lra.fingerprint import fingerprint
 

@@ -10,6 +10,7 @@ if SWEEP:
         input:
             manifest=get_manifest(SWEEP.task),
             shards=get_stored_shards(SWEEP.task),
+            start=get_start(SWEEP.attention, SWEEP.task, "{seed}"),
         output:
             **get_run_files(paths.swept_run(ARENA.scale, "{cell}", "{seed}")),
         log:
@@ -23,6 +24,7 @@ if SWEEP:
         resources:
             **get_training_resources(),
         params:
+            start=get_pretrained,
             seed=get_seed,
             settings=get_sweep_settings,
             code=get_code(SWEEP.attention),

@@ -3,7 +3,7 @@
 SEVERAL_SEEDS = len(ARENA.seeds) > 1
 SEED = "{seed}" if SEVERAL_SEEDS else ARENA.seeds[0]
 TRAIN = (
-    "python -m lra train --settings {params.settings:q} --seed {params.seed} --code {params.code} "
+    "python -m lra train --settings {params.settings:q} --seed {params.seed} --code {params.code} {params.start} "
     "--data $(dirname {input.manifest}) --out $(dirname {output.metrics}) --threads {threads} > {log} 2>&1"
 )
 
@@ -11,6 +11,50 @@ TRAIN = (
 def get_seed(wildcards):
     """The seed of a job that trains."""
     return wildcards.get("seed", str(ARENA.seeds[0]))
+
+
+def get_start(attention, task, seed):
+    """The pretraining that a run starts from, if any: metrics and weights."""
+    folder = paths.pretraining(ARENA.scale, task, attention, seed)
+    return [folder / name for name in (paths.METRICS, paths.WEIGHTS)] if attention in ARENA.pretrained else []
+
+
+def get_pretrained(wildcards, input):
+    """The option of `lra train` that names the folder of this pretraining."""
+    return f"--pretrained {shlex.quote(str(Path(input.start[0]).parent))}" if input.get("start") else ""
+
+
+def get_pretrain_settings(wildcards):
+    """What decides a pretraining besides code, data and seed, as JSON."""
+    experiment = pretraining(ARENA.experiment(wildcards.attention, wildcards.task, seed=0))
+    return json.dumps(as_mapping(experiment, leave_out="seed"), sort_keys=True)
+
+
+# Hidden tokens of the training split are predicted; a run that starts from these weights names them as its input.
+rule pretrain:
+    input:
+        manifest=lambda wildcards: get_manifest(wildcards.task)(wildcards),
+        shards=lambda wildcards: get_stored_shards(wildcards.task),
+    output:
+        **get_run_files(paths.pretraining(ARENA.scale, "{task}", "{attention}", "{seed}")),
+    log:
+        paths.log(ARENA.scale, "pretrain", "{task}", "{attention}", paths.seed_name("{seed}")),
+    wildcard_constraints:
+        task=get_regex(ARENA.tasks),
+        attention=get_regex(sorted(ARENA.pretrained)),
+        seed=r"\d+",
+    conda:
+        "../../envs/train.yaml"
+    threads: ARENA.settings["threads"]
+    resources:
+        **get_training_resources(),
+    params:
+        start="",
+        seed=lambda wildcards: wildcards.seed,
+        settings=get_pretrain_settings,
+        code=lambda wildcards: get_code(wildcards.attention),
+    shell:
+        TRAIN.replace("lra train", "lra pretrain")
 
 
 for attention in ARENA.attentions:
@@ -22,6 +66,7 @@ for attention in ARENA.attentions:
             input:
                 manifest=get_manifest(task),
                 shards=get_stored_shards(task),
+                start=get_start(attention, task, SEED),
             output:
                 **get_run_files(paths.run(ARENA.scale, task, attention, SEED)),
             log:
@@ -34,6 +79,7 @@ for attention in ARENA.attentions:
             resources:
                 **get_training_resources(),
             params:
+                start=get_pretrained,
                 seed=get_seed,
                 settings=get_settings(attention, task),
                 code=get_code(attention),

@@ -10,6 +10,7 @@ from typing import Any
 
 from lra import paths
 from lra.config.arena import Arena, arena
+from lra.config.pretraining import pretraining
 from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.errors import LraError
@@ -110,7 +111,8 @@ def _wanted(config: Path) -> Iterator[dict[str, Any]]:
                 data = read_shards(Path("data", scale, task)).identity
             except LraError:
                 data = ""
-            for experiment in _experiments(chosen, task):
+            runs = list(_experiments(chosen, task))
+            for experiment in [*runs, *(pretraining(run) for run in runs if run.pretrain)]:
                 module = (experiment.attention.module or "").partition(":")[0]
                 code = fingerprint("lra.training.run", module)
                 yield made_of(experiment, code, data, None)
@@ -134,6 +136,7 @@ def _told(entry: Path) -> str:
         made_of = read_json(entry / MADE_OF)
         settings, steps = made_of["settings"], made_of["max_steps"]
         cell = f"{settings['task']} {settings['attention']['name']} seed {settings['seed']}"
+        cell += ", pretraining" if settings.get("mask") else ""
     except (LraError, KeyError, TypeError):
         return "damaged"
     try:

@@ -23,6 +23,7 @@ from lra.cli.console import Parser, as_json, at_least, guarded, named
 from lra.cli.evaluate import evaluate_run, run_evaluate
 from lra.config.arena import EXTRACTED, load
 from lra.config.mapping import from_mapping
+from lra.config.pretraining import pretraining
 from lra.config.settings import Experiment
 from lra.errors import LraError
 from lra.files import atomic_write
@@ -104,22 +105,22 @@ def parser() -> argparse.ArgumentParser:
     sheet.set_defaults(run=run_contact_sheet)
 
     train = commands.add_parser("train", help="train and test one attention on one task")
-    train.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
-    train.add_argument("--task", help=f"{TASK}, with or without the paper's `lra-`")
-    train.add_argument("--seed", type=at_least(0, most=2**64 - 1), default=1, help="of all that is random (default: 1)")
-    train.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    pretrain = commands.add_parser("pretrain", help="train one attention to predict hidden tokens of one task")
+    for command in (train, pretrain):
+        add_training(command)
     train.add_argument(
-        "--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)"
+        "--pretrained",
+        type=Path,
+        metavar="FOLDER",
+        help="where config.yaml has it start from a pretraining: its folder (default: pretrain first, unless "
+        "results/store has it)",
     )
-    train.add_argument("--threads", type=at_least(1), default=CORES, help="CPU threads (default: all cores)")
-    train.add_argument("--max-steps", type=at_least(1), help="end after so many steps (default: those of config.yaml)")
-    train.add_argument("--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)")
     train.add_argument(
         "--mode", choices=("train", "eval"), default="train", help="eval: score a trained run in results/runs again"
     )
     train.add_argument("--trust", action="store_true", help=TRUST)
-    train.add_argument("--code", help=argparse.SUPPRESS)
     train.set_defaults(run=run_train)
+    pretrain.set_defaults(run=run_train, mode="pretrain", pretrained=None)
 
     evaluate = commands.add_parser("evaluate", help="score a trained run's best weights once more")
     evaluate.add_argument("folder", type=Path, help="folder of the run")
@@ -141,14 +142,35 @@ def parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh"), help='bash or zsh: `eval "$(lra completion bash)"`')
     completion.set_defaults(run=run_completion)
 
-    for command in (download, prepare, train, *resolved):
+    for command in (download, prepare, train, pretrain, *resolved):
         command.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
-    for command in (prepare, train, *resolved):
+    for command in (prepare, train, pretrain, *resolved):
         command.add_argument("--settings", type=as_json(dict), help="resolved settings as JSON instead of config.yaml")
     for listed in commands._choices_actions:
         told = listed.help or ""
         commands.choices[listed.dest].description = f"{told[:1].upper()}{told[1:]}."
     return top
+
+
+def add_training(command: argparse.ArgumentParser) -> None:
+    """Add what `lra train` and `lra pretrain` both take."""
+    command.add_argument("--attention", "--attn", help="its name in config.yaml, or the paper's spelling")
+    command.add_argument("--task", help=f"{TASK}, with or without the paper's `lra-`")
+    command.add_argument(
+        "--seed", type=at_least(0, most=2**64 - 1), default=1, help="of all that is random (default: 1)"
+    )
+    command.add_argument("--data", type=Path, help="folder of the shards (default: data/SCALE/TASK)")
+    command.add_argument(
+        "--out", type=Path, help="folder of the run (default: results/tries/SCALE/TASK/ATTENTION/seed-N)"
+    )
+    command.add_argument("--threads", type=at_least(1), default=CORES, help="CPU threads (default: all cores)")
+    command.add_argument(
+        "--max-steps", type=at_least(1), help="end after so many steps (default: those of config.yaml)"
+    )
+    command.add_argument(
+        "--checkpoint-seconds", type=float, default=300, help="time between checkpoints (default: 300)"
+    )
+    command.add_argument("--code", help=argparse.SUPPRESS)
 
 
 def run_download(options: argparse.Namespace) -> None:
@@ -222,9 +244,11 @@ def run_train(options: argparse.Namespace) -> int:
     from lra.training.store import train_stored
 
     experiment, scale = _experiment(options)
-    attention, task = experiment.attention, experiment.task
+    attention, task, seed = experiment.attention, experiment.task, str(experiment.seed)
+    if options.mode == "pretrain":
+        experiment, seed = _pretraining(experiment), f"{seed}-pretraining"
     folder = paths.run if options.mode == "eval" else paths.tried_run
-    out = options.out or folder(scale, task, attention.name, experiment.seed)
+    out = options.out or folder(scale, task, attention.name, seed)
     data = options.data or paths.shards(scale, task)
     if options.mode == "eval":
         return evaluate_run(out, data, "test", 0, options.trust)
@@ -240,6 +264,7 @@ def run_train(options: argparse.Namespace) -> int:
             checkpoint_seconds=options.checkpoint_seconds,
             max_steps=options.max_steps,
             replace=options.out is None,
+            pretrained=options.pretrained,
         )
     except Interrupted:
         print("stopped; run the same command again to go on from here", file=sys.stderr)
@@ -272,6 +297,15 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
     return arena.experiment(attention, task, options.seed), arena.scale
 
 
+def _pretraining(experiment: Experiment) -> Experiment:
+    """The pretraining of an experiment, or the experiment where it is one."""
+    if experiment.pretrain is None and experiment.mask is None:
+        raise LraError(
+            f"{experiment.attention.name} on {experiment.task} is not pretrained; say `pretrain: true` in config.yaml."
+        )
+    return pretraining(experiment) if experiment.pretrain else experiment
+
+
 def run_completion(options: argparse.Namespace) -> None:
     from lra.cli.completion import script
 
@@ -282,6 +316,9 @@ def _summary(metrics: dict[str, Any]) -> str:
     cell = f"{metrics['task']} {metrics['attention']} seed {metrics['seed']}"
     if metrics["status"] != "ok":
         return f"{cell}: {metrics['status']}, {metrics['reason']}"
+    if metrics["test_accuracy"] is None:
+        told = f"{metrics['dev_accuracy']:.4f} of the hidden tokens of dev predicted"
+        return f"{cell}: {told}, {metrics['steps']} steps in {metrics['train_seconds']:.1f} s"
     return (
         f"{cell}: test accuracy {metrics['test_accuracy']:.4f} (majority {metrics['majority_accuracy']:.4f}), "
         f"{metrics['steps']} steps in {metrics['train_seconds']:.1f} s"

@@ -25,6 +25,7 @@ from lra.config.settings import (
     Experiment,
     MeasureSettings,
     ModelSettings,
+    PretrainSettings,
     TrainSettings,
 )
 from lra.errors import LraError, nearest
@@ -75,6 +76,7 @@ class Arena:
         settings: the scale's block of config.yaml, its ``options`` being for training only.
         sweep: what is trained with other batch sizes and learning rates too, if anything.
         true_size: the settings of every task of the scale ``paper``, and of those that only the chosen scale has.
+        pretrained: the attentions whose runs start from a pretraining.
     """
 
     scale: str
@@ -87,6 +89,7 @@ class Arena:
     settings: Mapping[str, Any]
     sweep: Sweep | None
     true_size: Mapping[str, Any]
+    pretrained: frozenset[str]
 
     def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
         """The resolved settings of one run, with ``changes`` of its training."""
@@ -100,7 +103,13 @@ class Arena:
             seed=seed,
             model=from_mapping(ModelSettings, self.settings["model"] | (chosen.get("model") or {}), f"{where}.model"),
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
+            pretrain=self._pretrain(task, f"{where}.pretrain") if attention in self.pretrained else None,
         )
+
+    def _pretrain(self, task: str, where: str) -> PretrainSettings:
+        if (block := self.settings["tasks"][task].get("pretrain")) is None:
+            raise LraError(f"{where} is missing, and pretraining is asked for; add the block, or leave `pretrain` out.")
+        return from_mapping(PretrainSettings, block, where)
 
     def measured_attention(self, attention: str) -> AttentionSettings:
         """An attention as its cost is measured: with the budget of the ``measure`` block."""
@@ -229,7 +238,10 @@ def _resolved(config: Any, folder: Path) -> Arena:
             "of the registry; rename it or uninstall that package."
         )
     attentions = {name: _attention(name, block, settings["features"], folder) for name, block in listed.items()}
-    for name, options in settings.get("options", {}).items():
+    variants = {name: block.method for name, block in listed.items() if block.method}
+    options = settings.get("options", {})
+    settings["options"] = {name: options[of] for name, of in variants.items() if of in options} | options
+    for name, options in settings["options"].items():
         known = [*attentions, *names()]
         if name not in known:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
@@ -247,6 +259,9 @@ def _resolved(config: Any, folder: Path) -> Arena:
         settings,
         _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
         tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
+        frozenset(
+            name for name, block in listed.items() if (given.pretrain if block.pretrain is None else block.pretrain)
+        ),
     )
     _check_rules(chosen)
     for task in chosen.tasks:
@@ -257,6 +272,13 @@ def _resolved(config: Any, folder: Path) -> Arena:
                 f"{where}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, which is "
                 f"{train['steps']}."
             )
+        for attention in chosen.pretrained:
+            pretrain = chosen.experiment(attention, task, seed=0).pretrain
+            if pretrain and pretrain.warmup >= pretrain.steps:
+                raise LraError(
+                    f"{where}.tasks.{task}.pretrain.warmup: {pretrain.warmup} must be less than steps, which is "
+                    f"{pretrain.steps}."
+                )
         sizes = chosen.experiment(next(iter(attentions)), task, seed=0).model
         if sizes.positions == "rotary" and sizes.head_dim % 2:
             raise LraError(
@@ -288,6 +310,10 @@ def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
 
 def _attention(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
     where = f"attentions.{name}"
+    if block.method is not None and (block.module is not None or name in names()):
+        raise LraError(
+            f"{where}.method: a row of this name has a class already; rename the row, or leave `method` out."
+        )
     if block.module is not None:
         if name in names():
             raise LraError(f"{where}.module: {name!r} already names a method of the registry; rename your own.")
@@ -297,10 +323,11 @@ def _attention(name: str, block: AttentionBlock, features: int, folder: Path) ->
             raise LraError(f"{where}.module: {class_name!r} of {module} is no subclass of lra.attention.Attention.")
     else:
         try:
-            method = resolve(name)
+            method = resolve(block.method or name)
         except ValueError:
+            unknown = block.method or name
             raise LraError(
-                f"attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} Known: "
+                f"attentions: unknown attention {unknown!r}.{nearest(unknown, [*names(), *ALIASES])} Known: "
                 f"{', '.join(names())}; your own needs `module: file.py:Class`."
             ) from None
     _check_options(f"{where}.options", block.options, method.path)

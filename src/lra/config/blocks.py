@@ -12,7 +12,14 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, Tag
 
 from lra.config.mapping import STRICT
-from lra.config.settings import ApproximateOptions, BenchOptions, MeasureOptions, ModelSettings, TrainSettings
+from lra.config.settings import (
+    ApproximateOptions,
+    BenchOptions,
+    MeasureOptions,
+    ModelSettings,
+    PretrainSettings,
+    TrainSettings,
+)
 from lra.tasks.description import Count
 from lra.tasks.settings.image import ImageSettings
 from lra.tasks.settings.listops import ListOpsSettings
@@ -58,10 +65,14 @@ class AttentionBlock:
 
     module: Annotated[str, Field(pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """A class of your own, `path/to/file.py:Class` or `package.module:Class`."""
+    method: Name | None = None
+    """The method of the registry that this row trains under a name of its own, with its options."""
     features: Count | None = None
     """The method's budget d instead of the scale's."""
     options: Options = field(default_factory=dict)
     """Arguments of the method's class, for instance `released` to get the released code's formula."""
+    pretrain: bool | None = None
+    """Whether this row's runs are pretrained; null for what the top level says."""
 
 
 AttentionItem = Annotated[
@@ -149,6 +160,8 @@ class TaskBlock(Generic[Data]):
     """How a model is trained."""
     model: ModelSettings | None = None
     """Sizes of the model, instead of the scale's."""
+    pretrain: PretrainSettings | None = None
+    """How a model is pretrained, where `pretrain` of the top level or of a row asks for it."""
 
 
 class TasksBlock(BaseModel):
@@ -217,6 +230,9 @@ class Configuration:
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**64 - 1)], ...], *Different]
     """One run a cell for each. Claims about differences between methods need at least three."""
     scales: ScalesBlock
+    pretrain: bool = False
+    """Whether models first learn to predict hidden tokens of their task's training split, as each task's `pretrain`
+    says; a row may say otherwise."""
     sources: SourcesBlock = field(default_factory=SourcesBlock)
     measure: MeasureBlock = field(default_factory=MeasureBlock)
     bench: BenchOptions | None = None

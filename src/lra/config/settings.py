@@ -15,6 +15,7 @@ SHARD_ROWS = 16384
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Least2 = Annotated[int, Field(ge=2)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
@@ -79,6 +80,27 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class PretrainSettings:
+    """How a model learns to predict hidden tokens of the task's own training split before it is trained on labels.
+
+    Schedule, weight decay, precision and padding are those of ``train``. Nothing ends it early.
+    """
+
+    mask: Share
+    """Share of tokens that are hidden and predicted, drawn anew for each batch."""
+    batch: Count
+    """Examples of an optimiser step; each sequence of a pair is predicted by itself."""
+    learning_rate: PositiveFloat
+    """Peak of the schedule."""
+    warmup: NonNegativeInt
+    """Steps until the peak."""
+    steps: Count
+    """Optimiser steps."""
+    evaluate_every: Count
+    """Steps between evaluations on hidden tokens of dev, the best of which gives the weights."""
+
+
+@dataclass(frozen=True)
 class AttentionSettings:
     """A row of the table."""
 
@@ -101,6 +123,10 @@ class Experiment:
     seed: Annotated[int, Field(ge=0, lt=2**64)]
     model: ModelSettings
     train: TrainSettings
+    mask: Share | None = None
+    """Share of tokens to hide and to predict, for a run that pretrains; null for one that learns labels."""
+    pretrain: PretrainSettings | None = None
+    """The pretraining whose weights the run starts from; null for random ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ import torch
 
 from lra import paths
 from lra.config.arena import Arena
+from lra.config.pretraining import pretraining
 from lra.config.settings import AttentionSettings, Experiment
 from lra.cost.training_step import YARDSTICK, Measurement
 from lra.data.synthetic import describe
@@ -38,10 +39,10 @@ COPIES = 8
 
 @dataclass(frozen=True)
 class Cell:
-    """One attention on one task; of a sweep, with one batch size and learning rate.
+    """One attention on one task, or its pretraining; of a sweep, with one batch size and learning rate.
 
     Args:
-        changes: how a sweep's training differs, in words; empty for a cell of the table.
+        changes: how the training differs from that of a cell of the table, in words; empty for such a cell.
         runs: seeds.
         done: of these, runs that are finished.
         steps: optimiser steps of a run at most.
@@ -66,7 +67,7 @@ class Cell:
 
 
 def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
-    """Every cell of the arena, then those of its sweep.
+    """Every cell of the arena, then the pretrainings that runs start from, then the cells of its sweep.
 
     Args:
         arena: what is to be run.
@@ -81,6 +82,10 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
         estimate(arena.experiment(attention, task, seed=0), "", paths.cell(arena.scale, task, attention, results))
         for task, attention in cells
     ]
+    for task, attention in cells:
+        if (experiment := arena.experiment(attention, task, seed=0)).pretrain:
+            folder = paths.pretrained_cell(arena.scale, task, attention, results)
+            found.append(estimate(pretraining(experiment), "pretraining", folder))
     if arena.sweep:
         for cell, (batch, rate) in arena.sweep.cells().items():
             changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)

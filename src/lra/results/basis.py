@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lra.results.published import task_title
+from lra.results.published import task_title, title
 from lra.results.reading import Run
 from lra.results.rows import TableRow, tasks
 
@@ -108,7 +108,20 @@ def accuracy_basis(rows: Sequence[TableRow]) -> str:
     found = bases(rows)
     data = "; ".join(f"{basis.task}: {basis.accuracy}" for basis in found)
     features, precision = (_shared(basis.features for basis in found), _shared(basis.precision for basis in found))
-    return f"Data: {data}. Trained with {features} features in {precision}."
+    return f"Data: {data}. Trained with {features} features in {precision}.{_pretraining(rows)}"
+
+
+def _pretraining(rows: Sequence[TableRow]) -> str:
+    """Which rows started from a pretraining, and what that took; empty where none did."""
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        if row.pretrained is not None:
+            took = f"{task_title(row.task)} {row.pretrained:g} steps, {row.pretrain_seconds or 0:.0f} s"
+            cells.setdefault(title(row.attention), []).append(took)
+    if not cells:
+        return ""
+    told = "; ".join(f"{name} ({', '.join(took)})" for name, took in cells.items())
+    return f" Pretrained on hidden tokens of the training split, in steps and seconds that no time here counts: {told}."
 
 
 def circumstances(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def provenance(runs: Sequence[Run]) -> dict[str, Any]:
         "facts": facts,
         "data": _distinct((run["task"], run["data"]) for run in metrics),
         "code": _distinct((run["attention"], run["code"]) for run in metrics),
-        "settings": _distinct((run["task"], _json(run["settings"], "model", "train")) for run in metrics),
+        "settings": _distinct((run["task"], _json(run["settings"], "model", "train", "pretrain")) for run in metrics),
         "attentions": _distinct((run["attention"], _json(run["settings"], "attention")) for run in metrics),
     }
 

@@ -77,6 +77,10 @@ class TableRow:
     """Mean training time of the runs, which may have shared the machine."""
     steps: float | None = None
     """Mean number of training steps."""
+    pretrained: float | None = None
+    """Mean number of steps of the pretraining that the runs started from, and in the next column its mean training
+    time, which ``train_seconds`` leaves out; empty for runs from random weights."""
+    pretrain_seconds: float | None = None
     parameters: int | None = None
     measure_status: str | None = None
     """Of the measurement alone on the machine: ok, or how it failed."""

@@ -65,6 +65,9 @@ def _results(cell: Sequence[Run]) -> Columns:
         "accuracy_with_failures": float(np.mean([run["test_accuracy"] for run in fine] + [majority] * len(failed))),
         "parameters": next((run.metrics["parameters"] for run in cell if run.metrics.get("parameters")), None),
     }
+    if started := [run["pretraining"] for run in fine if run.get("pretraining")]:
+        columns |= {"pretrained": float(np.mean([start["steps"] for start in started]))}
+        columns |= {"pretrain_seconds": float(np.mean([start["train_seconds"] for start in started]))}
     if fine:
         accuracies = [run["test_accuracy"] for run in fine]
         columns |= {"accuracy": float(np.mean(accuracies))}

@@ -6,6 +6,7 @@ only up to a size.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -22,7 +23,7 @@ from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.data.shards import read_shards
 from lra.errors import LraError
-from lra.files import LARGEST_JSON, check_metrics, read_metrics, refuse_foreign_run_files
+from lra.files import LARGEST_JSON, check_metrics, read_json, read_metrics, refuse_foreign_run_files
 from lra.fingerprint import fingerprint
 from lra.results.reading import NEEDED, RESULTS, Run
 from lra.training.run_folder import run_key
@@ -48,10 +49,17 @@ def find_runs(folder: Path) -> list[Path]:
     Raises:
         LraError: there is none.
     """
-    found = sorted(path.parent for path in folder.rglob(paths.METRICS))
+    found = sorted(path.parent for path in folder.rglob(paths.METRICS) if not _pretrains(path))
     if not found:
         raise LraError(f"{folder} holds no finished run: no metrics.json is in it or below it.")
     return found
+
+
+def _pretrains(metrics: Path) -> bool:
+    """Whether the run is a pretraining, which gives no row: whoever wants its weights trains it anew."""
+    with contextlib.suppress(LraError, AttributeError):
+        return read_json(metrics).get("settings", {}).get("mask") is not None
+    return False
 
 
 def read_whole(folder: Path) -> Run:
@@ -99,6 +107,8 @@ def refuse_impossible(metrics: dict[str, Any], path: Path) -> None:
             raise LraError(f"{path}: {name!r} cannot be the name of a folder.")
     if metrics["key"] != run_key({name: metrics[name] for name in ("settings", "max_steps", "code", "data")}):
         raise LraError(f"{path}: its key is not that of its settings, code and data.")
+    if experiment.mask is not None:
+        raise LraError(f"{path.parent} holds a pretraining, which no table counts; leave it out.")
     if metrics["status"] == "ok":
         check_metrics(metrics, RESULTS, path)
         if not (0 < metrics["test_rows"] <= MOST_ROWS and 0 <= metrics["test_accuracy"] <= 1):

@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lra.config.settings import TrainSettings
-from lra.model import Model
+from lra.model import Model, of_one_length
 
 Forward = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
@@ -61,12 +60,6 @@ def compiled(model: Model, *, rows_vary: bool, lengths_vary: bool) -> Forward:
 
     training, evaluation = mode(rows_vary), mode(True)
     return lambda tokens, mask: (training if model.training else evaluation)(tokens, mask)
-
-
-def of_one_length(towers: Sequence[Tensor]) -> list[Tensor]:
-    """The (batch, length) tensors of the towers, the shorter one filled up with zeros, as the model does anyway."""
-    length = max(tower.shape[1] for tower in towers)
-    return [pad(tower, (0, length - tower.shape[1])) for tower in towers]
 
 
 def warm_up_lengths(longest: int, lengths_vary: bool) -> list[int]:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from lra.config.settings import TrainSettings
 from lra.data.batches import Batch, Batches
@@ -17,6 +16,7 @@ from lra.data.prefetch import ready
 from lra.data.shards import Shards
 from lra.model import Model, padded_length, trims
 from lra.tasks.contract import Split, Task
+from lra.training.objective import EVALUATION, Labels
 from lra.training.optim import autocast
 
 CPU_TOKENS = 1 << 16
@@ -69,6 +69,7 @@ def evaluate(
     rows: int | None = None,
     forward: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor] | None = None,
     each: Callable[[Batch], Batch] = lambda batch: batch,
+    objective: Labels | None = None,
 ) -> Score:
     """Score every row of a split, and leave the model in evaluation mode.
 
@@ -81,18 +82,22 @@ def evaluate(
         rows: of a batch; by default as many as when the model was trained.
         forward: the model compiled.
         each: sees every batch before the model does.
+        objective: what the model learns; the labels by default.
     """
     model.eval()
+    objective = objective or Labels()
     rows = rows or evaluation_rows(rows_at_once(shards.task, settings, device), device)
     losses, labels, predictions = [], [], []
-    with ready(batches_of(model, shards, split, rows, settings).in_order(), device) as batches:
+    posed = objective.pose(batches_of(model, shards, split, rows, settings).in_order(), EVALUATION)
+    with ready(posed, device) as batches:
         for batch in map(each, batches):
             moved = batch.to(device)
             with autocast(settings, device):
                 logits = (forward or model)(moved.tokens, moved.mask).float()
-            losses.append(cross_entropy(logits, moved.label, reduction="sum"))
-            predictions.append(logits.argmax(-1))
-            labels.append(batch.label)
-    label = torch.cat(labels).numpy().astype(np.uint8)
-    prediction = torch.cat(predictions).cpu().numpy().astype(np.uint8)
-    return Score(float(torch.stack(losses).sum()) / len(label), float((label == prediction).mean()), label, prediction)
+            losses.append(objective.loss(logits, moved.label))
+            answered, label = objective.answers(logits, moved.label)
+            predictions.append(answered.argmax(-1))
+            labels.append(label)
+    label, prediction = torch.cat(labels).cpu().numpy(), torch.cat(predictions).cpu().numpy()
+    loss, accuracy = float(torch.stack(losses).sum()) / len(label), float((label == prediction).mean())
+    return Score(loss, accuracy, label.astype(np.uint8), prediction.astype(np.uint8))

@@ -29,8 +29,9 @@ from lra.tasks.contract import Split
 from lra.training.budget import step_flops
 from lra.training.checkpoint import Checkpoints
 from lra.training.evaluation import Score, evaluate
+from lra.training.objective import HiddenTokens, Labels
 from lra.training.progress import Failed, Interrupted, Progress
-from lra.training.run_folder import load_weights, made_of, read_run, run_key
+from lra.training.run_folder import load_weights, made_of, read_run, read_start, run_key
 from lra.training.trainer import Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
@@ -48,6 +49,7 @@ def train_run(
     threads: int,
     checkpoint_seconds: float = 300,
     max_steps: int | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train an experiment, or go on where it was stopped, and write its run folder.
 
@@ -59,6 +61,7 @@ def train_run(
         threads: CPU threads; part of what makes a run reproducible to the bit.
         checkpoint_seconds: time between checkpoints.
         max_steps: end after so many steps; ``metrics.json`` says so, and such a run is never averaged.
+        start: folder of the pretraining that the run starts from, where its settings have one.
 
     Returns:
         What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
@@ -84,6 +87,7 @@ def train_run(
         "seed": experiment.seed,
         **decisive,
         "key": run_key(decisive),
+        "pretraining": read_start(start, experiment, shards.identity) if start else None,
         "data_settings": shards.provenance.get("settings"),
         "machine": machine(device, threads),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,7 +98,8 @@ def train_run(
     status, reason = "ok", ""
     checkpoints = Checkpoints(out / "checkpoint", _identity(facts))
     try:
-        trainer = Trainer(experiment, shards, device, checkpoints, checkpoint_seconds, max_steps)
+        objective = _objective(experiment, shards, start, facts["pretraining"])
+        trainer = Trainer(experiment, shards, device, checkpoints, checkpoint_seconds, max_steps, objective)
         score = trainer.run()
     except Failed as failure:
         status, reason = failure.status, str(failure)
@@ -110,9 +115,25 @@ def train_run(
     return metrics
 
 
+def _objective(
+    experiment: Experiment, shards: Shards, start: Path | None, pretraining: dict[str, Any] | None
+) -> Labels:
+    """What the run learns.
+
+    Raises:
+        Failed: as the pretraining that it would start from did.
+    """
+    if experiment.mask is not None:
+        return HiddenTokens(experiment.mask, shards.task.vocabulary, experiment.seed)
+    assert (start is None) == (experiment.pretrain is None)
+    if pretraining and pretraining["status"] != "ok":
+        raise Failed(pretraining["status"], f"in pretraining: {pretraining['reason']}")
+    return Labels(start)
+
+
 def _identity(facts: dict[str, Any]) -> str:
     """What a checkpoint must share with the run that goes on from it."""
-    decisive = {name: facts[name] for name in ("settings", "code", "data", "machine")}
+    decisive = {name: facts[name] for name in ("settings", "code", "data", "machine", "pretraining")}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

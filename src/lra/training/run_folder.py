@@ -21,6 +21,7 @@ from torch import Tensor
 from lra import paths
 from lra.attention.registry import names, resolve
 from lra.config.mapping import from_mapping
+from lra.config.pretraining import pretraining
 from lra.config.settings import AttentionSettings, Experiment
 from lra.errors import LraError
 from lra.files import read_metrics, refuse_foreign_run_files
@@ -75,6 +76,8 @@ def read_run(folder: Path, *, trust: bool = False) -> tuple[dict[str, Any], Expe
         raise LraError(f"{folder} came from another machine without its weights; merge an archive made `--weights`.")
     refuse_foreign_run_files(folder, metrics)
     experiment = from_mapping(Experiment, metrics["settings"], f"{path}: settings")
+    if experiment.mask is not None:
+        raise LraError(f"{folder} holds a pretraining, which knows no labels; give the run that starts from it.")
     if not trust:
         _refuse_foreign_code(path, experiment.attention)
     refuse_sizes(folder, experiment)
@@ -89,6 +92,23 @@ def _refuse_foreign_code(path: Path, attention: AttentionSettings) -> None:
             f"{path} names {where!r}, code that is no method of the registry and would be run; if you trust it, say "
             "`--trust`, or `trust=True` in Python."
         )
+
+
+def read_start(folder: Path, experiment: Experiment, data: str) -> dict[str, Any]:
+    """What ``metrics.json`` of a run says of the pretraining that it starts from.
+
+    ``weights`` is the checksum of its weights; ``key`` names it in the store.
+
+    Raises:
+        LraError: the folder holds no finished pretraining, or one of other settings or data.
+    """
+    metrics = read_metrics(folder / paths.METRICS, NEEDED)
+    refuse_foreign_run_files(folder, metrics)
+    wanted = json.loads(json.dumps(dataclasses.asdict(pretraining(experiment))))
+    if (metrics["settings"], metrics["data"]) != (wanted, data):
+        raise LraError(f"{folder} is no pretraining of these settings and data; leave --pretrained out.")
+    names = ("key", "status", "reason", "steps", "train_seconds", "dev_accuracy")
+    return {"weights": metrics["files"][paths.WEIGHTS], **{name: metrics[name] for name in names}}
 
 
 def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, length: int = 0) -> None:
@@ -140,6 +160,21 @@ def load_weights(model: Model, folder: Path) -> None:
     weights = read_weights(folder)
     try:
         model.load_state_dict(weights)
+    except RuntimeError as problem:
+        raise _unreadable(folder, problem) from problem
+
+
+def load_encoder(model: Model, folder: Path) -> None:
+    """Give a model the weights of a pretraining, but for its own head.
+
+    Raises:
+        LraError: the file is missing, damaged or another model's.
+    """
+    left_behind = ("head.", "hidden")  # of lra.model.TokenModel
+    encoder = {name: weight for name, weight in read_weights(folder).items() if not name.startswith(left_behind)}
+    head = {name: weight for name, weight in model.state_dict().items() if name.startswith("head.")}
+    try:
+        model.load_state_dict(encoder | head)
     except RuntimeError as problem:
         raise _unreadable(folder, problem) from problem
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lra import paths
+from lra.config.pretraining import pretraining
 from lra.config.settings import Experiment
 from lra.data.shards import read_shards
 from lra.devices import own_gpu
@@ -32,28 +33,32 @@ ORIGIN = "origin.json"
 def train_stored(
     experiment: Experiment,
     data: Path,
-    out: Path,
+    out: Path | None,
     *,
     code: str,
     threads: int,
     checkpoint_seconds: float = 300,
     max_steps: int | None = None,
     replace: bool = False,
+    pretrained: Path | None = None,
     store: Path = paths.STORE,
 ) -> dict[str, Any]:
     """Put a run's files into ``out``: from the store if it holds the run, else trained there, or gone on with.
+
+    A pretraining that the run starts from is a run of the store as well, and comes first.
 
     Of several processes that want the same run, one trains it and the others wait.
 
     Args:
         experiment: what is trained.
         data: folder of the prepared task.
-        out: the run's folder.
+        out: the run's folder; None for none but that of the store.
         code: fingerprint of the code that runs.
         threads: CPU threads.
         checkpoint_seconds: time between checkpoints.
         max_steps: end after so many steps.
         replace: whether ``out`` may take the place of another run that the store keeps.
+        pretrained: folder of the pretraining; None for that of the store, trained first where it is not there.
         store: where finished runs are kept.
 
     Returns:
@@ -65,31 +70,35 @@ def train_stored(
     """
     decisive = made_of(experiment, code, read_shards(data).identity, max_steps)
     entry = store / (key := run_key(decisive))
-    refuse_other_run(out, key, store, replace)
+    if out is not None:
+        refuse_other_run(out, key, store, replace)
     if in_use(entry):
         print(f"{entry} is in use: waiting for the process that trains this run", file=sys.stderr, flush=True)
     with file_lock(entry):
         metrics = _finished(entry, key)
         if metrics:
-            print(f"taken from {entry}, where it was trained before; `lra clean {out}` has it trained anew")
+            print(f"taken from {entry}, where it was trained before; `lra clean {out or entry}` has it trained anew")
         else:
+            how: dict[str, Any] = {
+                "code": code,
+                "threads": threads,
+                "checkpoint_seconds": checkpoint_seconds,
+                "max_steps": max_steps,
+            }
+            if experiment.pretrain and pretrained is None:
+                print("pretraining comes first", flush=True)
+                first = train_stored(pretraining(experiment), data, None, store=store, **how)
+                pretrained = store / first["key"]
             (entry / ORIGIN).unlink(missing_ok=True)  # of a damaged run that had come from elsewhere
             write_json(entry / MADE_OF, decisive)
             try:
                 with own_gpu():
-                    metrics = train_run(
-                        experiment,
-                        data,
-                        entry,
-                        code=code,
-                        threads=threads,
-                        checkpoint_seconds=checkpoint_seconds,
-                        max_steps=max_steps,
-                    )
+                    metrics = train_run(experiment, data, entry, start=pretrained, **how)
             finally:
                 if [path.name for path in entry.iterdir()] == [MADE_OF]:  # nothing to go on from
                     shutil.rmtree(entry)
-        link_run(entry, out)
+        if out is not None:
+            link_run(entry, out)
     return metrics
 
 

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from lra.config.settings import Experiment
@@ -24,13 +23,14 @@ from lra.data.batches import Batch
 from lra.data.prefetch import ready
 from lra.data.shards import Shards
 from lra.errors import LraError, device_fault, is_out_of_memory
-from lra.model import build_model, padded_length, trims
+from lra.model import padded_length, trims
 from lra.tasks.contract import Split
 from lra.training.budget import affordable_steps
 from lra.training.checkpoint import Checkpoints
 from lra.training.clock import Clock
 from lra.training.compiling import Forward, compiled, compiles, warm_up_lengths
 from lra.training.evaluation import Score, batches_of, evaluate, evaluation_rows, rows_at_once
+from lra.training.objective import TRAINING, Labels
 from lra.training.optim import autocast, make_optimizer, random_state, restore_random_state
 from lra.training.progress import Failed, Interrupted, Progress
 
@@ -53,6 +53,7 @@ class Trainer:
         checkpoints: where the run goes on after an interruption.
         checkpoint_seconds: time between checkpoints.
         max_steps: end after so many steps, with the learning rates of the whole schedule.
+        objective: what it learns; the labels by default.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Trainer:
         checkpoints: Checkpoints,
         checkpoint_seconds: float = 300,
         max_steps: int | None = None,
+        objective: Labels | None = None,
     ) -> None:
         torch.manual_seed(experiment.seed)
+        self.objective = objective or Labels()
         self.experiment, self.settings, self.shards, self.device = experiment, experiment.train, shards, device
         self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
-        self.model = build_model(shards.task, experiment.model, experiment.attention).to(device)
+        self.model = self.objective.build(shards.task, experiment).to(device)
         self.forward: Forward = self.model
         steps = affordable_steps(self.settings, self.model, shards.task)
         self.last_step = min(steps, max_steps or steps)
@@ -89,8 +92,8 @@ class Trainer:
         self.bad_step = torch.full((), -1, device=device)
         self.stop = False
 
-    def run(self) -> Score:
-        """Train to the end or the early stop, then score the test split with the best weights.
+    def run(self) -> Score | None:
+        """Train to the end or the early stop, then score the test split with the best weights; None if pretraining.
 
         Raises:
             Interrupted: by SIGTERM or SIGINT; the next run goes on from here.
@@ -102,7 +105,7 @@ class Trainer:
                 self.compile()
                 self._train()
                 self.model.load_state_dict(self.best_weights)
-                return self.evaluate("test")
+                return self.evaluate("test") if self.objective.tested else None
             except Interrupted:
                 self.save()
                 raise
@@ -110,7 +113,8 @@ class Trainer:
     def _train(self) -> None:
         progress, every = self.progress, self.settings.evaluate_every
         batches = batches_of(self.model, self.shards, "train", self.settings.batch, self.settings)
-        stream = batches.shuffled(self.experiment.seed, start=progress.step + progress.skipped)
+        done = progress.step + progress.skipped
+        stream = self.objective.pose(batches.shuffled(self.experiment.seed, start=done), TRAINING, start=done)
         saved = time.monotonic()
         self.clock.start()
         # Numbers of a terminal's progress bar; a log file gets a line an evaluation.
@@ -223,15 +227,15 @@ class Trainer:
         tokens = torch.zeros(rows, length, dtype=torch.int32)
         towers = self.shards.task.towers
         batch = Batch((tokens,) * towers, (tokens == 0,) * towers, torch.zeros(rows, dtype=torch.int64))
-        return batch.to(self.device)
+        return next(self.objective.pose(iter([batch]), TRAINING)).to(self.device)
 
     def _accumulate(self, batch: Batch) -> Tensor:
         """Gradients of the batch's mean loss, a micro-batch at a time; returns that loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
+        total, asked = torch.zeros((), device=self.device), self.objective.asked(batch)
         for piece in map(self._unless_stopped, batch.split(self.progress.micro_batch)):
             with autocast(self.settings, self.device):
-                loss = cross_entropy(self.forward(piece.tokens, piece.mask), piece.label, reduction="sum") / len(batch)
+                loss = self.objective.loss(self.forward(piece.tokens, piece.mask), piece.label) / asked
             self.scaler.scale(loss).backward()
             total += loss.detach()
         return total
@@ -268,7 +272,7 @@ class Trainer:
         score = self.evaluate("dev")
         if not math.isfinite(score.loss):
             raise Failed("diverged", f"the dev loss was not finite at step {progress.step}")
-        if train_loss > 10 * math.log(self.shards.task.classes):
+        if train_loss > 10 * math.log(self.objective.classes(self.shards.task)):
             raise Failed(
                 "diverged", f"the training loss was {train_loss:.1f} at step {progress.step}, ten times chance"
             )
@@ -306,6 +310,7 @@ class Trainer:
                     rows=self.progress.evaluation_batch,
                     forward=self.forward,
                     each=self._unless_stopped,
+                    objective=self.objective,
                 ),
                 then=self.compile,
             )
