@@ -187,6 +187,36 @@ def test_a_rule_with_an_unknown_method(arena: dict[str, Any], capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("Error: unknown attention 'vmeen'. Did you mean 'vmean'?")
 
 
+def test_a_pretraining_is_a_run_of_its_own(arena: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["pretrain", "--attention", "vmean", "--task", "listops", "--threads", "1"]
+    assert main(command) == 1
+    assert "vmean on listops is not pretrained; say `pretrain: true` in config.yaml" in capsys.readouterr().err
+    block = {"mask": 0.1, "batch": 16, "learning_rate": 1e-3, "warmup": 1, "steps": 2, "evaluate_every": 2}
+    arena["scales"]["mini"]["tasks"]["listops"]["pretrain"] = block
+    Path("config.yaml").write_text(yaml.safe_dump(arena | {"pretrain": True}))
+    assert main(command) == 0
+    assert "of the hidden tokens of dev predicted, 2 steps in" in capsys.readouterr().out
+    folder = Path("results/tries/mini/listops/vmean/seed-1-pretraining")
+    pretrained = json.loads((folder / "metrics.json").read_text())
+    assert main(["train", *command[1:], "--pretrained", str(folder)]) == 0
+    run = json.loads(Path("results/tries/mini/listops/vmean/seed-1/metrics.json").read_text())
+    assert run["pretraining"]["key"] == pretrained["key"]
+    # A rule gives the settings of the pretraining itself.
+    settings = json.dumps({name: value for name, value in pretrained["settings"].items() if name != "seed"})
+    assert main(["pretrain", "--settings", settings, "--data", "data/mini/listops", "--threads", "1"]) == 0
+    assert "taken from" in capsys.readouterr().out
+    assert main(["clean"]) == 0
+    assert "results/store" not in capsys.readouterr().out
+    # It is no row of a table, and no archive takes it.
+    assert main(["archive", "runs.tar", "--runs", "results/tries"]) == 0
+    assert main(["archive", "none.tar", "--runs", str(folder)]) == 1
+    assert "holds no finished run" in capsys.readouterr().err
+    Path("config.yaml").write_text(yaml.safe_dump(arena))
+    shutil.rmtree("results/tries")
+    assert main(["clean"]) == 0
+    assert "listops vmean seed 1, pretraining, ok" in capsys.readouterr().out
+
+
 def test_a_run_that_failed_is_told_with_its_reason(arena: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(settings_of(arena, name="bigbird", options={"block_size": 0})) == 0
     assert capsys.readouterr().out.startswith("listops bigbird seed 1: failed, ValueError: block_size must be at least")

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     ),
     "settings that are a number": (
         lambda c: c["attentions"].append({"vmean": 3}),
-        r"attentions.vmean: 3 is not a block of settings \(module, features, options\) or empty",
+        r"attentions.vmean: 3 is not a block of settings \(module, method, features, options, pretrain\) or empty",
     ),
     "a block that is a list": (
         lambda c: c.update(measure=[3]),
@@ -179,6 +180,26 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "a scale's unknown option": (
         lambda c: c["scales"]["mini"]["options"]["bigbird"].update(block=8),
         "scales.mini.options.bigbird: unknown key 'block'.",
+    ),
+    "a method under its own name": (
+        lambda c: c["attentions"].append({"luna": {"method": "softmax"}}),
+        "attentions.luna.method: this name has a class already; rename the row, or leave `method` out",
+    ),
+    "an unknown method under another name": (
+        lambda c: c["attentions"].append({"mine": {"method": "skeinfromer"}}),
+        r"attentions: unknown attention 'skeinfromer'. Did you mean 'skeinformer'\?",
+    ),
+    "nothing said about a pretraining": (
+        lambda c: (c.update(pretrain=True), c["scales"]["mini"]["tasks"]["text"].pop("pretrain")),
+        "scales.mini.tasks.text.pretrain is missing, and pretraining is asked for; add the block",
+    ),
+    "a pretraining that only warms up": (
+        lambda c: (c.update(pretrain=True), c["scales"]["mini"]["tasks"]["text"]["pretrain"].update(warmup=132)),
+        "scales.mini.tasks.text.pretrain.warmup: 132 must be less than steps, which is 132",
+    ),
+    "all tokens hidden": (
+        lambda c: c["scales"]["mini"]["tasks"]["text"]["pretrain"].update(mask=1.0),
+        "scales.mini.tasks.text.pretrain.mask: 1.0 must be less than 1",
     ),
     "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings"),
 }
@@ -244,6 +265,19 @@ def test_aliases_and_options(tmp_path: Path) -> None:
     performer = chosen.attentions["performer"]
     assert (performer.features, performer.options) == (7, {"released": True})
     assert chosen.attentions["softmax"].options == {"dropout": 0.1}
+
+
+def test_a_method_stands_in_the_table_with_and_without_pretraining() -> None:
+    """Under a name of its own it keeps its class, and the options of registry and scale."""
+    variant = {"bigbird_pretrained": {"method": "bigbird", "pretrain": True}}
+    chosen = arena(CONFIG | {"attentions": ["bigbird", variant, {"skein_nopilot": None}]})
+    plain, pretrained = (chosen.experiment(name, "text", 1) for name in ("bigbird", "bigbird_pretrained"))
+    assert plain.pretrain is None
+    assert pretrained.pretrain and pretrained.pretrain.mask == 0.15
+    assert replace(pretrained.attention, name="bigbird") == plain.attention
+    assert plain.attention.options == {"block_size": 8, "num_random_blocks": 1}
+    everywhere = arena(CONFIG | {"pretrain": True, "attentions": ["vmean", {"softmax": {"pretrain": False}}]})
+    assert everywhere.pretrained == {"vmean"}
 
 
 def test_options_of_a_scale_are_for_its_training() -> None:

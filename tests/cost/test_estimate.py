@@ -105,6 +105,19 @@ def test_a_measurement_in_another_precision_is_not_taken_for_the_runs(paper: Are
     assert [cell.measured for cell in plan(paper, tmp_path, memory=GIB)] == [False, False]
 
 
+def test_pretrainings_are_counted(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    rows = ["vmean", {"vmean_pretrained": {"method": "vmean", "pretrain": True}}]
+    chosen = arena(config | {"tasks": ["image"], "attentions": rows, "seeds": [1, 2]})
+    folder = tmp_path / "pretrain/mini/image/vmean_pretrained/seed-2"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{}")
+    measured(tmp_path, "vmean")
+    cells = plan(chosen, tmp_path, memory=GIB)
+    (cell,) = (cell for cell in cells if cell.changes == "pretraining")
+    assert (cell.attention, cell.steps, cell.runs, cell.done) == ("vmean_pretrained", 400, 2, 1)
+
+
 def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
     measured(tmp_path, "softmax")
     folder = tmp_path / "runs/paper/image/softmax/seed-2"

@@ -9,6 +9,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from lra.errors import LraError
+from lra.results.basis import accuracy_basis
 from lra.results.reading import read_runs
 from lra.results.rows import read_rows
 from lra.results.statistics import compare, holm, mean_accuracy, pool
@@ -48,6 +49,22 @@ def test_each_row_says_what_its_columns_stand_on(table):
     accuracy = (row.data_source, row.max_length, row.train_rows, row.test_rows, row.train_features, row.train_precision)
     assert accuracy == ("generate", 2048, 8000, 400, 32, "fp32")
     assert (row.cost_length, row.cost_features, row.cost_precision, row.cost_batch) == (2048, 32, "fp32", 2)
+
+
+def test_a_pretraining_is_told_apart_from_training(tmp_path):
+    write_run(tmp_path, "text", "softmax")
+    start = {"status": "ok", "steps": 132, "train_seconds": 8.0}
+    write_run(tmp_path, "text", "softmax_pretrained", pretraining=start)
+    paths = [tmp_path / "text" / name / "seed-1/metrics.json" for name in ("softmax", "softmax_pretrained")]
+    rows = collected(paths, tmp_path)
+    scratch, row = rows["text", "softmax"], rows["text", "softmax_pretrained"]
+    assert (scratch.pretrained, scratch.pretrain_seconds) == (None, None)
+    assert (row.pretrained, row.pretrain_seconds) == (132, 8)
+    assert row.train_seconds == scratch.train_seconds
+    assert accuracy_basis([scratch, row]).endswith(
+        " Pretrained on hidden tokens of the training split, in steps and seconds that no time here counts: "
+        "softmax_pretrained (Text 132 steps, 8 s)."
+    )
 
 
 def test_a_failed_run_is_also_counted_at_the_majoritys_accuracy(table):

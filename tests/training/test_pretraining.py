@@ -19,6 +19,7 @@ from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import read_json
 from lra.model import build_model
+from lra.sharing.found import find_runs, read_whole
 from lra.tasks.contract import Task
 from lra.training.checkpoint import Checkpoints
 from lra.training.objective import IGNORED, TRAINING, HiddenTokens, Labels
@@ -150,6 +151,16 @@ def test_another_pretraining_is_refused(pretrained: Experiment, toy_shards: Shar
         train_run(other, toy_shards.folder, tmp_path / "run", start=tmp_path / "first", **HOW)
     with pytest.raises(LraError, match="first holds a pretraining, which knows no labels"):
         read_run(tmp_path / "first")
+
+
+def test_another_clone_is_told_what_a_pretraining_is(
+    pretrained: Experiment, toy_shards: Shards, tmp_path: Path
+) -> None:
+    train_run(pretraining(pretrained), toy_shards.folder, tmp_path / "first", **HOW)
+    with pytest.raises(LraError, match="first holds a pretraining, which no table counts"):
+        read_whole(tmp_path / "first")
+    with pytest.raises(LraError, match="holds no finished run"):
+        find_runs(tmp_path)
 
 
 def test_a_damaged_start_is_said(pretrained: Experiment, toy_shards: Shards, tmp_path: Path) -> None:

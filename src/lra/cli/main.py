@@ -106,8 +106,8 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train and test one attention on one task")
     pretrain = commands.add_parser("pretrain", help="train one attention to predict hidden tokens of one task")
-    for command in (train, pretrain):
-        add_training(command)
+    add_training(train)
+    add_training(pretrain)
     train.add_argument(
         "--pretrained",
         type=Path,

@@ -311,9 +311,7 @@ def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
 def _attention(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
     where = f"attentions.{name}"
     if block.method is not None and (block.module is not None or name in names()):
-        raise LraError(
-            f"{where}.method: a row of this name has a class already; rename the row, or leave `method` out."
-        )
+        raise LraError(f"{where}.method: this name has a class already; rename the row, or leave `method` out.")
     if block.module is not None:
         if name in names():
             raise LraError(f"{where}.module: {name!r} already names a method of the registry; rename your own.")

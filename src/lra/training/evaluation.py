@@ -95,9 +95,9 @@ def evaluate(
             with autocast(settings, device):
                 logits = (forward or model)(moved.tokens, moved.mask).float()
             losses.append(objective.loss(logits, moved.label))
-            answered, label = objective.answers(logits, moved.label)
+            answered, asked = objective.answers(logits, moved.label)
             predictions.append(answered.argmax(-1))
-            labels.append(label)
-    label, prediction = torch.cat(labels).cpu().numpy(), torch.cat(predictions).cpu().numpy()
+            labels.append(asked)
+    label, prediction = (torch.cat(parts).cpu().numpy() for parts in (labels, predictions))
     loss, accuracy = float(torch.stack(losses).sum()) / len(label), float((label == prediction).mean())
     return Score(loss, accuracy, label.astype(np.uint8), prediction.astype(np.uint8))
