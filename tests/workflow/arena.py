@@ -118,7 +118,7 @@ class Checkout:
 
 
 def worked(output: str) -> set[str]:
-    """Names of the rules that download, prepare, pretrain, train or measure; measuring with its attention, as training has it."""
+    """Names of the rules that fetch, prepare, train or measure; measuring with its attention, as training has it."""
     blocks = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
     kinds = ("download", "prepare_", "pretrain", "train_", "measure")
     return {cell(rule, block) for rule, block in blocks if rule.startswith(kinds) and "    output: " in block}
