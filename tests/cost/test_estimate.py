@@ -115,7 +115,7 @@ def test_pretrainings_are_counted(tmp_path: Path) -> None:
     measured(tmp_path, "vmean")
     cells = plan(chosen, tmp_path, memory=GIB)
     (cell,) = (cell for cell in cells if cell.changes == "pretraining")
-    assert (cell.attention, cell.steps, cell.runs, cell.done) == ("vmean_pretrained", 400, 2, 1)
+    assert (cell.attention, cell.steps, cell.runs, cell.done) == ("vmean_pretrained", 240, 2, 1)
 
 
 def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:

@@ -205,8 +205,9 @@ def test_stopped_and_resumed_to_the_bit(
     assert cut["pretraining"]["weights"] == whole["pretraining"]["weights"]
 
 
-def test_it_compiles(pretrained: Experiment, toy_shards: Shards, tmp_path: Path) -> None:
-    """The batch that the graph is made with has the form of all others."""
+def test_the_batch_that_a_graph_is_made_with_has_the_form_of_all_others(
+    pretrained: Experiment, toy_shards: Shards, tmp_path: Path
+) -> None:
     run = trainer(pretraining(pretrained), toy_shards, tmp_path)
     empty = run._empty_batch(4, 24)
     assert empty.label.shape == (4, 24)
