@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from lra import paths
-from lra.attention.registry import ALIASES, Method, hidden, names, resolve
-from lra.config.blocks import AttentionBlock, AttentionItem, Configuration
+from lra.attention.registry import ALIASES, names
+from lra.config.attentions import check_options, resolve_attentions
+from lra.config.blocks import Configuration
 from lra.config.mapping import as_mapping, from_mapping
+from lra.config.own import resolve_task
 from lra.config.reading import origin, read_config
 from lra.config.settings import (
     SHARD_ROWS,
@@ -28,16 +30,9 @@ from lra.config.settings import (
     TrainSettings,
 )
 from lra.errors import LraError, nearest
-from lra.fingerprint import defined, descends, keywords
 from lra.tasks.description import SPLITS
 from lra.tasks.settings.pathfinder import Parameters
 
-ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
-"""The class that every attention descends from, by its two names."""
-GIVEN = {"heads", "head_dim", "max_length", "features"}
-"""What every attention is made with besides its options."""
-HEADINGS = {"attention", "average", "model"}
-"""What stands beside the tasks at the head of tables, and of the paper's."""
 TEXTS = "text"
 """The task whose texts approximations are compared on."""
 UNDESCRIBING = {"rows", "expected_rows", "seed", "dev", "split", "options"}
@@ -215,26 +210,20 @@ def _resolved(config: Any, folder: Path) -> Arena:
         raise LraError(f"scales: {given.scale!r}, which `scale` asks for, is missing.")
     where = f"scales.{given.scale}"
     blocks = _given(settings["tasks"])
-    tasks = {name: _task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
+    tasks = {name: resolve_task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
     settings = settings | {"tasks": tasks}
     for task in given.tasks:
         if task not in tasks:
             raise LraError(
                 f"tasks: {task!r} has no settings under {where}.tasks.{nearest(task, tasks)} Known: {', '.join(tasks)}."
             )
-    listed = _by_name(given.attentions)
-    if clash := next(((name, value) for name, value in hidden().items() if name in listed), None):
-        raise LraError(
-            f"attentions: the entry point {clash[0]!r} of an installed package, {clash[1]}, has the name of a method "
-            "of the registry; rename it or uninstall that package."
-        )
-    attentions = {name: _attention(name, block, settings["features"], folder) for name, block in listed.items()}
+    attentions = resolve_attentions(given.attentions, settings["features"], folder)
     for name, options in settings.get("options", {}).items():
         known = [*attentions, *names()]
         if name not in known:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
-            _check_options(f"{where}.options.{name}", options, attentions[name].module)
+            check_options(f"{where}.options.{name}", options, attentions[name].module)
     paper = (config["scales"].get("paper") or {}).get("tasks", {})
     chosen = Arena(
         given.scale,
@@ -269,84 +258,6 @@ def _resolved(config: Any, folder: Path) -> Arena:
 def _given(block: Mapping[str, Any]) -> dict[str, Any]:
     """A block without the keys that are empty, which is as if they were not there."""
     return {key: value for key, value in block.items() if value is not None}
-
-
-def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
-    """The settings of each attention that is listed, an alias by the name it stands for."""
-    found: dict[str, AttentionBlock] = {}
-    spelt: dict[str, str] = {}
-    for item in items:
-        given, block = (item, None) if isinstance(item, str) else next(iter(item.items()))
-        name = ALIASES.get(given, given)
-        if name in found:
-            alias = next((one for one in (given, spelt[name]) if one != name), None)
-            again = f"{alias!r} is {name!r}, which is listed too" if alias else f"{name!r} is listed twice"
-            raise LraError(f"attentions: {again}; keep one.")
-        found[name], spelt[name] = block or AttentionBlock(), given
-    return found
-
-
-def _attention(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
-    where = f"attentions.{name}"
-    if block.module is not None:
-        if name in names():
-            raise LraError(f"{where}.module: {name!r} already names a method of the registry; rename your own.")
-        method = Method(_own_place(block.module, "class", folder, f"{where}.module"))
-        module, _, class_name = method.path.partition(":")
-        if descends(module, class_name, ATTENTION) is False:
-            raise LraError(f"{where}.module: {class_name!r} of {module} is no subclass of lra.attention.Attention.")
-    else:
-        try:
-            method = resolve(name)
-        except ValueError:
-            raise LraError(
-                f"attentions: unknown attention {name!r}.{nearest(name, [*names(), *ALIASES])} Known: "
-                f"{', '.join(names())}; your own needs `module: file.py:Class`."
-            ) from None
-    _check_options(f"{where}.options", block.options, method.path)
-    options = {**method.options, **block.options}
-    return AttentionSettings(name, block.features or features, options, method.path)
-
-
-def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
-    """An option that the class does not take stops before any work, as far as its source tells."""
-    module, _, class_name = (path or "").partition(":")
-    known = keywords(module, class_name) if options else None
-    if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
-        raise LraError(
-            f"{where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} Known: {', '.join(sorted(known))}."
-        )
-
-
-def _task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapping[str, Any]:
-    """A task's settings; the paths of one of the user's own are checked, and relative to the current folder."""
-    data = dict(block["data"])
-    if "module" not in data:
-        return block
-    if name in HEADINGS:
-        raise LraError(f"{where}: {name!r} heads a column of the tables; call your task something else.")
-    where = f"{where}.{name}.data"
-    data["module"] = _own_place(data["module"], "function", folder, f"{where}.module")
-    if data.get("source") is not None:
-        source = folder / Path(data["source"]).expanduser()
-        if not source.exists():
-            raise LraError(f"{where}.source: the path {str(source)!r} is not there; correct it.")
-        data["source"] = str(source)
-    return {**block, "data": data}
-
-
-def _own_place(module: str, kind: Literal["class", "function"], folder: Path, where: str) -> str:
-    """Where a class or function of the user's own is, once it is known to be there."""
-    file, _, name = module.partition(":")
-    if file.endswith(".py"):
-        file = str(folder / Path(file).expanduser())
-    try:
-        known = defined(file, kind)
-    except LraError as problem:
-        raise LraError(f"{where}: {problem}") from None
-    if name not in known:
-        raise LraError(f"{where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
-    return f"{file}:{name}"
 
 
 def _sweep(
