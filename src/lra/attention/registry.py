@@ -1,4 +1,4 @@
-"""Which methods there are. This table is data: a run depends on its own entry, never on this file as a whole."""
+"""The table of methods, and how names become attentions. A run depends on its own entry, not on the whole file."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def load(path: str) -> type[Attention]:
     where, _, class_name = path.partition(":")
     try:
         module = run_file(Path(where), "attention") if where.endswith(".py") else importlib.import_module(where)
-    except Exception as problem:  # whatever the module does when it is imported
+    except Exception as problem:  # a user's module can raise anything
         raise ValueError(f"{where} cannot be imported: {type(problem).__name__}: {problem}") from problem
     found = getattr(module, class_name, None)
     if not isinstance(found, type):

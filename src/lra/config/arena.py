@@ -1,6 +1,6 @@
-"""config.yaml resolved: what is run, with which settings, from which sources.
+"""config.yaml resolved: the runs, their settings and their sources.
 
-It needs neither torch nor pyarrow. :mod:`lra.config.blocks` says what the file may hold.
+This module needs neither torch nor pyarrow. :mod:`lra.config.blocks` defines the keys of the file.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from lra.tasks.description import SPLITS
 from lra.tasks.settings.pathfinder import Parameters
 
 TEXTS = "text"
-"""The task whose texts approximations are compared on."""
-UNDESCRIBING = {"rows", "expected_rows", "seed", "dev", "split", "options"}
-"""Data settings that change rows, but neither their length nor anything else that a model must know."""
+"""The task whose texts are the input for approximation errors."""
+ROW_SETTINGS = {"rows", "expected_rows", "seed", "dev", "split", "options"}
+"""Data settings that change the rows, but not the sizes that a model depends on."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
-"""Archives of which the tasks read what one pass extracts."""
+"""Archives that are extracted before the tasks read them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Arena:
-    """All that is run at the chosen scale.
+    """The runs and measurements of the chosen scale, with their settings.
 
     Args:
         scale: ``mini`` or ``paper``.
@@ -66,10 +66,10 @@ class Arena:
         seeds: one run each.
         sources: where each artefact comes from, tried in order.
         measure: how cost is measured.
-        bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
-        settings: the scale's block of config.yaml, its ``options`` being for training only.
-        sweep: what is trained with other batch sizes and learning rates too, if anything.
-        true_size: the settings of every task of the scale ``paper``, and of those that only the chosen scale has.
+        bench: lengths and repeats of the timing of attention cores; empty for no timing.
+        settings: the scale's block of config.yaml; its ``options`` are for training only.
+        sweep: the cell that is also trained with other batch sizes and learning rates, or None.
+        true_size: the settings of every task of the scale ``paper``, and of tasks that only the chosen scale has.
     """
 
     scale: str
@@ -98,11 +98,11 @@ class Arena:
         )
 
     def measured_attention(self, attention: str) -> AttentionSettings:
-        """An attention as its cost is measured: with the budget of the ``measure`` block."""
+        """The settings with which an attention is measured: its budget is that of the ``measure`` block."""
         return replace(self.attentions[attention], features=self.measure.get("features", AttentionSettings.features))
 
     def measure_settings(self, attention: str, task: str) -> MeasureSettings:
-        """How the cost of training an attention on a task of true size is measured.
+        """Settings of measuring the cost of an attention on a task of true size.
 
         Raises:
             LraError: there is no such task.
@@ -110,7 +110,7 @@ class Arena:
         if task not in self.true_size:
             raise LraError(f"unknown task {task!r}.{nearest(task, self.true_size)} Known: {', '.join(self.true_size)}.")
         data, train = self.true_size[task]["data"], self.true_size[task]["train"]
-        described = {key: value for key, value in data.items() if key not in UNDESCRIBING}
+        described = {key: value for key, value in data.items() if key not in ROW_SETTINGS}
         block = {key: value for key, value in self.measure.items() if key != "features"} | {
             "attention": as_mapping(self.measured_attention(attention)),
             "data": {"name": task, **described} if "module" in data else described,
@@ -120,20 +120,22 @@ class Arena:
         return from_mapping(MeasureSettings, block, "measure")
 
     def approximate_settings(self, attention: str) -> ApproximateSettings:
-        """How an attention's error is found.
+        """Settings of measuring an attention's approximation error.
 
         Raises:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
-            raise LraError(f"the scale {self.scale!r} has no task {TEXTS!r}, on whose data errors are found.")
+            raise LraError(
+                f"the scale {self.scale!r} has no task {TEXTS!r}, whose data the measurement of errors reads."
+            )
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
         return from_mapping(ApproximateSettings, block, f"scales.{self.scale}.approximate")
 
     def bench_settings(self, *attentions: str) -> BenchSettings:
-        """How the cores of some attentions are timed; there is a ``bench`` block."""
+        """Settings of timing attention cores; config.yaml must have a ``bench`` block."""
         methods = tuple(self.measured_attention(attention) for attention in attentions)
         return BenchSettings(methods, lengths=tuple(self.bench["lengths"]), repeats=self.bench["repeats"])
 
@@ -143,7 +145,7 @@ class Arena:
         return {"name": task} | data if "module" in data else data
 
     def own(self, task: str) -> str | None:
-        """Where the function is that yields a task of your own, ``file.py:function``; None for the Arena's tasks."""
+        """The function of a task of your own, ``file.py:function``; None for the Arena's tasks."""
         return self.data(task).get("module")
 
     def artefact(self, task: str) -> str | None:
@@ -152,7 +154,7 @@ class Arena:
         return source if source in self.sources and not self.own(task) else None
 
     def source(self, task: str) -> Path | None:
-        """What the task reads: its artefact as it was downloaded or extracted, or a file or folder of your own."""
+        """Path of the task's downloaded or extracted artefact, or of a file or folder of your own."""
         artefact = self.artefact(task)
         if artefact:
             return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)
@@ -160,7 +162,7 @@ class Arena:
         return Path(own) if own else None
 
     def extracted_parts(self, artefact: str) -> list[str]:
-        """What the tasks need of an archive: the name of a task or, of Pathfinder and Path-X, ``pathfinder<size>``."""
+        """Parts of an archive that the tasks need: names of tasks; for Pathfinder and Path-X, ``pathfinder<size>``."""
         parts = set()
         for task in self.tasks:
             if self.artefact(task) == artefact:
@@ -169,7 +171,7 @@ class Arena:
         return sorted(parts)
 
     def parts(self, task: str) -> dict[str, int]:
-        """Number of Parquet files of each split, as far as the rows are known beforehand."""
+        """Number of Parquet files of each split; 1 if the number of rows is not known."""
         data = self.data(task)
         rows = data.get("rows") or data.get("expected_rows")
         return {split: -(-rows[split] // SHARD_ROWS) if rows else 1 for split in SPLITS}
@@ -190,9 +192,9 @@ def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = Mapping
 
     Args:
         config: the content of config.yaml.
-        folder: what paths of attentions and tasks of your own are relative to.
-        files: what each of the files says whose settings were laid over another, by name, the last one on top; an error
-            names the one it comes from.
+        folder: paths of attentions and tasks of your own are relative to it.
+        files: the content of each file of settings, by name; later files override earlier ones. An error names the file
+            that it comes from.
 
     Raises:
         LraError: one sentence that names the file, the key, the value and what is allowed.
@@ -256,7 +258,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
 
 
 def _given(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A block without the keys that are empty, which is as if they were not there."""
+    """A block without its empty keys, which mean the same as missing ones."""
     return {key: value for key, value in block.items() if value is not None}
 
 
@@ -267,7 +269,7 @@ def _sweep(
     attentions: Iterable[str],
     where: str,
 ) -> Sweep | None:
-    """What is swept; None where its task is not among those that are ``run``, or its attention not."""
+    """The sweep; None if its task or its attention is not run."""
     if given is None:
         return None
     sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
@@ -280,7 +282,7 @@ def _sweep(
 
 
 def _check_rules(chosen: Arena) -> None:
-    """Rules are named after their attention and task, so no two cells may join to one name."""
+    """Refuse two cells whose rules would have the same name, which joins attention and task."""
     rules: dict[str, str] = {}
     for task, attention in itertools.product(chosen.tasks, chosen.attentions):
         for rule in (f"train_{attention}_{task}", f"train_{attention}_{task}_seed"):
@@ -294,7 +296,7 @@ def _check_rules(chosen: Arena) -> None:
 
 
 def _check_source(chosen: Arena, task: str) -> None:
-    """A local path that is not there stops before any work, unless another source may do."""
+    """Refuse a missing local path before any work, unless the artefact has another source."""
     artefact = chosen.artefact(task)
     sources = chosen.sources[artefact] if artefact else []
     missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]

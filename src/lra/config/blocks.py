@@ -1,4 +1,4 @@
-"""The blocks of config.yaml: which keys there are, what each may hold, and what it means.
+"""The blocks of config.yaml: the keys, their types, bounds and meaning.
 
 ``workflow/schemas/config.schema.yaml`` is made from these dataclasses by :mod:`lra.config.schema`.
 """
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Hashable)
 Data = TypeVar("Data")
 
 NAME, SETTINGS = "<name>", "<settings>"
-"""The two forms of an item of ``attentions``, as the places of pydantic's errors call them."""
+"""Names of the two forms of an item of ``attentions`` in the locations of pydantic's errors."""
 
 
 NAME_FORM = "A name is made of small letters, digits and underscores, a letter first."
@@ -73,7 +73,7 @@ AttentionItem = Annotated[
 
 @dataclass(frozen=True)
 class SourceBlock:
-    """One place that has an artefact: exactly one of url, path and package."""
+    """One source of an artefact: exactly one of url, path and package."""
 
     url: Annotated[str, Field(pattern="^https?://")] | None = None
     """An http or https address, with names in braces for several files."""
@@ -86,7 +86,7 @@ class SourceBlock:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """Checksum in hexadecimal, 64 digits 0-9 a-f."""
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
-    """Checksum of publishers that give no other, 32 digits 0-9 a-f."""
+    """MD5 checksum in hexadecimal, 32 digits 0-9 a-f, if the publisher gives no SHA-256."""
 
 
 Places = Annotated[tuple[SourceBlock, ...], Field(min_length=1)]
@@ -124,7 +124,7 @@ class MeasureBlock(MeasureOptions):
 class SweepBlock:
     """Other batch sizes and learning rates for one attention on one task (figure 3), each batch size at each rate.
 
-    Nothing is swept without this block, or where its attention or its task is not run.
+    There is no sweep without this block, or if its attention or its task is not run.
     """
 
     attention: str
@@ -144,7 +144,7 @@ class TaskBlock(Generic[Data]):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     data: Data
-    """What its examples are made of."""
+    """Source and size of its examples."""
     train: TrainSettings
     """How a model is trained."""
     model: ModelSettings | None = None
@@ -152,7 +152,7 @@ class TaskBlock(Generic[Data]):
 
 
 class TasksBlock(BaseModel):
-    """Data and training of each task; one that is not the Arena's is your own."""
+    """Data and training of each task; a name that the Arena does not have is a task of your own."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     __pydantic_extra__: dict[Name, TaskBlock[OwnBlock]] = Field(init=False)
@@ -185,8 +185,8 @@ class ScaleBlock:
     """Sizes of the model; a task may have its own."""
     tasks: TasksBlock
     options: Mapping[str, Options] = field(default_factory=dict)
-    """Arguments of some methods, your own too, that training at this scale takes where `attentions` says nothing else;
-    measurements at the tasks' true lengths do without."""
+    """Arguments of some methods, or of your own, for training at this scale; `attentions` overrides them. Measurements
+    at the tasks' true lengths do not use them."""
     approximate: ApproximateOptions = field(default_factory=ApproximateOptions)
     sweep: SweepBlock | None = None
 
@@ -205,7 +205,7 @@ class ScalesBlock:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the arena runs. An unknown key is refused before any work."""
+    """The whole file. An unknown key is refused before any work."""
 
     scale: Literal["mini", "paper", "modern"]
     """Which block of `scales` is run."""
@@ -215,9 +215,9 @@ class Configuration:
     """The methods to run, in the order of the tables: a name, or a name with its settings, as
     `bigbird: {features: 64}`."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**64 - 1)], ...], *Different]
-    """One run a cell for each. Claims about differences between methods need at least three."""
+    """Each cell has one run for each seed. Claims about differences between methods need at least three seeds."""
     scales: ScalesBlock
     sources: SourcesBlock = field(default_factory=SourcesBlock)
     measure: MeasureBlock = field(default_factory=MeasureBlock)
     bench: BenchOptions | None = None
-    """At which lengths the attentions' cores are timed against exact attention, and how often; null for not at all."""
+    """Lengths and repeats of the timing of attention cores against exact attention; null for no timing."""

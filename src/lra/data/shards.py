@@ -2,7 +2,7 @@
 
 ``<folder>/{train,dev,test}/part-00000.parquet``: ``tokens`` (and ``tokens_2``) as lists of the smallest integer type,
 unpadded, and ``label``. ``<folder>/manifest.json`` describes the task and lists files, rows, checksums, class counts.
-Its ``content`` identifies the examples of each split whatever files they are in; runs are tied to that.
+Its ``content`` identifies the examples of each split, independently of their files; runs depend on it.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Shards:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what a model is trained on: tokens and labels in order, and the sizes that the task declares.
+        """SHA-256 of the examples: tokens and labels in order, and the sizes that the task declares.
 
-        Files, Parquet, package versions and the source that the examples came from are not part of it.
+        It is independent of files, Parquet, package versions and the source of the examples.
         """
         sizes = {name: value for name, value in asdict(self.task).items() if name != "name"}
         return hashlib.sha256(json.dumps([sizes, self.content], sort_keys=True).encode()).hexdigest()
@@ -56,7 +56,7 @@ class Shards:
         return int(self.splits[split]["rows"])
 
     def majority(self, split: Split) -> float:
-        """Share of the most frequent class, the accuracy of always answering it."""
+        """Share of the most frequent class: the accuracy of a constant answer."""
         return max(self.splits[split]["classes"]) / self.rows(split)
 
     def files(self, split: Split) -> list[Path]:
@@ -94,7 +94,7 @@ def read_shards(folder: Path) -> Shards:
 
 
 def _check_split(split: Split, content: dict[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError where a manifest does not say what :class:`Shards` reads."""
+    """Raise KeyError, TypeError or ValueError if a manifest lacks an entry that :class:`Shards` reads."""
     rows, classes = content["rows"], content["classes"]
     checksums = [file["sha256"] for file in content["files"]]
     if not checksums or rows != sum(classes) or rows < 1:
@@ -105,18 +105,18 @@ def verify(shards: Shards) -> None:
     """Compare every file with its recorded checksum.
 
     Raises:
-        LraError: a file has other bytes than were written.
+        LraError: the content of a file has changed.
     """
     for split in shards.splits.values():
         for file in split["files"]:
             if sha256(path := shards.folder / file["name"]) != file["sha256"]:
-                raise LraError(f"{path} is not what was written: its checksum differs; delete it and prepare it anew.")
+                raise LraError(f"{path} is not what was written: its checksum differs; delete it and prepare it again.")
 
 
 def write_shards(
     folder: Path, task: Task, examples: Examples, *, expected: Rows | None, provenance: dict[str, Any]
 ) -> Shards:
-    """Write all splits and their manifest; a folder that is there is replaced once everything is written.
+    """Write all splits and their manifest; an existing folder is replaced after everything is written.
 
     Args:
         folder: where the shards go.
@@ -138,7 +138,7 @@ def _write(folder: Path, task: Task, examples: Examples, expected: Rows | None, 
     splits: dict[str, Any] = {}
     content: dict[str, str] = {}
     digests: dict[str, list[int]] = {}
-    with ThreadPoolExecutor(1) as thread:  # takes the checksum of a file while the next ones are written
+    with ThreadPoolExecutor(1) as thread:  # computes the checksum of a file while the next ones are written
         for split in SPLITS:
             count = SplitSummary(task, split)
             batches = map(count, examples[split])
@@ -185,17 +185,17 @@ def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict
 
 
 def _without_nulls(field: pa.Field) -> pa.Field:
-    """Declares that nothing is missing, so that Parquet need not say so for each token: faster to write and to read."""
+    """The field without nulls: Parquet then stores no validity of each token, and is faster to write and to read."""
     if pa.types.is_list(field.type):
         field = field.with_type(pa.list_(field.type.value_field.with_nullable(False)))
     return field.with_nullable(False)
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
-    """How the Parquet files are written, measured by ``benchmarks/prepare_rows.py``."""
-    # Parquet stores small integers in four bytes: apart from one another, their empty upper bytes cost nothing.
+    """Options of the Parquet writer, chosen by the measurements of ``benchmarks/prepare_rows.py``."""
+    # Parquet stores small integers in four bytes. Split into streams, the empty upper bytes compress to nothing.
     split = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT" for field in schema if pa.types.is_list(field.type)}
-    # Token ids repeat too evenly for dictionaries and too wildly for statistics to help.
+    # Neither dictionaries nor statistics help with token ids.
     return {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "column_encoding": split}
 
 

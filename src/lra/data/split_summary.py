@@ -25,7 +25,7 @@ class SplitSummary:
         self.tokens = 0
         self.shortest, self.longest = task.max_length, 0
         self.digests: list[int] = []
-        # One stream for the labels, and two for each tower: how a split is cut into batches leaves no trace.
+        # One stream for the labels and two for each tower: the digest is then independent of the batches.
         self.streams = [hashlib.sha256() for _ in range(1 + 2 * task.towers)]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
