@@ -28,6 +28,11 @@ NAME, SETTINGS = "<name>", "<settings>"
 """Names of the two forms of an item of ``attentions`` in the locations of pydantic's errors."""
 
 
+URL = r"^https?://[^/\s]+/[^\s{}]*(\{[^\s{},/]+(,[^\s{},/]+)+\}[^\s{}/]*)?$"
+PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+$"
+SHA256 = "^[0-9a-f]{64}$"
+MD5 = "^[0-9a-f]{32}$"
+
 NAME_FORM = "A name is made of small letters, digits and underscores, a letter first."
 
 
@@ -75,17 +80,17 @@ AttentionItem = Annotated[
 class SourceBlock:
     """One source of an artefact: exactly one of url, path and package."""
 
-    url: Annotated[str, Field(pattern="^https?://")] | None = None
+    url: Annotated[str, Field(pattern=URL)] | None = None
     """An http or https address, with names in braces for several files."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """A file or folder of your own."""
-    package: Annotated[str, Field(pattern="^[A-Za-z0-9._-]+==[A-Za-z0-9._-]+$")] | None = None
+    package: Annotated[str, Field(pattern=PACKAGE)] | None = None
     """A Python package whose source distribution is the artefact, with its version, as `vaderSentiment==3.3.2`."""
     size: Count | None = None
     """Size in bytes."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Field(pattern=SHA256)] | None = None
     """Checksum in hexadecimal, 64 digits 0-9 a-f."""
-    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+    md5: Annotated[str, Field(pattern=MD5)] | None = None
     """MD5 checksum in hexadecimal, 32 digits 0-9 a-f, if the publisher gives no SHA-256."""
 
 

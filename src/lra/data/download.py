@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lra.config.blocks import MD5, PACKAGE, SHA256, URL
 from lra.data.lockfile import Content, Entry, content_of, difference, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
@@ -30,8 +31,6 @@ from lra.files import file_lock, refuse_foreign_files
 __all__ = ["Retry", "Source", "fetch"]
 
 log = logging.getLogger(__name__)
-
-_URL = r"https?://[^/\s]+/[^\s{}]*(\{[^\s{},/]+(,[^\s{},/]+)+\}[^\s{}/]*)?"
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ class Source:
             found = " and ".join(given) or "none of them"
             raise LraError(f"sources in config.yaml: a source has exactly one of url, path and package, not {found}.")
         for key, pattern, example in (
-            ("url", _URL, "https://host/file.gz or https://host/{a,b}.tsv"),
-            ("package", r"[A-Za-z0-9][\w.-]*==[\w.!+-]+", "vaderSentiment==3.3.2"),
-            ("sha256", r"[0-9a-f]{64}", "64 digits 0-9 a-f"),
-            ("md5", r"[0-9a-f]{32}", "32 digits 0-9 a-f"),
+            ("url", URL, "https://host/file.gz or https://host/{a,b}.tsv"),
+            ("package", PACKAGE, "vaderSentiment==3.3.2"),
+            ("sha256", SHA256, "64 digits 0-9 a-f"),
+            ("md5", MD5, "32 digits 0-9 a-f"),
         ):
             value = getattr(self, key)
             if value is not None and not re.fullmatch(pattern, value):
