@@ -6,14 +6,14 @@ This module needs neither torch nor pyarrow. :mod:`lra.config.blocks` defines th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from lra import paths
-from lra.attention.registry import ALIASES, names
+from lra.attention.registry import names
 from lra.config.attentions import check_options, resolve_attentions
 from lra.config.blocks import Configuration
 from lra.config.mapping import as_mapping, from_mapping
@@ -29,6 +29,7 @@ from lra.config.settings import (
     ModelSettings,
     TrainSettings,
 )
+from lra.config.sweep import Sweep, resolve_sweep
 from lra.errors import LraError, nearest
 from lra.tasks.description import SPLITS
 from lra.tasks.settings.pathfinder import Parameters
@@ -39,20 +40,6 @@ ROW_SETTINGS = {"rows", "expected_rows", "seed", "dev", "split", "options"}
 """Data settings that change the rows, but not the sizes that a model depends on."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
 """Archives that are extracted before the tasks read them."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One attention on one task, trained with every batch size at every learning rate (the paper's figure 3)."""
-
-    attention: str
-    task: str
-    batch: tuple[int, ...]
-    learning_rate: tuple[float, ...]
-
-    def cells(self) -> dict[str, tuple[int, float]]:
-        """Each pair of a batch size and a learning rate, by the name of its folder."""
-        return {f"batch-{batch}_rate-{rate}": (batch, rate) for batch in self.batch for rate in self.learning_rate}
 
 
 @dataclass(frozen=True)
@@ -236,7 +223,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
         config.get("measure", {}),
         config.get("bench") or {},
         settings,
-        _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        resolve_sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
         tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
     )
     _check_rules(chosen)
@@ -260,25 +247,6 @@ def _resolved(config: Any, folder: Path) -> Arena:
 def _given(block: Mapping[str, Any]) -> dict[str, Any]:
     """A block without its empty keys, which mean the same as missing ones."""
     return {key: value for key, value in block.items() if value is not None}
-
-
-def _sweep(
-    given: Mapping[str, Any] | None,
-    run: Iterable[str],
-    tasks: Iterable[str],
-    attentions: Iterable[str],
-    where: str,
-) -> Sweep | None:
-    """The sweep; None if its task or its attention is not run."""
-    if given is None:
-        return None
-    sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
-    known = [*attentions, *names(), *ALIASES]
-    if sweep.attention not in known:
-        raise LraError(f"{where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}")
-    if sweep.task not in tasks:
-        raise LraError(f"{where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
-    return sweep if sweep.task in run and sweep.attention in attentions else None
 
 
 def _check_rules(chosen: Arena) -> None:

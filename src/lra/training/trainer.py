@@ -2,8 +2,8 @@
 
     lra train --attention skeinformer --task listops --seed 1
 
-A run can be stopped at any moment and goes on from its last checkpoint with the same numbers: bit-identical on a
-CPU and, by its deterministic operations, on GPUs of one model (the latter is not verified yet).
+A run can be stopped at any moment and resumes from its last checkpoint. The result is bit-identical on a CPU and should
+be so on one GPU model, since operations are deterministic; the latter is not verified yet.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Trainer:
         stream = batches.shuffled(self.experiment.seed, start=progress.step + progress.skipped)
         saved = time.monotonic()
         self.clock.start()
-        # Numbers of a terminal's progress bar; a log file gets a line an evaluation.
+        # On a terminal only; a log file has one line for each evaluation.
         bar = tqdm(total=self.last_step, initial=progress.step, unit="step", disable=None)
         with bar, ready(stream, self.device) as ahead:
             while True:
@@ -167,13 +167,8 @@ class Trainer:
         return self.scaler.get_scale() >= before
 
     def _retried(self, work: Callable[[], T], then: Callable[[], None] = lambda: None) -> T:
-        """Do the work, with fewer rows at once where memory runs out, and uncompiled where compiling fails.
-
-        Args:
-            work: it may be broken off, and is then begun anew with the random state that it had.
-            then: what fewer rows at once ask for besides.
-        """
-        return retried(work, self.progress, self.device, lambda: self._take_fewer_rows(then), self._stay_uncompiled)
+        """See :func:`lra.training.fallbacks.retried`; ``then`` is called after the rows at once were reduced."""
+        return retried(work, self.progress, self.device, lambda: self._take_fewer_rows(then), self._run_uncompiled)
 
     def _take_fewer_rows(self, then: Callable[[], None]) -> None:
         halve_rows(self.progress, self.device, training=self.model.training)
@@ -181,7 +176,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
         then()
 
-    def _stay_uncompiled(self) -> None:
+    def _run_uncompiled(self) -> None:
         self.forward, self.progress.compiled = self.model, False
 
     def compile(self) -> None:
