@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lra.config.arena import ATTENTION
+from lra.config.attentions import ATTENTION
 from lra.fingerprint import descends
 
 

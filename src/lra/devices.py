@@ -1,4 +1,4 @@
-"""The device of a job: which one, a GPU of its own for every run, determinism, and what it is called in results.
+"""The device of a job: its choice, one GPU for each run, determinism, and its description in results.
 
 Jobs of one machine agree on GPUs through locks on files, which end with their process.
 """
@@ -23,7 +23,8 @@ from lra.errors import LraError, device_fault, is_out_of_memory
 from lra.files import lock
 
 RUNS_PER_GPU = "LRA_RUNS_PER_GPU"
-"""Environment variable: how many runs may share a GPU; 1 unless set. Not of config.yaml, since it changes no number."""
+"""Environment variable: number of runs that share a GPU, 1 by default. It is no key of config.yaml, because it does not
+change results."""
 
 
 @contextlib.contextmanager
@@ -43,7 +44,7 @@ def own_gpu(folder: Path | None = None, poll_seconds: float = 1) -> Iterator[Non
         return
     folder = folder or Path(tempfile.gettempdir(), f"lra-gpus-{os.getuid()}")
     folder.mkdir(parents=True, exist_ok=True)
-    # The least loaded first: every GPU's first place, then every GPU's second.
+    # The least loaded GPU first: the first slot of every GPU, then the second slots.
     places = [(index, folder / f"{name}.{run}") for run in range(runs_per_gpu()) for index, name in enumerate(names)]
     if (found := _take_first(places)) is None:
         print("waiting for a free GPU", file=sys.stderr, flush=True)
@@ -57,9 +58,9 @@ def own_gpu(folder: Path | None = None, poll_seconds: float = 1) -> Iterator[Non
 
 
 def gpu_names() -> list[str]:
-    """What identifies each GPU that this process may use, in CUDA's order.
+    """A unique name of each GPU that this process can use, in CUDA's order.
 
-    Not its number: a cluster shows each job its own GPU under the number 0.
+    The number is not unique: a cluster shows each job its own GPU as number 0.
     """
     if not torch.cuda.is_available():
         return []
@@ -84,7 +85,7 @@ def _take_first(places: Sequence[tuple[int, Path]]) -> tuple[int, IO[str]] | Non
 
 
 def default_device() -> torch.device:
-    """The GPU where there is one, once it has run a kernel.
+    """The GPU, after it has run a kernel; the CPU if there is no GPU.
 
     Raises:
         LraError: the GPU cannot be used: this torch has no code for it, another process holds it, it is broken.
@@ -110,18 +111,18 @@ def run_tiny_kernel(device: torch.device) -> None:
 
 
 def make_deterministic() -> None:
-    """Have torch take only operations that repeat to the bit, and raise where it has none.
+    """Restrict torch to deterministic operations; it raises if an operation has no deterministic form.
 
-    Call it before the first matrix product: cuBLAS reads its variable when it starts.
+    Call this before the first matrix product: cuBLAS reads its variable when it starts.
     """
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # one for all, since another may round otherwise
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # fixed, because another workspace can change rounding
     torch.use_deterministic_algorithms(True)
-    # Else torch fills every new tensor with NaN, against code that reads before it writes.
+    # By default, torch fills every new tensor with NaN, to reveal code that reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def machine(device: torch.device, threads: int) -> dict[str, Any]:
-    """What the numbers of a run depend on besides code, data and settings."""
+    """The machine and versions that the numbers of a run depend on, besides code, data and settings."""
     packages = ("torch", "numpy", "pyarrow")
     card: dict[str, Any] = {}
     if device.type == "cuda":
@@ -139,7 +140,7 @@ def machine(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def _driver(told: Path = Path("/proc/driver/nvidia/version")) -> str:
-    """Version of the GPU's driver, as Linux tells it."""
+    """Version of the GPU's driver, as Linux reports it."""
     try:
         return next(word for word in told.read_text().split() if word[0].isdigit() and "." in word)
     except (OSError, StopIteration):
@@ -155,7 +156,7 @@ def _processor() -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at most since the process began: of CUDA's allocator, or of the process's resident set."""
+    """Peak bytes since the process began: of CUDA's allocator, or of the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

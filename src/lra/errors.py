@@ -1,4 +1,4 @@
-"""The one error a user sees: a sentence that says what is wrong, where, and what to do."""
+"""The error that users see, one sentence with the place, the problem and the fix; and the faults of devices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 PROGRAM_ERRORS = ("device-side assert", "invalid argument", "invalid configuration argument")
-"""CUDA errors that a method causes: an index out of range, or a kernel that cannot be launched so."""
+"""CUDA errors that a method causes: an index out of range, or a kernel with an invalid launch."""
 MEMORY_ERRORS = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
 GPU_ERRORS = (
     "CUDA error",
@@ -30,7 +30,7 @@ GPU_ERRORS = (
     "CUBLAS_STATUS",
     "Triton Error [CUDA]",
 )
-"""What errors of a GPU hold that torch raises as plain RuntimeError."""
+"""Parts of the messages of GPU errors that torch raises as plain RuntimeError."""
 REMEDIES = {
     "no kernel image": "this torch has no code for this GPU; install a torch that was built for it, see pytorch.org, "
     "or set CUDA_VISIBLE_DEVICES= to use the CPU",
@@ -38,11 +38,11 @@ REMEDIES = {
     "driver version": "install a driver that is new enough for this torch, or set CUDA_VISIBLE_DEVICES= to use the CPU",
     "ECC": "have the GPU checked (nvidia-smi -q), and choose another one with CUDA_VISIBLE_DEVICES",
 }
-"""What helps against a fault of a GPU, by a part of its message."""
+"""Remedies for the faults of a GPU, by a part of the message."""
 
 
 def chain(problem: BaseException) -> Iterator[BaseException]:
-    """A problem, what it was raised from, and so on."""
+    """An exception and its chain of causes."""
     link: BaseException | None = problem
     while link is not None:
         yield link
@@ -59,9 +59,9 @@ def is_out_of_memory(problem: BaseException) -> bool:
 
 
 def device_fault(problem: BaseException) -> LraError | None:
-    """One sentence about a GPU that failed, with what helps; None where it did not, or only ran out of memory.
+    """One sentence about a GPU fault and its remedy; None for other problems and for lack of memory.
 
-    An unsupported, busy or broken GPU says nothing about the method that ran on it.
+    A fault of an unsupported, busy or broken GPU is no result of the method that ran on it.
     """
     if is_out_of_memory(problem):
         return None
@@ -79,11 +79,11 @@ def device_fault(problem: BaseException) -> LraError | None:
 
 
 def reason_of(problem: Exception) -> str:
-    """What made a method crash, in one line, for its row of a table.
+    """The cause of a method's crash in one line, for its row of a table.
 
     Raises:
-        LraError: the surroundings are at fault, a GPU or a package that is not installed; that is no row, since trying
-            again makes sense.
+        LraError: the environment is at fault (a GPU, or a missing package); such a failure is no row, because another
+            attempt can succeed.
     """
     if (fault := device_fault(problem)) is not None:
         raise fault from problem

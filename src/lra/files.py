@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, then renamed."""
+"""Atomic writes (a temporary name, then a rename), locks, and checksums of files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from lra.errors import LraError
 from lra.paths import SEALED_FILES
 
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-"""What the system answers where a file system has no locks."""
+"""Errors of the operating system on a file system without locks."""
 
 LARGEST_JSON = 1 << 26
-"""Bytes of a JSON file at most, 64 MiB; those that are written here are a thousand times smaller."""
+"""Largest JSON file that is read, 64 MiB; files of this project are a thousand times smaller."""
 
 
 @contextlib.contextmanager
@@ -44,19 +44,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as problem:
         if problem.errno and not problem.filename:
-            problem.filename = str(path)  # a full disk does not say which file did not fit
+            problem.filename = str(path)  # the error of a full disk names no file
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
-    """Refuse to replace a folder that holds anything else than ``names``, in which ``*`` stands for any characters.
+    """Refuse to replace a folder with other files than ``names``, in which ``*`` stands for any characters.
 
     Raises:
-        LraError: it does, as the folder of the project or of all results would.
+        LraError: the folder has other files, as the project's folder or the folder of all results.
     """
-    # What Snakemake leaves in a folder that it made is nobody's work.
+    # Snakemake writes this file into the folders that it makes.
     kept = [".snakemake_timestamp", *names]
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if strange := [name for name in held if not any(fnmatchcase(name, pattern) for pattern in kept)]:
@@ -64,9 +64,9 @@ def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
 
 
 def lock(file: IO[str], *, wait: bool = True) -> bool:
-    """Lock an open file until it is closed, which the end of its process does too.
+    """Lock an open file until it is closed, at the latest by the end of its process.
 
-    Where the file system has no locks (Lustre without ``flock``, some NFS), warn once and go on without.
+    On a file system without locks (Lustre without ``flock``, some NFS), warn once and continue without a lock.
 
     Returns:
         False where another process holds the lock and ``wait`` is false.
@@ -94,13 +94,13 @@ def _warn_of_missing_locks() -> None:
 
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside ``file_lock(path)``. A process that dies lets the next one in."""
+    """Wait until no other process is inside ``file_lock(path)``. The death of a process releases its lock."""
     guard = path.with_name(f".{path.name}.guard")
     guard.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with guard.open("a") as file:
             lock(file)
-            # The process before this one removes the guard when it leaves; a lock on a removed file guards nothing.
+            # The previous process removes the guard when it leaves; a lock on a removed file has no effect.
             if _is(file, guard):
                 try:
                     yield
@@ -125,10 +125,10 @@ def atomic_directory(target: Path, names: Collection[str]) -> Iterator[Path]:
 
     Args:
         target: the folder.
-        names: what it may hold at its top, see :func:`refuse_foreign_files`.
+        names: allowed names at its top level, see :func:`refuse_foreign_files`.
 
     Raises:
-        LraError: it cannot be written, or ``target`` is a file, or a folder with something else.
+        LraError: ``target`` cannot be written, is a file, or is a folder with other files.
     """
     if target.exists() and not target.is_dir():
         raise LraError(f"{target} is a file, not a folder; give another name.")
@@ -171,7 +171,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        LraError: it is missing, not to be read, or not JSON.
+        LraError: the file is missing, unreadable or not JSON.
     """
     try:
         if path.stat().st_size > LARGEST_JSON:
@@ -179,14 +179,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LraError(f"{path} is not there; make it first, or check the path.") from None
-    except OSError as problem:  # such as a folder that may not be entered: what is there may be good
+    except OSError as problem:  # for example, no permission: the file itself may be good
         raise LraError(f"{path} cannot be read: {problem.strerror}; correct that.") from problem
     except (ValueError, RecursionError) as problem:
         raise LraError(f"{path} cannot be read ({problem}); delete it and make it again.") from problem
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON content with a ``checksum`` of all the rest, so that an edit by hand is noticed."""
+    """JSON content with its ``checksum``, by which an edit by hand is detected."""
     plain = json.loads(json.dumps(content))
     return {**plain, "checksum": checksum(plain)}
 
@@ -202,10 +202,10 @@ def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         path: the file.
-        needed: what it must say, and of which type (or types, as in ``int | None``).
+        needed: required keys with their types (or unions, as in ``int | None``).
 
     Raises:
-        LraError: it is missing, not JSON, does not say that, or was edited by hand.
+        LraError: the file is missing, not JSON, lacks a key, has a value of another type, or was edited by hand.
     """
     return check_metrics(read_json(path), needed, path)
 

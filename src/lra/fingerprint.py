@@ -1,8 +1,8 @@
-"""What source code tells without being run: a fingerprint of what it does, the names it defines, the options it takes.
+"""Analysis of source code without running it: a fingerprint, the defined names, the options of a class.
 
-Snakemake sees that a rule's command changed, but knows nothing of the modules behind the command. Each rule therefore
-carries the fingerprint of the modules that can change its result: its root modules and whatever of this package, of
-their own package or from beside their own file they import, each as its syntax tree without comments and docstrings.
+Snakemake sees a change of a rule's command, but not of the modules behind it. Each rule therefore carries the
+fingerprint of the modules that can change its result: its root modules and the modules that these import from this
+package, from their own package or from beside their file, as syntax trees without comments and docstrings.
 Names and options tell a mistake in config.yaml before anything is trained.
 """
 
@@ -20,8 +20,8 @@ from lra.errors import LraError
 
 PACKAGE = Path(__file__).parent
 LEFT_OUT = {"lra.attention.registry", "lra.config.sentences", "lra.paths"}
-"""A run depends on its own entry of the table of methods, which is among its settings, never on the others. The words
-of a mistake and the places of files change no number."""
+"""A run depends only on its own entry of the table of methods, which is in its settings. Messages and paths do not
+change its numbers."""
 
 TOO_DEEP = "nests too deeply, as a sum of hundreds of terms does; write such a sum as a list."
 
@@ -39,7 +39,7 @@ def source_of(module: str) -> Path:
     """The source file of a module name, or the path itself where one is given.
 
     Raises:
-        LraError: there is none.
+        LraError: there is no such module or file.
     """
     if module.endswith(".py"):
         if not Path(module).is_file():
@@ -64,9 +64,9 @@ def defined(module: str, kind: Literal["class", "function"]) -> set[str]:
 
 
 def keywords(module: str, name: str) -> set[str] | None:
-    """Keyword arguments that a class is made with, its bases' included; None where they cannot be told or are any.
+    """Keyword arguments of a class and its bases; None if they are unknown or arbitrary.
 
-    Found without running the module, so that a misspelt option stops before anything is trained.
+    The module is not run, so that a misspelt option is found before any training.
     """
     try:
         nodes = list(ast.walk(_tree(source_of(module))))
@@ -83,7 +83,7 @@ def keywords(module: str, name: str) -> set[str] | None:
 
 
 def descends(module: str, name: str, bases: Set[str]) -> bool | None:
-    """Whether a class descends from one of ``bases``, full names; None where that is not told without running it."""
+    """Whether a class descends from one of ``bases``, full names; None if the source alone does not show it."""
     try:
         tree = _tree(source_of(module))
     except LraError:
@@ -163,7 +163,7 @@ def _installed(package: str) -> list[Path]:
 
 @functools.cache
 def _reachable(root: str) -> dict[str, Path]:
-    """Modules by name: the root and all that belongs to it of what it imports, directly or not."""
+    """Modules by name: the root, and the modules of its package that it imports, directly or indirectly."""
     found: dict[str, Path] = {}
     waiting = {root: source_of(root)}
     while waiting:
@@ -177,7 +177,7 @@ def _reachable(root: str) -> dict[str, Path]:
 
 
 def _imports(module: str, path: Path) -> Iterator[str]:
-    """Full names of what a module imports, modules or not; what is for type checkers is left out."""
+    """Full names that a module imports, modules or not, without the imports for type checkers."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in _running(_tree(path)):
         if isinstance(node, ast.Import):
@@ -189,7 +189,7 @@ def _imports(module: str, path: Path) -> Iterator[str]:
 
 
 def _with_packages(*modules: str) -> Iterator[str]:
-    """The modules and the packages around them, which run first; those of this package hold nothing that counts."""
+    """The modules and the packages around them, which run first; the packages of this project contain no code."""
     for module in modules:
         parts = module.split(".")
         alone = parts[0] == "lra" or module.endswith(".py")
@@ -210,7 +210,7 @@ def _tree(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as problem:
-        line = f", line {problem.lineno}" if problem.lineno else ""  # none where the file holds a null byte
+        line = f", line {problem.lineno}" if problem.lineno else ""  # no line number if the file contains a null byte
         raise LraError(f"{path}{line}: {problem.msg}.") from None
     except ValueError as problem:
         raise LraError(f"{path} is not a Python file: {problem}.") from None
@@ -220,7 +220,7 @@ def _tree(path: Path) -> ast.Module:
 
 @functools.cache
 def _code(path: Path) -> str:
-    """The file's code in a normal form: no comments, no layout, no strings that stand alone."""
+    """The file's code in a normal form, without comments, layout and docstrings."""
     try:
         tree = ast.parse(ast.unparse(_tree(path)))
     except RecursionError:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SelfAttention(nn.Module):
     """Projections around an attention; (batch, length, embedding) to the same.
 
-    Rotary positions turn what the projections give, before the attention, so that every method gets them alike.
+    Rotary positions turn queries and keys between the projections and the attention, so all methods get the same.
     """
 
     def __init__(self, settings: ModelSettings, attention: Attention) -> None:
@@ -60,7 +60,7 @@ class SelfAttention(nn.Module):
 def rotate(x: Tensor) -> Tensor:
     """Turn pairs of features by angles that grow with the position (Su et al. 2021, RoFormer, arXiv 2104.09864).
 
-    A query's product with a key then depends on the distance between them, besides on what they hold.
+    The product of a query and a key then depends on their content and on the distance between them.
 
     Args:
         x: queries or keys, (batch, heads, length, head_dim), head_dim even; feature i is paired with i + head_dim / 2.
@@ -235,7 +235,7 @@ def padded_length(task: Task) -> int:
 
 
 def trims(model: Model, pad: str) -> bool:
-    """Whether sequences may be padded to less than that: the setting ``pad`` asks for it, no attention forbids it."""
+    """Whether sequences are padded to less than that: ``pad`` asks for it and every attention allows it."""
     fixed = any(module.fixed_length for module in model.modules() if isinstance(module, Attention))
     return pad != "length" and not fixed
 

@@ -12,7 +12,7 @@ RESULTS = Path("results")
 LOGS = Path("logs")
 RUNS = RESULTS / "runs"
 STORE = RESULTS / "store"
-"""Finished runs, each under a digest of what it was made of."""
+"""Finished runs, each under a digest of its settings, code and data."""
 
 LOCK = DATA / "sources" / "lock.json"
 """Checksums of the sources at first use."""
@@ -24,16 +24,16 @@ PLAN = RESULTS / "plan.md"
 BENCH = RESULTS / "benchmarks" / "attention.csv"
 """Times of every configured attention's core, as the workflow measured them."""
 TRIED_BENCH = RESULTS / "tries" / "bench.csv"
-"""Times of a command by hand: the workflow must not take them for its own."""
+"""Times of a command by hand, apart from those that the workflow measures."""
 CONTACT_SHEET = PLOTS / "pathfinder_examples.png"
 
 MANIFEST = "manifest.json"
 """Checksums of a prepared task's files; without it they are not valid."""
 METRICS, HISTORY, PREDICTIONS, WEIGHTS = "metrics.json", "history.csv", "predictions.parquet", "model.safetensors"
 SEALED_FILES = (HISTORY, PREDICTIONS, WEIGHTS)
-"""Those whose checksums ``metrics.json`` holds."""
+"""The files whose checksums ``metrics.json`` holds."""
 RUN_FILES = (METRICS, *SEALED_FILES)
-"""What a finished run's folder holds."""
+"""Files of a finished run."""
 
 
 def source(artefact: str) -> Path:
@@ -47,7 +47,7 @@ def downloaded(artefact: str) -> Path:
 
 
 def extracted(artefact: str) -> Path:
-    """Folder of what the tasks read of an archive."""
+    """Folder of the extracted files of an archive."""
     return DATA / "extracted" / artefact
 
 
@@ -82,7 +82,7 @@ def run(scale: str, task: str, attention: str, seed: int | str) -> Path:
 
 
 def tried_run(scale: str, task: str, attention: str, seed: int | str) -> Path:
-    """Folder of a run by hand: Snakemake could not know by which code and settings it was made."""
+    """Folder of a run by hand, whose code and settings Snakemake does not know."""
     return RESULTS / "tries" / scale / task / attention / seed_name(seed)
 
 
@@ -122,7 +122,7 @@ def seed_name(seed: int | str) -> str:
 
 
 def measurement(task: str, attention: str, results: Path = RESULTS) -> Path:
-    """What training an attention on a task costs; the same at every scale."""
+    """The measured cost of training an attention on a task; the same at every scale."""
     return results / "measures" / task / attention / "measure.json"
 
 

@@ -58,11 +58,9 @@ def test_an_installed_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_installed_method_of_a_name_that_is_taken(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ignored in silence, it would be compared as what it is not. Other names go on to work."""
+    """It was ignored in silence, and the other method compared in its place. Other names keep working."""
     install(tmp_path, monkeypatch, name)
-    message = (
-        f"attention '{name}' could be lra's own or package_of_mine:Mine of an installed package, whose entry point"
-    )
+    message = f"{name!r} is a method of lra and also the entry point of an installed package, package_of_mine:Mine"
     with pytest.raises(ValueError, match=message):
         build(name, heads=1, head_dim=1, max_length=1)
     assert build("vmean", heads=1, head_dim=1, max_length=1)

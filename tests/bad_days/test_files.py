@@ -230,7 +230,8 @@ DAYS = {
     "a measurement of nothing to plan with": Day("plan", "measure.json is not a measurement", text(MEASURE, "[]")),
     "a figure that is not there": Day("report --figures results/x.svg", "results/x.svg"),
     "texts that are not prepared": Day(
-        "approximate --attention vmean", "the scale 'mini' has no task 'text', on whose data errors are found"
+        "approximate --attention vmean",
+        "the scale 'mini' has no task 'text', whose data the measurement of errors reads",
     ),
 }
 

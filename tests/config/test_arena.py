@@ -357,11 +357,11 @@ def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pyt
     assert arena(CONFIG | {"attentions": ["mine"]}).attentions["mine"].module == "package_of_mine:Mine"
 
 
-def test_an_installed_package_that_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry point called as a method of the registry was ignored in silence."""
+def test_an_installed_package_that_takes_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point with the name of a method of the registry was ignored in silence."""
     install(tmp_path, monkeypatch, "vmean")
     with pytest.raises(
-        LraError, match=r"attentions: the entry point 'vmean' of .* package_of_mine:Mine, has the name of"
+        LraError, match=r"attentions: 'vmean' is a method of lra and also the entry point of an installed package"
     ):
         arena(CONFIG)
     assert arena(CONFIG | {"attentions": ["softmax"]}).attentions["softmax"]
@@ -427,7 +427,7 @@ def test_an_own_task_may_know_its_rows_and_read_nothing(own_task: Path) -> None:
         ({"name": "text"}, "data: 'text' is a task of the Arena; call your own something else"),
         (
             {"name": "average"},
-            "scales.mini.tasks: 'average' heads a column of the tables; call your task something else",
+            "scales.mini.tasks: 'average' heads a column of the tables; give your task another name",
         ),
         ({"name": "My-task"}, "tasks.1: 'My-task' is of another form. A name is made of small letters"),
         ({"name": "nodropout_text"}, "rule train_softmax_nodropout_text would be both for"),

@@ -76,8 +76,8 @@ def test_rows_in_two_splits_are_said_in_one_line(tmp_path: Path, caplog: pytest.
     test = PAIR % (1, b"one", b"two") + PAIR % (0, b"new", b"er")
     prepare_pairs(tmp_path, {"train": train, "eval": PAIR % (1, b"ne", b"w"), "test": test})
     assert caplog.messages == [
-        "warning: retrieval has rows that are in another split too (train 2 of 4, test 1 of 2): scores may show what "
-        "was learned by heart."
+        "warning: retrieval has rows that also occur in another split (train 2 of 4, test 1 of 2); accuracies may "
+        "reflect memorised rows."
     ]
 
 

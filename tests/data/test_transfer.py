@@ -211,7 +211,7 @@ def test_a_redirection_to_no_address(site: Site, folder: Folder) -> None:
 
 def test_a_body_that_is_packed_on_the_way(site: Site, folder: Folder) -> None:
     site.usually(headers={"Content-Encoding": "gzip"})
-    assert "is sent packed (gzip)" in folder.refuse(Source(url=f"{site.address}/pairs.tsv"))
+    assert "is sent with encoding gzip" in folder.refuse(Source(url=f"{site.address}/pairs.tsv"))
     assert not folder.lock.exists()
     assert folder.fetch(site) == BODY  # of file.gz that is how some servers call the file's own packing
 

@@ -59,11 +59,11 @@ def test_a_line_a_check(check: Any, changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "failure"),
     [
-        ({"options": {"seed": "changing"}}, "train row 0 is another one in a second process; seed what is random"),
-        ({"options": {"seed": "hash"}}, "train row 0 is another one in a second process; seed what is random"),
+        ({"options": {"seed": "changing"}}, "train row 0 differs in a second process; seed random choices"),
+        ({"options": {"seed": "hash"}}, "train row 0 differs in a second process; seed random choices"),
         ({"options": {"seed": "same"}}, "an earlier split has 60 of 60 dev rows too: row 0 is train row 0"),
-        ({"classes": 3}, "none of the first 60 has label 2"),
-        ({"options": {"label": 0}, "classes": 2}, "none of the first 60 has label 1"),
+        ({"classes": 3}, "the first 60 rows lack label 2"),
+        ({"options": {"label": 0}, "classes": 2}, "the first 60 rows lack label 1"),
     ],
 )
 def test_what_fails_is_said(check: Any, changes: dict[str, Any], failure: str) -> None:

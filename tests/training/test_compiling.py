@@ -142,7 +142,7 @@ def test_what_does_not_compile_runs_uncompiled(
     score = run.run()
     assert not run.progress.compiled and score.loss == expected.loss
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first.startswith("the model runs uncompiled, since compiling it failed (Unsupported: ")
+    assert first.startswith("the model runs uncompiled, because compiling it failed (Unsupported: ")
     assert not any("uncompiled" in line for line in rest)
 
 

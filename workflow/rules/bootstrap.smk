@@ -1,10 +1,10 @@
-# Before all else: the package, and each file of settings read by it, since Snakemake says no line of what is no YAML.
+# Import the package, and read the files of settings with it: for invalid YAML, Snakemake reports no line.
 
 import os
 import sys
 from pathlib import Path
 
-# The package beside these rules comes first. Rules that are read from a Git tag have none: then the one installed serves.
+# The package beside these rules comes first. Rules from a Git tag have none, and use the installed package.
 SOURCE = Path(str(workflow.current_basedir)).parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
@@ -18,9 +18,9 @@ from lra.errors import LraError
 
 
 def get_layers():
-    """What each file of settings and the command line say, by name, in the order in which they are laid over another.
+    """The settings of each file and of the command line, by name; later ones override earlier ones.
 
-    Empty where these rules are a module of a workflow, which reads its own settings.
+    Empty if these rules are a module of another workflow, which reads its own settings.
     """
     if workflow.modifier.skip_configfile:
         return {}

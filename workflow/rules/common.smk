@@ -1,4 +1,4 @@
-# What the rules share: the checked configuration, paths, and the parameters that say when a result is stale.
+# Shared by the rules: the checked configuration, paths, and the parameters that make a result stale.
 
 import json
 import os
@@ -17,7 +17,7 @@ from lra.config.pretraining import pretraining
 from lra.files import sha256
 from lra.fingerprint import fingerprint
 
-# Snakemake itself takes the numbers in lists and mappings of --config for texts.
+# Snakemake itself reads numbers in lists and mappings of --config as strings.
 update_config(config, LAYERS.get("--config", {}))
 
 try:
@@ -29,7 +29,7 @@ PACKAGE = Path(lra.__file__).parent
 
 
 def get_package_path():
-    """The folder that jobs find the package in. The other packages beside an installed one are not for them to see."""
+    """The folder from which jobs import the package. A link hides the other packages beside an installed one."""
     if PACKAGE.parent == SOURCE:
         return SOURCE
     link = Path(".snakemake/package/lra").absolute()
@@ -48,15 +48,15 @@ BRINGS_PYTHON = {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
     workflow.deployment_settings.deployment_method
 )
 PYTHON = "" if BRINGS_PYTHON else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-# Nothing of the user's surroundings may change a number or break a job: no variable of Python, torch or matplotlib, no
-# package of the home folder, no file of the project's that is called like a module (PYTHONSAFEPATH), no language.
+# The user's environment must not change results or break jobs: unset variables of Python, torch and matplotlib; ignore
+# packages of the home folder and project files with the name of a module (PYTHONSAFEPATH); set the locale.
 SURROUNDINGS = (
     "unset ${{!PYTHON@}} ${{!PYTORCH@}} ${{!TORCH@}} ${{!MPL@}} MATPLOTLIBRC NVIDIA_TF32_OVERRIDE; "
     "export LC_ALL=C PYTHONUTF8=1 PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 MPLBACKEND=agg"
 )
 shell.prefix(f"set -euo pipefail; {SURROUNDINGS}; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
 
-# Training and measuring ask for a GPU where Snakemake was told how many there are, as the profile for Slurm does.
+# Training and measuring ask for a GPU if Snakemake knows their number, as with the profile for Slurm.
 LIMITS = workflow.global_resources
 GPUS = min(1, LIMITS["gpu"].value) if "gpu" in LIMITS else 0
 
@@ -76,7 +76,7 @@ def get_training_resources(runtime=ARENA.settings["runtime"]):
 
 
 def get_regex(names):
-    """A wildcard's constraint: one of `names`, so that Snakemake finds no rule for a misspelt one."""
+    """A wildcard constraint that matches `names` only, so that Snakemake finds no rule for a misspelt name."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
@@ -86,11 +86,11 @@ def get_artefacts():
 
 
 def get_source_ready(task):
-    """What must be there before a task's artefact can be read, as a list; nothing where it reads none."""
+    """The inputs of a task's artefact, as a list; empty if the task reads no artefact."""
     artefact = ARENA.artefact(task)
     if artefact is None:
         return []
-    # Downloads are ancient: timestamps are ignored, because the checksum is pinned. What is extracted follows code too.
+    # Downloads are ancient: timestamps are ignored, because the checksum is pinned. Extracted files depend on code too.
     return [ARENA.source(task) if artefact in EXTRACTED else ancient(paths.downloaded(artefact).as_posix())]
 
 
@@ -103,22 +103,22 @@ def get_own_files(task):
 
 
 def get_task_modules(task):
-    """Modules and files whose code makes a task's examples."""
+    """Modules and files with the code that makes a task's examples."""
     own = ARENA.own(task)
     return ["lra.tasks.own", own.partition(":")[0]] if own else [f"lra.tasks.{task}"]
 
 
 def get_shard_files(task):
-    """The manifest of a task, which makes its Parquet files valid, and these files."""
+    """The manifest of a task, and its Parquet files."""
     folder = paths.shards(ARENA.scale, task)
     parts = [(split, number) for split, count in ARENA.parts(task).items() for number in range(count)]
     return [folder / paths.MANIFEST, *(folder / split / paths.part_name(number) for split, number in parts)]
 
 
 def get_stored_shards(task):
-    """The shards where a storage plugin keeps all files, since a node has only what is asked for.
+    """The shards, if a storage plugin keeps all files: a node then fetches its inputs only.
 
-    Elsewhere the manifest is enough.
+    Otherwise the manifest is a sufficient input.
     """
     stored = workflow.storage_settings.default_storage_provider is not None
     return get_shard_files(task)[1:] if stored else []
@@ -127,20 +127,20 @@ def get_stored_shards(task):
 def get_manifest(task):
     """An input function for the task's manifest.
 
-    A task is prepared by a checkpoint: what follows is decided anew when it is done, and reruns only if
-    the manifest, which holds the checksum of every shard, says something else than before.
+    A checkpoint prepares the task: after it, Snakemake decides again which jobs are stale. They rerun only if the
+    manifest, which holds the checksum of every shard, has changed.
     """
     return lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
 
 
 def get_settings(attention, task, **changes):
-    """What decides a run besides code and data, without its seed, as JSON."""
+    """The resolved settings of a run without its seed, as JSON."""
     experiment = ARENA.experiment(attention, task, seed=0, **changes)
     return json.dumps(as_mapping(experiment, leave_out="seed"), sort_keys=True)
 
 
 def get_module(attention):
-    """The module or the file that an attention's class is in."""
+    """The module or file of an attention's class."""
     return ARENA.attentions[attention].module.partition(":")[0]
 
 
@@ -150,7 +150,7 @@ def get_code(attention, root="lra.training.run"):
 
 
 def get_checksums(folder):
-    """Checksums of the files in a folder of lra.results that its code reads."""
+    """Checksums of the data files in a folder of lra.results."""
     files = sorted((PACKAGE / "results" / folder).iterdir())
     return [sha256(file) for file in files]
 

@@ -3,7 +3,7 @@
 
 rule download:
     output:
-        # Not the artefact itself: it may be a link to a folder, and a part of it is kept to resume from.
+        # Not the artefact itself: it can be a link to a folder, and Snakemake would delete an unfinished download.
         touch(paths.downloaded("{artefact}")),
     log:
         paths.log("download_{artefact}"),
@@ -14,7 +14,7 @@ rule download:
     resources:
         runtime=600,
     params:
-        # A download that is there and has the pinned checksum is kept, so that another mirror fetches nothing anew.
+        # An existing download with the pinned checksum is kept, so that a change of mirror repeats no download.
         sources=lambda wildcards: json.dumps(ARENA.sources[wildcards.artefact]),
     shell:
         "python -m lra download {wildcards.artefact} --sources {params.sources:q} 2> {log}"
@@ -45,7 +45,7 @@ rule extract:
 
 
 rule shards:
-    # Asked for by name, so that a deleted shard is made again.
+    # List the shards too, so that a deleted one is prepared again.
     input:
         [file for task in ARENA.tasks for file in get_shard_files(task)],
     localrule: True
@@ -80,7 +80,7 @@ for task in ARENA.tasks:
             "--out $(dirname {output.manifest}) --workers {threads} 2> {log}"
 
 
-# Not part of `all`: asked for by name, to see what the task looks like.
+# Not part of `all`: a picture of the task, for `snakemake contact_sheet_pathfinder`.
 if "pathfinder" in ARENA.tasks:
 
     rule contact_sheet_pathfinder:

@@ -1,4 +1,4 @@
-# What one Snakemake process does besides its jobs: it keeps others out of this folder, and tells what becomes of the jobs.
+# The lock of the folder, and the reporting of progress and results at the terminal.
 
 import sys
 import time
@@ -25,13 +25,13 @@ logger.addHandler(FAILURES)
 
 
 def is_followed():
-    """Whether this is for a person at a terminal; --verbose, --quiet or a logger plugin leave it to Snakemake."""
+    """Whether to report to a person at a terminal; with --verbose, --quiet or a logger plugin, Snakemake reports."""
     told = workflow.output_settings
     return sys.stderr.isatty() and not (told.verbose or told.quiet or told.printshellcmds)
 
 
 def get_usual_handlers():
-    """What prints Snakemake's own lines, if anything does."""
+    """The handlers that print Snakemake's own lines."""
     return [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
 
 
@@ -41,20 +41,20 @@ if is_followed():
 
 
 def follow():
-    """At a terminal, tell a run in a few lines."""
+    """At a terminal, report the progress of a run in a few lines."""
     global STARTED, FOLLOWER
     STARTED, FOLLOWER = time.time(), None
     if is_followed() and (usual := get_usual_handlers()):
         try:
             FOLLOWER = Follower(sys.stderr)
-        except ModuleNotFoundError:  # tqdm, where Snakemake is not the one of requirements.txt
+        except ModuleNotFoundError:  # tqdm is missing if Snakemake was not installed from requirements.txt
             return
         logger.removeHandler(usual[0])
         logger.addHandler(FOLLOWER)
 
 
 def tell_end():
-    """Say what came out of a run, what failed, and where to look."""
+    """Report the results of a run, its failures, and the page to open."""
     if FOLLOWER is not None:
         FOLLOWER.close()
     for line in [*summary(STARTED), *FAILURES.lines()]:

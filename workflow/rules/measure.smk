@@ -99,5 +99,5 @@ if ARENA.bench:
         params:
             order=get_benched(),
         shell:
-            # One header, then the rows of all.
+            # One header, then the rows of all files.
             "awk 'FNR > 1 || NR == 1' {input} > {output} 2> {log}"

@@ -1,4 +1,4 @@
-# What is measured, and where it goes: functions of measure.smk.
+# Targets of the measurements: functions of measure.smk.
 
 from lra.attention.registry import resolve
 from lra.cli.cost import EXACT, measure_fingerprint
@@ -6,12 +6,12 @@ from lra.config.arena import TEXTS
 
 
 def get_measures():
-    """What training each attention on each task costs; the same at every scale."""
+    """The measured costs of each attention on each task; the same at every scale."""
     return [paths.measurement(task, attention) for task in ARENA.tasks for attention in ARENA.attentions]
 
 
 def get_measure_settings(wildcards):
-    """How an attention's cost is measured, task by task, as JSON."""
+    """Settings of measuring an attention's cost, for each task, as JSON."""
     settings = {task: as_mapping(ARENA.measure_settings(wildcards.attention, task)) for task in ARENA.tasks}
     return json.dumps(settings, sort_keys=True)
 
@@ -22,17 +22,17 @@ def get_measure_code(wildcards):
 
 
 def get_approximate_settings(wildcards):
-    """How an attention's error is found, as JSON."""
+    """Settings of measuring an attention's approximation error, as JSON."""
     return json.dumps(as_mapping(ARENA.approximate_settings(wildcards.attention)), sort_keys=True)
 
 
 def get_bench_settings(wildcards):
-    """The attention whose core is timed, as a list in JSON."""
+    """Settings of the attention whose core is timed, as a list in JSON."""
     return json.dumps(as_mapping(ARENA.bench_settings(wildcards.attention))["attentions"], sort_keys=True)
 
 
 def get_approximating():
-    """The attentions to compare with the exact one, if the texts to do so are prepared."""
+    """The attentions to compare with exact attention, if the text task is run."""
     exact = resolve(EXACT).path
     return [name for name, method in ARENA.attentions.items() if method.module != exact and TEXTS in ARENA.tasks]
 
@@ -43,13 +43,13 @@ def get_approximations():
 
 
 def get_exact_run():
-    """Metrics and weights of the run whose layers are approximated, where exact attention is among what is trained."""
+    """Metrics and weights of the run whose layers are approximated, if exact attention is trained."""
     names = [paths.METRICS, paths.WEIGHTS] if EXACT in ARENA.attentions else []
     return [paths.run(ARENA.scale, TEXTS, EXACT, ARENA.seeds[0]) / name for name in names]
 
 
 def get_approximate_code(wildcards):
-    """Fingerprint of what can change an attention's errors: its own code and that of exact attention."""
+    """Fingerprint of the code that can change an attention's errors: its own and that of exact attention."""
     exact = resolve(EXACT).path.partition(":")[0]
     return fingerprint("lra.cost.approximation_error", get_module(wildcards.attention), exact)
 
@@ -60,12 +60,12 @@ def get_benched():
 
 
 def get_all_cores(wildcards):
-    """Every core, so that nothing runs beside a measurement; on a cluster, where that is unknown, as for training."""
+    """All cores, so that a measurement runs alone; on a cluster, which hides their number, the threads of training."""
     return workflow.resource_settings.cores or ARENA.settings["threads"]
 
 
 def get_resources_alone():
-    """Memory in MB, minutes and GPUs of a job that measures; on a cluster too nothing runs beside it."""
+    """Memory in MB, minutes and GPUs of a job that measures; on a cluster, it has a node of its own."""
     return {
         "mem_mb": get_more(16000),
         "runtime": get_more(30),

@@ -1,4 +1,4 @@
-# What is made from finished runs: functions of report.smk.
+# Targets made from finished runs: functions of report.smk.
 
 from typing import NamedTuple
 
@@ -8,18 +8,18 @@ TABLES = ("accuracy", "time", "memory", "flops")
 
 
 class Plot(NamedTuple):
-    """How a figure is drawn."""
+    """Command and inputs of a figure."""
 
     command: str
     reads: list
     code: str
-    beside: list = []  # files that the command finds beside those it reads
-    measures: list = []  # what it is given as --measures
-    out: str = ""  # within the folder of figures
+    beside: list = []  # files that the command finds beside those of `reads`
+    measures: list = []  # files for --measures
+    out: str = ""  # name within the folder of figures
 
 
 def get_known_plots():
-    """The figures of what is configured, by name."""
+    """The figures of this configuration, by name."""
     metrics, history = get_all_runs(paths.METRICS), get_all_runs(paths.HISTORY)
     plots = {
         "accuracy_time": Plot("plots accuracy_time --table", [paths.TABLE], "lra.results.plots.accuracy_time"),

@@ -1,8 +1,8 @@
-# Before a large run: what it will take, and a few steps of every run to find what would crash.
+# Before a large run: an estimate of its cost, and a few steps of every run to find crashes.
 
 
 rule plan:
-    # Without outputs, so that it counts anew whenever it is asked for.
+    # Without outputs, so that every call estimates again.
     log:
         paths.log("plan"),
     conda:
@@ -11,7 +11,7 @@ rule plan:
         mem_mb=4000,
         runtime=30,
     params:
-        # A function, since addresses in `sources` may hold braces, which Snakemake would take for wildcards.
+        # A function, because URLs in `sources` can contain braces, which Snakemake would read as wildcards.
         settings=lambda wildcards: json.dumps(config),
         out=paths.PLAN,
     shell:
@@ -38,7 +38,7 @@ rule rehearse_data:
         "--out {output} > {log} 2>&1"
 
 
-# On a CPU, as many at once as there are cores take less time than one after another with all of them.
+# On a CPU, one job per core takes less time in all than one job after another with all cores.
 rule rehearse_cell:
     input:
         paths.rehearsal_shards(ARENA.scale, "{task}"),
@@ -74,6 +74,6 @@ rule rehearse:
     conda:
         "../../envs/train.yaml"
     shell:
-        # A run that crashed has written its reason; it is no error of its rule, but one of the rehearsal.
+        # A run that crashed has written its reason and its rule has succeeded; the rehearsal fails.
         'grep --files-without-match \'"status": "ok"\' {input} > {log} || true; '
         "if test -s {log}; then echo 'These runs failed; each file says why:'; cat {log}; exit 1; fi"

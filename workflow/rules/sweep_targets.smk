@@ -1,4 +1,4 @@
-# What is swept, and where it goes: functions of sweep.smk.
+# Targets of the sweep: functions of sweep.smk.
 
 SWEEP = ARENA.sweep
 
@@ -13,6 +13,6 @@ def get_swept(name):
 
 
 def get_sweep_settings(wildcards):
-    """What decides a run of the sweep."""
+    """The resolved settings of a run of the sweep, as JSON."""
     batch, learning_rate = SWEEP.cells()[wildcards.cell]
     return get_settings(SWEEP.attention, SWEEP.task, batch=batch, learning_rate=learning_rate)

@@ -1,4 +1,4 @@
-# One rule an attention x task. It trains the configured seed; of several seeds it asks `..._seed`, one job each.
+# One rule for each attention and task. It trains the configured seed; for several seeds, `..._seed` trains one a job.
 
 SEVERAL_SEEDS = len(ARENA.seeds) > 1
 SEED = "{seed}" if SEVERAL_SEEDS else ARENA.seeds[0]

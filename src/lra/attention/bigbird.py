@@ -57,7 +57,7 @@ class BigBird(Attention):
         return (length + self.block_size - 1) // self.block_size
 
     def lists_everything(self, length: int) -> bool:
-        """Whether so short a sequence gets exact attention whatever the random blocks are."""
+        """Whether a sequence is so short that it gets exact attention for any choice of random blocks."""
         return self.count_blocks(length) <= 4 + self.num_random_blocks
 
     def draw(

@@ -1,6 +1,6 @@
-"""Hold a method to the contract: ``lra check my_attention.py:MyAttention``.
+"""Check a method against the contract: ``lra check my_attention.py:MyAttention``.
 
-Each check is a function of a maker; its docstring says what the contract wants, and is what a failure prints first.
+Each check is a function of a maker; its docstring states the requirement, which ``lra check`` prints.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def maker(name: str, **options: Any) -> Make:
 
 
 def violations(make: Make) -> Iterator[tuple[str, str | None]]:
-    """Run the checks; yields what each wants, and how the method fails it (None where it holds).
+    """Run the checks; yields each requirement and the violation, None for a method that meets it.
 
-    Where one of the first two fails the others would only say so again, and are left out.
+    After a failure of one of the first two checks the others are skipped, because they would fail for the same reason.
     """
     for check in CHECKS:
         wanted = " ".join((check.__doc__ or "").split())
@@ -214,7 +214,7 @@ def check_half_precision(make: Make) -> None:
     halves = [tensor.bfloat16() for tensor in (query, key, value)]
     for how, output in _in_half_precision(attention, halves, mask, draws):
         _require(bool(output.isfinite().all()), f"the output is not finite {how}")
-        # Where a method selects, rounding may select otherwise in a few rows: the typical error is what counts.
+        # Rounding can change the selection of a method in a few rows, so that the typical error is compared.
         error = (output.float() - expected).abs()[mask[:, None].expand(3, HEADS, 65)].median().item()
         _require(error < 0.05, f"the output is off by {error:.2g} {how}")
 
@@ -266,9 +266,9 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
-def _require(holds: bool, otherwise: str) -> None:
+def _require(holds: bool, violation: str) -> None:
     if not holds:
-        raise AssertionError(otherwise)
+        raise AssertionError(violation)
 
 
 def _require_close(actual: Tensor, expected: Tensor, mask: Tensor, where: str, tolerance: float = 2e-5) -> None:

@@ -1,4 +1,4 @@
-"""What every attention promises, whatever its method.
+"""The contract of every attention.
 
 Shapes throughout: ``query``, ``key``, ``value`` and the output are (batch, heads, length, head_dim); ``mask`` is
 (batch, length) bool with True for a real token. Queries arrive unscaled: a method applies 1/sqrt(head_dim) itself. So
@@ -44,7 +44,7 @@ class Attention(nn.Module, ABC):
     uses_key: ClassVar[bool] = True
     """False where queries serve as keys, so that the model makes no key projection."""
     compares: ClassVar[bool] = True
-    """False where no query is compared with a key, so that turning them by their positions would say nothing."""
+    """False if the method compares no query with a key, so that rotary positions would have no meaning."""
     cross_attention: ClassVar[bool] = False
     """Keys may be more or fewer than queries; ``mask`` is then (batch, keys)."""
     fixed_length: ClassVar[bool] = False
@@ -103,7 +103,7 @@ class Attention(nn.Module, ABC):
         return self.attend(query, key, value, mask, draws)
 
     def refuse(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> None:
-        """Raise ValueError for arguments of which a method would make a wrong number, or an error in torch's words."""
+        """Raise ValueError for arguments that would give a wrong result, or an obscure error of torch."""
         tensors = {"query": query, "key": key, "value": value}
         for name, tensor in tensors.items():
             shape = tensor.shape

@@ -1,4 +1,4 @@
-"""Dropout that costs little more than the product it is."""
+"""Dropout at little more than the cost of an elementwise product."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def in_pieces(kernel: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 def with_bias(query: Tensor, key: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Queries and keys whose scaled products hold the bias, their size padded with zeros to a multiple of 8.
 
-    Keys that do not count become zero, so that what they hold makes no difference.
+    Masked keys become zero, so that their content does not matter.
     """
     dtype = computed_in(query)
     query, key = query.to(dtype), key.to(dtype)

@@ -99,7 +99,7 @@ class Informer(Attention):
 class InformerMask(Informer):
     """ProbSparse attention with the same budgets U = u = min(m, features) for sequences of every length.
 
-    That is all that tells it from :class:`Informer`, which leaves padding out as well.
+    This is the only difference from :class:`Informer`, which leaves padding out as well.
 
     ``released=True``: as for :class:`Informer`, but padding is zeroed, never sampled, attended to or averaged.
     """

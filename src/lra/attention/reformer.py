@@ -20,7 +20,7 @@ from lra.attention.gather import permute
 HIDDEN = -1e9
 """The logit of a pair that is not attended to."""
 SELF = -1e5
-"""Added to the logit of a token with itself: it attends to itself only where nothing else is there."""
+"""Added to the logit of a token with itself, which attends to itself only if there is no other token."""
 
 
 class Reformer(Attention):

@@ -1,4 +1,4 @@
-"""Which methods there are. This table is data: a run depends on its own entry, never on this file as a whole."""
+"""The table of methods, and how names become attentions. A run depends on its own entry, not on the whole file."""
 
 from __future__ import annotations
 
@@ -78,11 +78,6 @@ def _plugins(path: tuple[str, ...]) -> dict[str, str]:
     return {plugin.name: plugin.value for plugin in entry_points(group="lra.attention")}
 
 
-def hidden() -> dict[str, str]:
-    """Entry points that have the name of a method of the table, which is the one that is used, and their classes."""
-    return {plugin.name: plugin.value for plugin in entry_points(group="lra.attention") if plugin.name in METHODS}
-
-
 def resolve(name: str) -> Method:
     """The method of this name, alias, installed entry point, or ``module:Class`` path.
 
@@ -95,9 +90,10 @@ def resolve(name: str) -> Method:
     own = ALIASES.get(name, name)
     if own in METHODS:
         if taken := {name, own} & set(plugins):
+            clash = taken.pop()
             raise ValueError(
-                f"attention {name!r} could be lra's own or {plugins[taken.pop()]} of an installed package, whose entry "
-                "point in the group lra.attention must get another name"
+                f"{clash!r} is a method of lra and also the entry point of an installed package, {plugins[clash]}; "
+                "rename that entry point or uninstall its package"
             )
         return METHODS[own]
     if name in plugins:
@@ -118,7 +114,7 @@ def load(path: str) -> type[Attention]:
     where, _, class_name = path.partition(":")
     try:
         module = run_file(Path(where), "attention") if where.endswith(".py") else importlib.import_module(where)
-    except Exception as problem:  # whatever the module does when it is imported
+    except Exception as problem:  # a user's module can raise anything
         raise ValueError(f"{where} cannot be imported: {type(problem).__name__}: {problem}") from problem
     found = getattr(module, class_name, None)
     if not isinstance(found, type):

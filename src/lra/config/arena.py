@@ -1,21 +1,23 @@
-"""config.yaml resolved: what is run, with which settings, from which sources.
+"""config.yaml resolved: the runs, their settings and their sources.
 
-It needs neither torch nor pyarrow. :mod:`lra.config.blocks` says what the file may hold.
+This module needs neither torch nor pyarrow. :mod:`lra.config.blocks` defines the keys of the file.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from lra import paths
-from lra.attention.registry import ALIASES, Method, hidden, names, resolve
-from lra.config.blocks import AttentionBlock, AttentionItem, Configuration
+from lra.attention.registry import names
+from lra.config.attentions import check_options, listed_attentions, resolve_attentions
+from lra.config.blocks import Configuration
 from lra.config.mapping import as_mapping, from_mapping
+from lra.config.own import resolve_task
 from lra.config.reading import origin, read_config
 from lra.config.settings import (
     SHARD_ROWS,
@@ -28,42 +30,22 @@ from lra.config.settings import (
     PretrainSettings,
     TrainSettings,
 )
+from lra.config.sweep import Sweep, resolve_sweep
 from lra.errors import LraError, nearest
-from lra.fingerprint import defined, descends, keywords
 from lra.tasks.description import SPLITS
 from lra.tasks.settings.pathfinder import Parameters
 
-ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
-"""The class that every attention descends from, by its two names."""
-GIVEN = {"heads", "head_dim", "max_length", "features"}
-"""What every attention is made with besides its options."""
-HEADINGS = {"attention", "average", "model"}
-"""What stands beside the tasks at the head of tables, and of the paper's."""
 TEXTS = "text"
-"""The task whose texts approximations are compared on."""
-UNDESCRIBING = {"rows", "expected_rows", "seed", "dev", "split", "options"}
-"""Data settings that change rows, but neither their length nor anything else that a model must know."""
+"""The task whose texts are the input for approximation errors."""
+ROW_SETTINGS = {"rows", "expected_rows", "seed", "dev", "split", "options"}
+"""Data settings that change the rows, but not the sizes that a model depends on."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
-"""Archives of which the tasks read what one pass extracts."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One attention on one task, trained with every batch size at every learning rate (the paper's figure 3)."""
-
-    attention: str
-    task: str
-    batch: tuple[int, ...]
-    learning_rate: tuple[float, ...]
-
-    def cells(self) -> dict[str, tuple[int, float]]:
-        """Each pair of a batch size and a learning rate, by the name of its folder."""
-        return {f"batch-{batch}_rate-{rate}": (batch, rate) for batch in self.batch for rate in self.learning_rate}
+"""Archives that are extracted before the tasks read them."""
 
 
 @dataclass(frozen=True)
 class Arena:
-    """All that is run at the chosen scale.
+    """The runs and measurements of the chosen scale, with their settings.
 
     Args:
         scale: ``mini`` or ``paper``.
@@ -72,10 +54,10 @@ class Arena:
         seeds: one run each.
         sources: where each artefact comes from, tried in order.
         measure: how cost is measured.
-        bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
-        settings: the scale's block of config.yaml, its ``options`` being for training only.
-        sweep: what is trained with other batch sizes and learning rates too, if anything.
-        true_size: the settings of every task of the scale ``paper``, and of those that only the chosen scale has.
+        bench: lengths and repeats of the timing of attention cores; empty for no timing.
+        settings: the scale's block of config.yaml; its ``options`` are for training only.
+        sweep: the cell that is also trained with other batch sizes and learning rates, or None.
+        true_size: the settings of every task of the scale ``paper``, and of tasks that only the chosen scale has.
         pretrained: the attentions whose runs start from a pretraining.
     """
 
@@ -112,11 +94,11 @@ class Arena:
         return from_mapping(PretrainSettings, block, where)
 
     def measured_attention(self, attention: str) -> AttentionSettings:
-        """An attention as its cost is measured: with the budget of the ``measure`` block."""
+        """The settings with which an attention is measured: its budget is that of the ``measure`` block."""
         return replace(self.attentions[attention], features=self.measure.get("features", AttentionSettings.features))
 
     def measure_settings(self, attention: str, task: str) -> MeasureSettings:
-        """How the cost of training an attention on a task of true size is measured.
+        """Settings of measuring the cost of an attention on a task of true size.
 
         Raises:
             LraError: there is no such task.
@@ -124,7 +106,7 @@ class Arena:
         if task not in self.true_size:
             raise LraError(f"unknown task {task!r}.{nearest(task, self.true_size)} Known: {', '.join(self.true_size)}.")
         data, train = self.true_size[task]["data"], self.true_size[task]["train"]
-        described = {key: value for key, value in data.items() if key not in UNDESCRIBING}
+        described = {key: value for key, value in data.items() if key not in ROW_SETTINGS}
         block = {key: value for key, value in self.measure.items() if key != "features"} | {
             "attention": as_mapping(self.measured_attention(attention)),
             "data": {"name": task, **described} if "module" in data else described,
@@ -134,20 +116,22 @@ class Arena:
         return from_mapping(MeasureSettings, block, "measure")
 
     def approximate_settings(self, attention: str) -> ApproximateSettings:
-        """How an attention's error is found.
+        """Settings of measuring an attention's approximation error.
 
         Raises:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
-            raise LraError(f"the scale {self.scale!r} has no task {TEXTS!r}, on whose data errors are found.")
+            raise LraError(
+                f"the scale {self.scale!r} has no task {TEXTS!r}, whose data the measurement of errors reads."
+            )
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
         return from_mapping(ApproximateSettings, block, f"scales.{self.scale}.approximate")
 
     def bench_settings(self, *attentions: str) -> BenchSettings:
-        """How the cores of some attentions are timed; there is a ``bench`` block."""
+        """Settings of timing attention cores; config.yaml must have a ``bench`` block."""
         methods = tuple(self.measured_attention(attention) for attention in attentions)
         return BenchSettings(methods, lengths=tuple(self.bench["lengths"]), repeats=self.bench["repeats"])
 
@@ -157,7 +141,7 @@ class Arena:
         return {"name": task} | data if "module" in data else data
 
     def own(self, task: str) -> str | None:
-        """Where the function is that yields a task of your own, ``file.py:function``; None for the Arena's tasks."""
+        """The function of a task of your own, ``file.py:function``; None for the Arena's tasks."""
         return self.data(task).get("module")
 
     def artefact(self, task: str) -> str | None:
@@ -166,7 +150,7 @@ class Arena:
         return source if source in self.sources and not self.own(task) else None
 
     def source(self, task: str) -> Path | None:
-        """What the task reads: its artefact as it was downloaded or extracted, or a file or folder of your own."""
+        """Path of the task's downloaded or extracted artefact, or of a file or folder of your own."""
         artefact = self.artefact(task)
         if artefact:
             return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)
@@ -174,7 +158,7 @@ class Arena:
         return Path(own) if own else None
 
     def extracted_parts(self, artefact: str) -> list[str]:
-        """What the tasks need of an archive: the name of a task or, of Pathfinder and Path-X, ``pathfinder<size>``."""
+        """Parts of an archive that the tasks need: names of tasks; for Pathfinder and Path-X, ``pathfinder<size>``."""
         parts = set()
         for task in self.tasks:
             if self.artefact(task) == artefact:
@@ -183,7 +167,7 @@ class Arena:
         return sorted(parts)
 
     def parts(self, task: str) -> dict[str, int]:
-        """Number of Parquet files of each split, as far as the rows are known beforehand."""
+        """Number of Parquet files of each split; 1 if the number of rows is not known."""
         data = self.data(task)
         rows = data.get("rows") or data.get("expected_rows")
         return {split: -(-rows[split] // SHARD_ROWS) if rows else 1 for split in SPLITS}
@@ -204,9 +188,9 @@ def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = Mapping
 
     Args:
         config: the content of config.yaml.
-        folder: what paths of attentions and tasks of your own are relative to.
-        files: what each of the files says whose settings were laid over another, by name, the last one on top; an error
-            names the one it comes from.
+        folder: paths of attentions and tasks of your own are relative to it.
+        files: the content of each file of settings, by name; later files override earlier ones. An error names the file
+            that it comes from.
 
     Raises:
         LraError: one sentence that names the file, the key, the value and what is allowed.
@@ -224,20 +208,15 @@ def _resolved(config: Any, folder: Path) -> Arena:
         raise LraError(f"scales: {given.scale!r}, which `scale` asks for, is missing.")
     where = f"scales.{given.scale}"
     blocks = _given(settings["tasks"])
-    tasks = {name: _task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
+    tasks = {name: resolve_task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
     settings = settings | {"tasks": tasks}
     for task in given.tasks:
         if task not in tasks:
             raise LraError(
                 f"tasks: {task!r} has no settings under {where}.tasks.{nearest(task, tasks)} Known: {', '.join(tasks)}."
             )
-    listed = _by_name(given.attentions)
-    if clash := next(((name, value) for name, value in hidden().items() if name in listed), None):
-        raise LraError(
-            f"attentions: the entry point {clash[0]!r} of an installed package, {clash[1]}, has the name of a method "
-            "of the registry; rename it or uninstall that package."
-        )
-    attentions = {name: _attention(name, block, settings["features"], folder) for name, block in listed.items()}
+    listed = listed_attentions(given.attentions)
+    attentions = resolve_attentions(listed, settings["features"], folder)
     variants = {name: block.method for name, block in listed.items() if block.method}
     options = settings.get("options", {})
     settings["options"] = {name: options[of] for name, of in variants.items() if of in options} | options
@@ -246,7 +225,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
         if name not in known:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
-            _check_options(f"{where}.options.{name}", options, attentions[name].module)
+            check_options(f"{where}.options.{name}", options, attentions[name].module)
     paper = (config["scales"].get("paper") or {}).get("tasks", {})
     chosen = Arena(
         given.scale,
@@ -257,7 +236,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
         config.get("measure", {}),
         config.get("bench") or {},
         settings,
-        _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        resolve_sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
         tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
         frozenset(
             name for name, block in listed.items() if (given.pretrain if block.pretrain is None else block.pretrain)
@@ -289,112 +268,12 @@ def _resolved(config: Any, folder: Path) -> Arena:
 
 
 def _given(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A block without the keys that are empty, which is as if they were not there."""
+    """A block without its empty keys, which mean the same as missing ones."""
     return {key: value for key, value in block.items() if value is not None}
 
 
-def _by_name(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
-    """The settings of each attention that is listed, an alias by the name it stands for."""
-    found: dict[str, AttentionBlock] = {}
-    spelt: dict[str, str] = {}
-    for item in items:
-        given, block = (item, None) if isinstance(item, str) else next(iter(item.items()))
-        name = ALIASES.get(given, given)
-        if name in found:
-            alias = next((one for one in (given, spelt[name]) if one != name), None)
-            again = f"{alias!r} is {name!r}, which is listed too" if alias else f"{name!r} is listed twice"
-            raise LraError(f"attentions: {again}; keep one.")
-        found[name], spelt[name] = block or AttentionBlock(), given
-    return found
-
-
-def _attention(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
-    where = f"attentions.{name}"
-    if block.method is not None and (block.module is not None or name in names()):
-        raise LraError(f"{where}.method: this name has a class already; rename the row, or leave `method` out.")
-    if block.module is not None:
-        if name in names():
-            raise LraError(f"{where}.module: {name!r} already names a method of the registry; rename your own.")
-        method = Method(_own_place(block.module, "class", folder, f"{where}.module"))
-        module, _, class_name = method.path.partition(":")
-        if descends(module, class_name, ATTENTION) is False:
-            raise LraError(f"{where}.module: {class_name!r} of {module} is no subclass of lra.attention.Attention.")
-    else:
-        try:
-            method = resolve(block.method or name)
-        except ValueError:
-            unknown = block.method or name
-            raise LraError(
-                f"attentions: unknown attention {unknown!r}.{nearest(unknown, [*names(), *ALIASES])} Known: "
-                f"{', '.join(names())}; your own needs `module: file.py:Class`."
-            ) from None
-    _check_options(f"{where}.options", block.options, method.path)
-    options = {**method.options, **block.options}
-    return AttentionSettings(name, block.features or features, options, method.path)
-
-
-def _check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
-    """An option that the class does not take stops before any work, as far as its source tells."""
-    module, _, class_name = (path or "").partition(":")
-    known = keywords(module, class_name) if options else None
-    if known is not None and (unknown := sorted(set(options) - (known := known - GIVEN))):
-        raise LraError(
-            f"{where}: unknown key {unknown[0]!r}.{nearest(unknown[0], known)} Known: {', '.join(sorted(known))}."
-        )
-
-
-def _task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapping[str, Any]:
-    """A task's settings; the paths of one of the user's own are checked, and relative to the current folder."""
-    data = dict(block["data"])
-    if "module" not in data:
-        return block
-    if name in HEADINGS:
-        raise LraError(f"{where}: {name!r} heads a column of the tables; call your task something else.")
-    where = f"{where}.{name}.data"
-    data["module"] = _own_place(data["module"], "function", folder, f"{where}.module")
-    if data.get("source") is not None:
-        source = folder / Path(data["source"]).expanduser()
-        if not source.exists():
-            raise LraError(f"{where}.source: the path {str(source)!r} is not there; correct it.")
-        data["source"] = str(source)
-    return {**block, "data": data}
-
-
-def _own_place(module: str, kind: Literal["class", "function"], folder: Path, where: str) -> str:
-    """Where a class or function of the user's own is, once it is known to be there."""
-    file, _, name = module.partition(":")
-    if file.endswith(".py"):
-        file = str(folder / Path(file).expanduser())
-    try:
-        known = defined(file, kind)
-    except LraError as problem:
-        raise LraError(f"{where}: {problem}") from None
-    if name not in known:
-        raise LraError(f"{where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
-    return f"{file}:{name}"
-
-
-def _sweep(
-    given: Mapping[str, Any] | None,
-    run: Iterable[str],
-    tasks: Iterable[str],
-    attentions: Iterable[str],
-    where: str,
-) -> Sweep | None:
-    """What is swept; None where its task is not among those that are ``run``, or its attention not."""
-    if given is None:
-        return None
-    sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)
-    known = [*attentions, *names(), *ALIASES]
-    if sweep.attention not in known:
-        raise LraError(f"{where}.attention: unknown attention {sweep.attention!r}.{nearest(sweep.attention, known)}")
-    if sweep.task not in tasks:
-        raise LraError(f"{where}.task: unknown task {sweep.task!r}.{nearest(sweep.task, tasks)}")
-    return sweep if sweep.task in run and sweep.attention in attentions else None
-
-
 def _check_rules(chosen: Arena) -> None:
-    """Rules are named after their attention and task, so no two cells may join to one name."""
+    """Refuse two cells whose rules would have the same name, which joins attention and task."""
     rules: dict[str, str] = {}
     for task, attention in itertools.product(chosen.tasks, chosen.attentions):
         for rule in (f"train_{attention}_{task}", f"train_{attention}_{task}_seed"):
@@ -408,7 +287,7 @@ def _check_rules(chosen: Arena) -> None:
 
 
 def _check_source(chosen: Arena, task: str) -> None:
-    """A local path that is not there stops before any work, unless another source may do."""
+    """Refuse a missing local path before any work, unless the artefact has another source."""
     artefact = chosen.artefact(task)
     sources = chosen.sources[artefact] if artefact else []
     missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]

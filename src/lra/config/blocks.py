@@ -1,4 +1,4 @@
-"""The blocks of config.yaml: which keys there are, what each may hold, and what it means.
+"""The blocks of config.yaml: the keys, their types, bounds and meaning.
 
 ``workflow/schemas/config.schema.yaml`` is made from these dataclasses by :mod:`lra.config.schema`.
 """
@@ -32,8 +32,13 @@ T = TypeVar("T", bound=Hashable)
 Data = TypeVar("Data")
 
 NAME, SETTINGS = "<name>", "<settings>"
-"""The two forms of an item of ``attentions``, as the places of pydantic's errors call them."""
+"""Names of the two forms of an item of ``attentions`` in the locations of pydantic's errors."""
 
+
+URL = r"^https?://[^/\s]+/[^\s{}]*(\{[^\s{},/]+(,[^\s{},/]+)+\}[^\s{}/]*)?$"
+PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+$"
+SHA256 = "^[0-9a-f]{64}$"
+MD5 = "^[0-9a-f]{32}$"
 
 NAME_FORM = "A name is made of small letters, digits and underscores, a letter first."
 
@@ -84,20 +89,20 @@ AttentionItem = Annotated[
 
 @dataclass(frozen=True)
 class SourceBlock:
-    """One place that has an artefact: exactly one of url, path and package."""
+    """One source of an artefact: exactly one of url, path and package."""
 
-    url: Annotated[str, Field(pattern="^https?://")] | None = None
+    url: Annotated[str, Field(pattern=URL)] | None = None
     """An http or https address, with names in braces for several files."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """A file or folder of your own."""
-    package: Annotated[str, Field(pattern="^[A-Za-z0-9._-]+==[A-Za-z0-9._-]+$")] | None = None
+    package: Annotated[str, Field(pattern=PACKAGE)] | None = None
     """A Python package whose source distribution is the artefact, with its version, as `vaderSentiment==3.3.2`."""
     size: Count | None = None
     """Size in bytes."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Field(pattern=SHA256)] | None = None
     """Checksum in hexadecimal, 64 digits 0-9 a-f."""
-    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
-    """Checksum of publishers that give no other, 32 digits 0-9 a-f."""
+    md5: Annotated[str, Field(pattern=MD5)] | None = None
+    """MD5 checksum in hexadecimal, 32 digits 0-9 a-f, if the publisher gives no SHA-256."""
 
 
 Places = Annotated[tuple[SourceBlock, ...], Field(min_length=1)]
@@ -135,7 +140,7 @@ class MeasureBlock(MeasureOptions):
 class SweepBlock:
     """Other batch sizes and learning rates for one attention on one task (figure 3), each batch size at each rate.
 
-    Nothing is swept without this block, or where its attention or its task is not run.
+    There is no sweep without this block, or if its attention or its task is not run.
     """
 
     attention: str
@@ -155,7 +160,7 @@ class TaskBlock(Generic[Data]):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     data: Data
-    """What its examples are made of."""
+    """Source and size of its examples."""
     train: TrainSettings
     """How a model is trained."""
     model: ModelSettings | None = None
@@ -165,7 +170,7 @@ class TaskBlock(Generic[Data]):
 
 
 class TasksBlock(BaseModel):
-    """Data and training of each task; one that is not the Arena's is your own."""
+    """Data and training of each task; a name that the Arena does not have is a task of your own."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     __pydantic_extra__: dict[Name, TaskBlock[OwnBlock]] = Field(init=False)
@@ -198,8 +203,8 @@ class ScaleBlock:
     """Sizes of the model; a task may have its own."""
     tasks: TasksBlock
     options: Mapping[str, Options] = field(default_factory=dict)
-    """Arguments of some methods, your own too, that training at this scale takes where `attentions` says nothing else;
-    measurements at the tasks' true lengths do without."""
+    """Arguments of some methods, or of your own, for training at this scale; `attentions` overrides them. Measurements
+    at the tasks' true lengths do not use them."""
     approximate: ApproximateOptions = field(default_factory=ApproximateOptions)
     sweep: SweepBlock | None = None
 
@@ -218,7 +223,7 @@ class ScalesBlock:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the arena runs. An unknown key is refused before any work."""
+    """The whole file. An unknown key is refused before any work."""
 
     scale: Literal["mini", "paper", "modern"]
     """Which block of `scales` is run."""
@@ -228,7 +233,7 @@ class Configuration:
     """The methods to run, in the order of the tables: a name, or a name with its settings, as
     `bigbird: {features: 64}`."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**64 - 1)], ...], *Different]
-    """One run a cell for each. Claims about differences between methods need at least three."""
+    """Each cell has one run for each seed. Claims about differences between methods need at least three seeds."""
     scales: ScalesBlock
     pretrain: bool = False
     """Whether models first learn to predict hidden tokens of their task's training split, as each task's `pretrain`
@@ -236,4 +241,4 @@ class Configuration:
     sources: SourcesBlock = field(default_factory=SourcesBlock)
     measure: MeasureBlock = field(default_factory=MeasureBlock)
     bench: BenchOptions | None = None
-    """At which lengths the attentions' cores are timed against exact attention, and how often; null for not at all."""
+    """Lengths and repeats of the timing of attention cores against exact attention; null for no timing."""

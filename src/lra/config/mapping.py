@@ -1,4 +1,4 @@
-"""Frozen dataclasses from mappings as YAML and JSON give them, checked by pydantic, and back."""
+"""Convert mappings from YAML or JSON to frozen dataclasses, checked by pydantic, and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any] | Any, where: str = "")
         LraError: one sentence that names the key, the value and what is allowed.
     """
     try:
-        # As JSON, since pydantic then takes lists for tuples and mappings for dataclasses where it is strict.
+        # As JSON: pydantic's strict mode then accepts lists as tuples and mappings as dataclasses.
         text = json.dumps([values], default=str)
         return _adapter(cls).validate_json(text)[0]  # type: ignore[arg-type]  # mypy takes no class for hashable
     except ValidationError as problem:

@@ -1,4 +1,4 @@
-"""Settings read from files and a command line: what is no YAML is told with its line and column."""
+"""Read settings from files and the command line; an error in the YAML is reported with line and column."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The settings in a YAML file.
 
     Raises:
-        LraError: it is missing, not YAML, holds no settings, or has a key twice, of which YAML itself would keep the
-            last.
+        LraError: the file is missing, not YAML, without settings, or has a key twice (YAML itself keeps the last one).
     """
     try:
         content = yaml.load(path.read_bytes().decode("utf-8-sig"), _Loader)
@@ -59,7 +58,7 @@ def origin(problem: str, files: Mapping[str, Any]) -> str:
 
 
 def retyped(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What Snakemake makes of its ``--config``, with the numbers in lists and mappings as numbers, not as texts."""
+    """The ``--config`` that Snakemake parsed, with numbers in lists and mappings as numbers, not as strings."""
     return {key: value if isinstance(value, str) else _retyped(value) for key, value in given.items()}
 
 
@@ -76,7 +75,7 @@ def _place(line: int, column: int) -> str:
 
 
 def _told(problem: yaml.MarkedYAMLError) -> str:
-    """A mistake in YAML: where, what, and what it often comes from."""
+    """A message about an error in YAML: its place, the problem, and the usual cause."""
     mark = problem.problem_mark or problem.context_mark
     where = _place(mark.line + 1, mark.column + 1) if mark else "somewhere"
     what = " ".join(f"{problem.problem or problem.context}".split()).rstrip(".")

@@ -1,8 +1,8 @@
-"""What config.yaml may hold, made from the dataclasses that check it: a JSON schema for editors, a page for readers.
+"""A JSON schema for editors and a page for readers, generated from the dataclasses that check config.yaml.
 
     python -m lra.config.schema
 
-in the project's folder writes both anew.
+in the project's folder writes both files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Schema:
         self.root, self.definitions = schema["items"], schema.get("$defs", {})
 
     def at(self, place: Place) -> dict[str, Any]:
-        """What is said of a place; of one that may be empty, what is said of its other values, and ``nullable``."""
+        """The schema of a location; for one that may be empty, that of its other values, with ``nullable``."""
         node = self.resolved(self.root)
         for part in place:
             if part in (NAME, SETTINGS):

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in one sentence: where, what, and what is allowed."""
+"""An error of pydantic in one sentence: the location, the problem, and the allowed values."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _what(error: Any, place: Place, called: str, about: Schema) -> str:
         case "string_too_short":
             return f"{shown} should be non-empty."
         case "string_pattern_mismatch":
-            # Of a key, the place says what its value is.
+            # A wrong key has the location of its value, whose type does not describe the key.
             form = about.described(place) if node.get("type") == "string" else f" {NAME_FORM}"
             return f"{shown} is of another form.{form}"
         case "union_tag_not_found" if isinstance(value, dict) and value:
@@ -118,14 +118,14 @@ def _number(limit: float) -> str:
 
 
 def _as_list(mapping: dict[str, Any]) -> str:
-    """The old form of ``attentions`` in the new one."""
+    """A mapping ``attentions``, the old form, as a list."""
     items = [{name: given} if given else name for name, given in mapping.items()]
     flow = yaml.safe_dump({"attentions": items}, default_flow_style=True, width=10**6, sort_keys=False)
     return f"`{flow.strip()[1:-1]}`"
 
 
 def _unquoted(kind: str, value: Any) -> str:
-    """What to do about a number that YAML takes for a text."""
+    """Advice about a number that YAML reads as a string."""
     if kind not in ("int_type", "float_type") or not isinstance(value, str) or not _NUMBER.fullmatch(value):
         return ""
     return " It is a text: leave the quotes away, or write 1.0e-3 for 1e-3."

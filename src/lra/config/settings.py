@@ -1,4 +1,4 @@
-"""What one job is made of. Leaves without logic: results depend on these values, never on how they were read."""
+"""Settings of one job, as plain data: results depend on these values, not on the code that reads them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TrainSettings:
     """How the learning rate falls after the peak: the paper's OneCycle, from 1/25 of the peak and linear to 4e-6 of it;
     half a cosine or a line to 0, both from 0."""
     weight_decay: NonNegativeFloat = 0.0
-    """AdamW's decay of the weights of linear layers, of nothing else."""
+    """AdamW's weight decay; it applies to the weights of linear layers only."""
     seconds: PositiveFloat | None = None
     """The run ends at the first step by which training has taken so many seconds; null for no such bound."""
     flops: PositiveFloat | None = None
@@ -111,12 +111,12 @@ class AttentionSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the method's class."""
     module: str | None = None
-    """Where its class is; null for a method of the registry."""
+    """The module or file of its class; null for a method of the registry."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: attention x task x seed, and everything that can change its numbers but the code and the data."""
+    """One run: attention x task x seed, and all settings that can change its numbers."""
 
     task: str
     attention: AttentionSettings
@@ -133,7 +133,7 @@ class Experiment:
 class MeasureOptions:
     """How time, memory and FLOPs of training are measured.
 
-    Described in ``Field``, since pydantic finds no docstrings below the fields of a base.
+    The descriptions stand in ``Field``, because pydantic finds no docstrings of fields of a base class.
     """
 
     batch: Annotated[
@@ -165,12 +165,12 @@ class MeasureOptions:
 
 @dataclass(frozen=True)
 class MeasureSettings(MeasureOptions):
-    """What is measured, and how: an attention on a task at its true size."""
+    """Settings of measuring the cost of an attention on a task at its true size."""
 
     attention: AttentionSettings
     """The method."""
     data: Mapping[str, Any]
-    """What describes the task, of its ``data`` block."""
+    """The entries of the task's ``data`` block that determine its sizes."""
     train_batch: Count
     """Examples of an optimiser step of the task's training."""
     train_precision: Precision = "fp32"
@@ -195,7 +195,7 @@ class ApproximateOptions:
 
 @dataclass(frozen=True)
 class ApproximateSettings(ApproximateOptions):
-    """What is compared with exact attention, and how."""
+    """Settings of comparing an attention with exact attention."""
 
     attention: AttentionSettings
     """The method; its own ``features`` are ignored."""
@@ -205,7 +205,7 @@ class ApproximateSettings(ApproximateOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """At which lengths the attentions' cores are timed against exact attention, and how often."""
+    """Lengths and repeats of the timing of attention cores against exact attention."""
 
     lengths: Counts
     """Positions of a sequence."""

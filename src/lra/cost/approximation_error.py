@@ -99,7 +99,7 @@ def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, le
     errors: dict[int, list[float]] = {features: [] for features in settings.features}
     reasons = dict.fromkeys(settings.features, failed)
     for trial in range(0 if failed else settings.trials):
-        # Apart, or a method's initial weights would be the very numbers that made the model's.
+        # A separate seed, because a method's initial weights would otherwise repeat the model's.
         model_seed, seed = map(int, np.random.SeedSequence([settings.seed, trial]).generate_state(2))
         tokens = torch.from_numpy(texts.joined(length, [settings.seed, trial]).astype(np.int64)).to(device)
         torch.manual_seed(model_seed)

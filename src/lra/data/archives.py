@@ -46,7 +46,7 @@ def extract(
 def members(archive: Path, patterns: Collection[str], *, prefix: str = "", verified: bool = False) -> Iterator[Member]:
     """The files that match ``patterns``, in the archive's order; each must be read before the next is asked for.
 
-    The archive is read to its end even when everything was found, because only there a cut or damaged one shows.
+    The archive is read to its end even after all files were found, because damage can show only there.
 
     Args:
         archive: a tar, packed with gzip or not; or a folder with its files, as unpacked or from ``prefix`` down.
@@ -83,7 +83,7 @@ def save(member: Member, folder: Path) -> None:
 
 
 class _Wanted:
-    """Which names are wanted, and which patterns have not been met yet."""
+    """The patterns of the wanted files, and those that no file has matched yet."""
 
     def __init__(self, patterns: Collection[str]) -> None:
         self._regexes = {pattern: re.compile("[^/]*".join(map(re.escape, pattern.split("*")))) for pattern in patterns}
@@ -122,7 +122,7 @@ def _tar_members(archive: Path, prefix: str, wanted: _Wanted) -> Generator[Membe
         try:
             tar = tarfile.TarFile(fileobj=stream, tarinfo=_Header)  # type: ignore[arg-type]
             while (header := tar.next()) is not None:
-                # tarfile remembers every member, which would take gigabytes for millions of them.
+                # tarfile keeps every member in memory, gigabytes for millions of them.
                 tar.members.clear()  # type: ignore[attr-defined]
                 stream.member = header.name
                 path = posixpath.normpath(header.name.lstrip("/"))
@@ -155,7 +155,7 @@ _KINDS: Sequence[tuple[Callable[[tarfile.TarInfo], bool], str]] = (
 
 
 class _Header(tarfile.TarInfo):
-    """A header whose damage is an error: tarfile itself takes a damaged one for the end of the archive."""
+    """A header that raises if it is damaged; tarfile takes a damaged header for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:

@@ -19,9 +19,9 @@ from lra.data.shards import Shards
 from lra.tasks.contract import Split
 
 POOL_ROWS = 16384
-"""Rows held in memory, unpadded, to be shuffled together, at most; a smaller split is shuffled as a whole."""
+"""The most rows that are held in memory, unpadded, and shuffled together; a smaller split is shuffled as a whole."""
 POOL_TOKENS = 2**27
-"""Tokens that the rows of a pool may have, so that long sequences make smaller pools; Arrow takes 2**31 at most."""
+"""The most tokens of a pool, so that long sequences have smaller pools; Arrow allows at most 2**31."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Batches:
             epoch, skip = epoch + 1, 0
 
     def _share_out(self, window: pa.Table, seed: list[int], skip: int) -> Iterator[pa.Table]:
-        """The full batches of a window after the first ``skip``; what is left over, rows of any length, is dropped."""
+        """The full batches of a window after the first ``skip``; the remaining rows, of any length, are dropped."""
         whole = window.num_rows - window.num_rows % self.batch
         starts = np.arange(0, whole, self.batch)
         if self.window == 1:
@@ -119,14 +119,14 @@ class Batches:
             if skip >= len(order):
                 skip -= len(order)
                 continue
-            # A window at a time: all at once would keep a GPU waiting.
+            # One window at a time: a GPU would have to wait for the whole pool.
             rows, size = self._read(pool), self.window * self.batch
             for start in range(skip, len(order), size):
                 yield rows.take(pa.array(order[start : start + size]))
             skip = 0
 
     def _pools(self, order: npt.NDArray[np.integer]) -> Iterator[list[int]]:
-        """Row groups in the given order, shared out evenly: a small last pool might hold nothing but one label."""
+        """Row groups in the given order, in pools of similar size: a small last pool might hold only one label."""
         pools = min(len(order), -(-self.rows // self.pool_rows))
         return (pool.tolist() for pool in np.array_split(order, pools))
 
@@ -174,7 +174,7 @@ def _cut(blocks: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 def as_bytes(rows: pa.ListArray) -> pa.BinaryArray:
-    """The same rows as strings of bytes, which Arrow takes whole, where it takes lists element by element."""
+    """The same rows as byte strings, which Arrow copies as a whole; it copies lists element by element."""
     values = rows.values.to_numpy()
     offsets = rows.offsets.to_numpy() * values.itemsize
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(np.ascontiguousarray(values))]
@@ -201,7 +201,7 @@ def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor,
     tokens = np.zeros(mask.shape, dtype=np.int32)
     values = rows.flatten().to_numpy()
     ends = np.cumsum(lengths)
-    # A copy a row takes half the time of filling where the mask says so, which looks at every position.
+    # Copying row by row takes half the time of assignment through the mask, which reads every position.
     for row, start, end in zip(tokens, (ends - lengths).tolist(), ends.tolist(), strict=True):
         row[: end - start] = values[start:end]
     return torch.from_numpy(tokens), torch.from_numpy(mask)

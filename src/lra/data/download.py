@@ -1,4 +1,4 @@
-"""Raw data on the disk, verified: an artefact is fetched from the first of its sources that works.
+"""Fetch and verify raw data: each artefact comes from the first of its sources that works.
 
 ``fetch("lra_release", sources, Path("data/sources/lra_release"), Path("data/sources/lock.json"))``
 """
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lra.config.blocks import MD5, PACKAGE, SHA256, URL
 from lra.data.lockfile import Content, Entry, content_of, difference, record, recorded
 from lra.data.progress import progress, readable
 from lra.data.transfer import Retry, UnavailableError, discard, download, looks_like_a_page
@@ -31,21 +32,19 @@ __all__ = ["Retry", "Source", "fetch"]
 
 log = logging.getLogger(__name__)
 
-_URL = r"https?://[^/\s]+/[^\s{}]*(\{[^\s{},/]+(,[^\s{},/]+)+\}[^\s{}/]*)?"
-
 
 @dataclass(frozen=True)
 class Source:
-    """One place that has an artefact: exactly one of ``url``, ``path`` and ``package``, and what its content must be.
+    """One source of an artefact: exactly one of ``url``, ``path`` and ``package``, and the expected size and checksums.
 
     Args:
         url: an http or https address; with a list of names in braces, such as ``https://host/{train,test}.tsv``, the
             artefact is a folder with each of these files.
-        path: a file or folder of one's own; ``~`` and paths relative to the current folder are understood.
+        path: a file or folder of the user's own; ``~`` and paths relative to the current folder are allowed.
         package: a Python package whose source distribution is the artefact, e.g. ``vaderSentiment==3.3.2``.
         size: bytes of the file.
         sha256: its SHA-256 in hexadecimal.
-        md5: its MD5 in hexadecimal, for publishers that give nothing else.
+        md5: its MD5 in hexadecimal, for publishers that give only this.
     """
 
     url: str | None = None
@@ -61,10 +60,10 @@ class Source:
             found = " and ".join(given) or "none of them"
             raise LraError(f"sources in config.yaml: a source has exactly one of url, path and package, not {found}.")
         for key, pattern, example in (
-            ("url", _URL, "https://host/file.gz or https://host/{a,b}.tsv"),
-            ("package", r"[A-Za-z0-9][\w.-]*==[\w.!+-]+", "vaderSentiment==3.3.2"),
-            ("sha256", r"[0-9a-f]{64}", "64 digits 0-9 a-f"),
-            ("md5", r"[0-9a-f]{32}", "32 digits 0-9 a-f"),
+            ("url", URL, "https://host/file.gz or https://host/{a,b}.tsv"),
+            ("package", PACKAGE, "vaderSentiment==3.3.2"),
+            ("sha256", SHA256, "64 digits 0-9 a-f"),
+            ("md5", MD5, "32 digits 0-9 a-f"),
         ):
             value = getattr(self, key)
             if value is not None and not re.fullmatch(pattern, value):
@@ -116,7 +115,7 @@ def fetch(
         with file_lock(target):
             known = recorded(lock, artefact)
             if not _is_kept(target, known):
-                # Beside the lock file all is a download, elsewhere a folder may be anything.
+                # A folder beside the lock file is a download; elsewhere it may hold the user's files.
                 if target.absolute().parent != lock.absolute().parent and not target.is_symlink():
                     refuse_foreign_files(target, [name for source in sources for name in _names(source.urls)])
                 _fetch(artefact, sources, target, lock, known, spare, retry)
@@ -126,7 +125,7 @@ def fetch(
 
 
 def _is_kept(target: Path, known: Entry | None) -> bool:
-    """Whether an earlier download is there and as recorded."""
+    """Whether an earlier download exists and has the recorded content."""
     if known is None or not target.exists() or target.is_symlink():
         return False
     if target.is_file() and target.stat().st_size != known.size:

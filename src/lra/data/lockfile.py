@@ -1,4 +1,4 @@
-"""The lock file: what each artefact's content was at first use, so that it is the same ever after.
+"""The lock file: the checksum of each artefact at first use, against which later uses are verified.
 
 A JSON object: artefact -> kind, sha256, size in bytes, and the source that gave it. Of several files, the sha256 is
 that of lines with the name and sha256 of each. A folder of more than MOST_READ files, such as the unpacked release with
@@ -43,7 +43,7 @@ class Entry(Content):
 
 
 def content_of(path: Path) -> Content:
-    """What is at ``path``; of a folder with very many files, names and sizes alone."""
+    """The content at ``path``; for a folder with very many files, only names and sizes are read."""
     if not path.is_dir():
         return Content("file", sha256(path), path.stat().st_size)
     listing = list(_listing(path))
@@ -56,9 +56,9 @@ def content_of(path: Path) -> Content:
 
 
 def difference(artefact: str, content: Content, entry: Entry, lock: Path) -> str | None:
-    """How an artefact's content differs from what was recorded at first use; None where it is the same.
+    """The difference between an artefact's content and the recorded one, or None.
 
-    The sentence starts after the source's name.
+    The message completes a sentence that starts with the source's name.
     """
     if content == entry.content:
         return None
@@ -78,7 +78,7 @@ def _listing(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def recorded(lock: Path, artefact: str) -> Entry | None:
-    """What the lock file says of an artefact, None before its first use.
+    """The entry of an artefact in the lock file, None before its first use.
 
     Raises:
         LraError: the lock file is damaged.
@@ -98,7 +98,7 @@ def _read(lock: Path) -> dict[str, Any]:
 
 
 def record(lock: Path, artefact: str, content: Content, source: str) -> Entry:
-    """Record an artefact at its first use; later on, the entry that stands.
+    """Record an artefact at its first use; later, return its existing entry.
 
     Several processes may record at once. The caller compares the entry with ``content``.
     """

@@ -1,4 +1,4 @@
-"""Batches made ahead by a thread while the device computes."""
+"""Prefetching: a thread makes the next batches while the device computes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import torch
 from lra.data.batches import Batch
 
 AHEAD = 16
-"""Batches made ahead: enough to bridge the time in which the next pool or window of rows is read and shuffled."""
+"""Number of prefetched batches, enough for the time in which the next pool or window is read and shuffled."""
 
 
 def ready(
     batches: Generator[Batch, None, None], device: torch.device
 ) -> contextlib.closing[Generator[Batch, None, None]]:
-    """The same batches, for a GPU made by a thread; on a CPU a step takes 900 times as long as its batch."""
+    """The same batches, prefetched for a GPU; on a CPU a step takes 900 times as long as making its batch."""
     return contextlib.closing(prefetch(batches) if device.type == "cuda" else batches)
 
 
 def prefetch(batches: Iterator[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:
     """The same batches in the same order, in pinned memory, ``ahead`` of them in the making while one is used.
 
-    An error of ``batches`` is raised here, where its batch would have come. Close the iterator to end the thread.
+    An error of ``batches`` is raised in place of its batch. Close the iterator to end the thread.
     """
     with ThreadPoolExecutor(1, "prefetch") as thread:
 

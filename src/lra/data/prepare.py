@@ -51,19 +51,19 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
 
 
 def _warn_of_overlap(shards: Shards) -> None:
-    """Say in a line how many rows of which splits stand in another split too; nothing if there are none."""
+    """Warn in one line if rows of a split also occur in another split."""
     counts = {split: shards.splits[split]["also_in_another_split"] for split in SPLITS}
     shared = ", ".join(f"{split} {count} of {shards.rows(split)}" for split, count in counts.items() if count)
     if shared:
         log.warning(
-            "warning: %s has rows that are in another split too (%s): scores may show what was learned by heart.",
+            "warning: %s has rows that also occur in another split (%s); accuracies may reflect memorised rows.",
             shards.task.name,
             shared,
         )
 
 
 def checksum(source: Path) -> str:
-    """SHA-256 of a source's content, see :mod:`lra.data.lockfile`; that of the archive for what was extracted of one.
+    """SHA-256 of a source's content, see :mod:`lra.data.lockfile`; for extracted files, that of their archive.
 
     Raises:
         LraError: a source that the lock file knows has another content than at first use.

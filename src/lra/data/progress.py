@@ -1,4 +1,4 @@
-"""How far a long read or download has come: a bar on a terminal, a log line now and then elsewhere."""
+"""Progress of a long read or download: a bar on a terminal, otherwise log lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def progress(label: str, total: int | None, done: int = 0) -> Iterator[Callable[
     """A function to call with every number of bytes that were handled.
 
     Args:
-        label: what is read, shown before the figures.
+        label: name of the file, shown before the figures.
         total: bytes in all, None where unknown.
         done: bytes that were there before.
     """

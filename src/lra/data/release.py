@@ -1,4 +1,4 @@
-"""What the tasks need of the released archives of the Long Range Arena."""
+"""Extract the files that the tasks need from the released archives of the Long Range Arena."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def extract_lra_release(archive: Path, target: Path, parts: Collection[str], *, 
       file instead of 200 000, which file systems of clusters do not like. pathfinder64, 128 and 256 likewise.
 
     Args:
-        archive: the archive, or a folder with what it holds.
+        archive: the archive, or a folder with its content.
         target: a folder, replaced if it is there.
         parts: some of the keys of :data:`PATTERNS`.
         verified: the archive's checksum was compared; without pictures, reading then stops early.
@@ -115,7 +115,7 @@ class _Images:
             self._flush()
 
     def finish(self) -> None:
-        """Write what is held; refuse images without metadata, and metadata without images."""
+        """Write the files still in memory; refuse images without metadata, and metadata without images."""
         self._flush()
         images, metadata = self._batches["imgs"], self._batches["metadata"]
         lacking = [f"metadata/{batch}.npy" for batch in images - metadata]

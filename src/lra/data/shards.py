@@ -2,7 +2,7 @@
 
 ``<folder>/{train,dev,test}/part-00000.parquet``: ``tokens`` (and ``tokens_2``) as lists of the smallest integer type,
 unpadded, and ``label``. ``<folder>/manifest.json`` describes the task and lists files, rows, checksums, class counts.
-Its ``content`` identifies the examples of each split whatever files they are in; runs are tied to that.
+Its ``content`` identifies the examples of each split, independently of their files; runs depend on it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lra.config.settings import SHARD_ROWS
+from lra.data.split_summary import SplitSummary
 from lra.errors import LraError
 from lra.files import atomic_directory, checksum, read_json, sealed, sha256, write_json
 from lra.paths import MANIFEST, part_name
@@ -45,9 +44,9 @@ class Shards:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what a model is trained on: tokens and labels in order, and the sizes that the task declares.
+        """SHA-256 of the examples: tokens and labels in order, and the sizes that the task declares.
 
-        Files, Parquet, package versions and the source that the examples came from are not part of it.
+        It is independent of files, Parquet, package versions and the source of the examples.
         """
         sizes = {name: value for name, value in asdict(self.task).items() if name != "name"}
         return hashlib.sha256(json.dumps([sizes, self.content], sort_keys=True).encode()).hexdigest()
@@ -57,7 +56,7 @@ class Shards:
         return int(self.splits[split]["rows"])
 
     def majority(self, split: Split) -> float:
-        """Share of the most frequent class, the accuracy of always answering it."""
+        """Share of the most frequent class: the accuracy of a constant answer."""
         return max(self.splits[split]["classes"]) / self.rows(split)
 
     def files(self, split: Split) -> list[Path]:
@@ -95,7 +94,7 @@ def read_shards(folder: Path) -> Shards:
 
 
 def _check_split(split: Split, content: dict[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError where a manifest does not say what :class:`Shards` reads."""
+    """Raise KeyError, TypeError or ValueError if a manifest lacks an entry that :class:`Shards` reads."""
     rows, classes = content["rows"], content["classes"]
     checksums = [file["sha256"] for file in content["files"]]
     if not checksums or rows != sum(classes) or rows < 1:
@@ -106,18 +105,18 @@ def verify(shards: Shards) -> None:
     """Compare every file with its recorded checksum.
 
     Raises:
-        LraError: a file has other bytes than were written.
+        LraError: the content of a file has changed.
     """
     for split in shards.splits.values():
         for file in split["files"]:
             if sha256(path := shards.folder / file["name"]) != file["sha256"]:
-                raise LraError(f"{path} is not what was written: its checksum differs; delete it and prepare it anew.")
+                raise LraError(f"{path} is not what was written: its checksum differs; delete it and prepare it again.")
 
 
 def write_shards(
     folder: Path, task: Task, examples: Examples, *, expected: Rows | None, provenance: dict[str, Any]
 ) -> Shards:
-    """Write all splits and their manifest; a folder that is there is replaced once everything is written.
+    """Write all splits and their manifest; an existing folder is replaced after everything is written.
 
     Args:
         folder: where the shards go.
@@ -139,9 +138,9 @@ def _write(folder: Path, task: Task, examples: Examples, expected: Rows | None, 
     splits: dict[str, Any] = {}
     content: dict[str, str] = {}
     digests: dict[str, list[int]] = {}
-    with ThreadPoolExecutor(1) as thread:  # takes the checksum of a file while the next ones are written
+    with ThreadPoolExecutor(1) as thread:  # computes the checksum of a file while the next ones are written
         for split in SPLITS:
-            count = _Count(task, split)
+            count = SplitSummary(task, split)
             batches = map(count, examples[split])
             files = thread.map(
                 _describe, _write_files(folder / split, batches, schema_metadata), itertools.repeat(folder)
@@ -186,17 +185,17 @@ def _write_files(folder: Path, batches: Iterable[pa.RecordBatch], metadata: dict
 
 
 def _without_nulls(field: pa.Field) -> pa.Field:
-    """Declares that nothing is missing, so that Parquet need not say so for each token: faster to write and to read."""
+    """The field without nulls: Parquet then stores no validity of each token, and is faster to write and to read."""
     if pa.types.is_list(field.type):
         field = field.with_type(pa.list_(field.type.value_field.with_nullable(False)))
     return field.with_nullable(False)
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
-    """How the Parquet files are written, measured by ``benchmarks/prepare_rows.py``."""
-    # Parquet stores small integers in four bytes: apart from one another, their empty upper bytes cost nothing.
+    """Options of the Parquet writer, chosen by the measurements of ``benchmarks/prepare_rows.py``."""
+    # Parquet stores small integers in four bytes. Split into streams, the empty upper bytes compress to nothing.
     split = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT" for field in schema if pa.types.is_list(field.type)}
-    # Token ids repeat too evenly for dictionaries and too wildly for statistics to help.
+    # Neither dictionaries nor statistics help with token ids.
     return {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "column_encoding": split}
 
 
@@ -233,72 +232,3 @@ def _describe(path: Path, folder: Path) -> dict[str, Any]:
     rows = pq.read_metadata(path).num_rows
     name = path.relative_to(folder).as_posix()
     return {"name": name, "rows": rows, "bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-class _Count:
-    """Passes record batches on, checking them and counting what the manifest reports."""
-
-    def __init__(self, task: Task, split: Split) -> None:
-        self.task, self.split = task, split
-        self.rows = 0
-        self.classes = np.zeros(task.classes, dtype=np.int64)
-        self.tokens = 0
-        self.shortest, self.longest = task.max_length, 0
-        self.digests: list[int] = []
-        # One stream for the labels, and two for each tower: how a split is cut into batches leaves no trace.
-        self.streams = [hashlib.sha256() for _ in range(1 + 2 * task.towers)]
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        label = batch["label"].to_numpy()
-        towers = [batch[name] for name in ("tokens", "tokens_2")[: self.task.towers]]
-        tokens = [tower.flatten().to_numpy() for tower in towers]
-        lengths = np.stack([tower.value_lengths().to_numpy() for tower in towers])  # (towers, rows)
-        self._check(label, tokens, lengths)
-        self.rows += batch.num_rows
-        self.classes += np.bincount(label, minlength=self.task.classes)
-        self.tokens += int(lengths.sum())
-        self.shortest = min(self.shortest, int(lengths.min(initial=self.shortest)))
-        self.longest = max(self.longest, int(lengths.max(initial=0)))
-        self.digests.extend(_digests(tokens, lengths))
-        for stream, values in zip(self.streams, (label, *tokens, *lengths), strict=True):
-            stream.update(values.astype("<u4").tobytes())
-        return batch
-
-    def _check(
-        self,
-        label: npt.NDArray[np.uint8],
-        tokens: list[npt.NDArray[np.unsignedinteger]],
-        lengths: npt.NDArray[np.int32],
-    ) -> None:
-        where = f"{self.task.name} {self.split}, rows {self.rows} to {self.rows + len(label)}"
-        if (largest := label.max(initial=0)) >= self.task.classes:
-            raise LraError(f"{where}: label {largest}, but the task has {self.task.classes} classes.")
-        if lengths.size and not 1 <= lengths.min() <= lengths.max() <= self.task.max_length:
-            raise LraError(
-                f"{where}: sequences of {lengths.min()} to {lengths.max()} tokens, not 1 to {self.task.max_length}."
-            )
-        if (largest := max(ids.max(initial=0) for ids in tokens)) >= self.task.vocabulary:
-            raise LraError(f"{where}: token id {largest}, but the vocabulary has {self.task.vocabulary}.")
-
-    def content(self) -> str:
-        """SHA-256 of labels, tokens and lengths of all rows in order, each number as four bytes."""
-        return hashlib.sha256("".join(stream.hexdigest() for stream in self.streams).encode()).hexdigest()
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "rows": self.rows,
-            "classes": self.classes.tolist(),
-            "tokens": self.tokens,
-            "shortest": self.shortest,
-            "longest": self.longest,
-        }
-
-
-def _digests(tokens: list[npt.NDArray[np.unsignedinteger]], lengths: npt.NDArray[np.int32]) -> Iterator[int]:
-    """64 bits that stand for each row's tokens, labels left out, to find examples that are there twice."""
-    return map(hash, zip(*map(_pieces, tokens, lengths), strict=True))
-
-
-def _pieces(ids: npt.NDArray[np.unsignedinteger], lengths: npt.NDArray[np.int32]) -> Iterator[bytes]:
-    ends = np.cumsum(lengths).tolist()
-    return (ids[begin:end].tobytes() for begin, end in itertools.pairwise([0, *ends]))

@@ -1,4 +1,4 @@
-"""Shards for a rehearsal: random tokens of a task's true length, so that every crash is found before the real data are.
+"""Shards for a rehearsal: random tokens of a task's true length, to find crashes before the real data are fetched.
 
 lra rehearsal-data listops
 """
@@ -29,7 +29,7 @@ def random_shards(task: Task, rows: Rows, out: Path) -> Shards:
     """Write shards of random rows, the first of each split of the full length.
 
     Args:
-        task: what the rows should look like.
+        task: description of the rows.
         rows: number of them in each split.
         out: folder of the shards.
     """

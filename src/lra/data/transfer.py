@@ -29,11 +29,11 @@ TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 
 class UnavailableError(Exception):
-    """Why a source did not give its file; reads on after the source's name."""
+    """The reason why a source failed; the message completes a sentence that starts with the source's name."""
 
 
 class _BrokenOffError(Exception):
-    """A failure that another try may get past, ``wait`` seconds later where the server says so."""
+    """A temporary failure; ``wait`` is the pause in seconds that the server asks for, if any."""
 
     def __init__(self, reason: str, wait: int = 0) -> None:
         super().__init__(reason)
@@ -42,13 +42,13 @@ class _BrokenOffError(Exception):
 
 @dataclass(frozen=True)
 class Retry:
-    """How patient a download is.
+    """Number of tries, pauses and timeout of a download.
 
     Args:
-        tries: tries in a row that bring nothing new, after which the source is given up.
+        tries: consecutive tries without a new byte, after which the source has failed.
         first: seconds before the second try; doubled from try to try.
-        longest: seconds that a pause is at most.
-        timeout: seconds without a sign of the server that end a try.
+        longest: longest pause in seconds.
+        timeout: seconds without data from the server, after which a try has failed.
     """
 
     tries: int = 5
@@ -63,7 +63,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class _Begun:
-    """What is remembered beside an unfinished file, to tell whether the server still has the same one."""
+    """The record beside an unfinished file, which shows whether the server still has the same file."""
 
     url: str
     validator: str | None
@@ -71,14 +71,14 @@ class _Begun:
 
 
 def download(url: str, part: Path, *, size: int | None = None, spare: int = 0, retry: Retry | None = None) -> None:
-    """Download ``url`` to ``part``, going on from what is there of it.
+    """Download ``url`` to ``part``, resuming an unfinished download.
 
     Args:
         url: an http or https address.
-        part: the file to write; ``<part>.json`` beside it remembers what has been begun. Both outlive a failure.
+        part: the file to write; ``<part>.json`` beside it records the download. Both are kept after a failure.
         size: the bytes that the file must have, None where unknown.
         spare: bytes that must stay free on the disk afterwards.
-        retry: how patient to be.
+        retry: tries, pauses and timeout.
 
     Raises:
         UnavailableError: the server does not give the file.
@@ -117,7 +117,7 @@ def _try(url: str, part: Path, size: int | None, spare: int, timeout: float) -> 
     if begun and offset and offset == begun.total:
         return
     request = urllib.request.Request(url, headers={"User-Agent": "lra", "Accept-Encoding": "identity"})
-    # Without a validator nothing tells an old file's first half from a new one's: such a download starts again.
+    # Without a validator, the first half of an old file looks like that of a new one: such a download starts again.
     if begun and begun.validator and offset:
         request.add_header("Range", f"bytes={offset}-")
         request.add_header("If-Range", begun.validator)
@@ -126,7 +126,7 @@ def _try(url: str, part: Path, size: int | None, spare: int, timeout: float) -> 
             raise UnavailableError("answered with a web page instead of the file")
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity" and not urllib.parse.urlsplit(url).path.endswith((".gz", ".tgz")):
-            raise UnavailableError(f"is sent packed ({encoding}), though it was asked for as it is")
+            raise UnavailableError(f"is sent with encoding {encoding}, although no encoding was requested")
         validator = _validator(response.headers)
         if response.status == 206:
             if _range(response.headers)[0] != offset or validator not in (None, begun and begun.validator):
@@ -145,7 +145,7 @@ def _try(url: str, part: Path, size: int | None, spare: int, timeout: float) -> 
         if not first:
             raise _BrokenOffError(_broke_off(offset, total) if total else "sent nothing")
         if not offset:
-            # Looked at before an earlier part is overwritten: a login page must not cost gigabytes.
+            # Checked before an earlier part is overwritten, so that a login page does not replace gigabytes.
             if looks_like_a_page(first):
                 raise UnavailableError("answered with a web page instead of the file")
             part.write_bytes(b"")

@@ -1,4 +1,4 @@
-"""What to do where no source of an artefact works: each way as the line to type."""
+"""Alternatives if no source of an artefact works, each with the command to type."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "listops": (("a folder with the TSV, CSV or Parquet files", "/your/folder"),),
     "vader": (("a source distribution of your own", "/your/vaderSentiment-3.3.2.tar.gz"),),
 }
-"""What of one's own an artefact may be, and where it may be."""
+"""The files or folders of the user's own that can serve as an artefact, with an example path."""
 
 GENERATED = {"listops": (96000, 2000, 2000), "pathfinder": (160000, 20000, 20000), "pathx": (160000, 20000, 20000)}
 """Rows of the tasks that are synthetic by definition, as the Arena has them: train, dev and test."""
@@ -38,7 +38,7 @@ READERS = {"lra_release": ("listops", "retrieval", "pathfinder", "pathx"), "path
 
 
 def ways_on(artefact: str) -> str:
-    """Lines that name each way to go on without a download, and what to type for it."""
+    """A text that lists each alternative to a download, with the command to type."""
     ways = []
     if artefact in READERS:
         ways.append(("run the paper's scale without that bucket", f"--configfile {WITHOUT_THE_BUCKET}"))

@@ -9,7 +9,7 @@ A task module defines a frozen dataclass ``Settings`` (the task's ``data`` block
 ``source`` is the path of the artefact that ``settings.source`` names, None where nothing is read; ``workers`` is the
 number of processes that may be used, and never changes the result.
 
-:mod:`lra.tasks.own` is such a module for every task of a user's own: what it knows of one stands in its settings.
+:mod:`lra.tasks.own` is the module of every task of a user's own, which its settings describe.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text as bytes, which is how the Long Range Arena reads it: id = byte + 1, 0 = padding."""
+"""Text as bytes, as in the Long Range Arena: id = byte + 1, 0 = padding."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Hold a task of your own to the contract: ``lra check NAME``, the name it has in config.yaml.
+"""Check a task of your own against the contract: ``lra check NAME``, with its name in config.yaml.
 
-A function beside each thing that the contract wants says what is otherwise in the task's first rows, None where nothing
-is.
+Each check looks at the first rows of the task, and returns a description of the violation, or None.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from lra.tasks.own import Row, load, rows
 from lra.tasks.settings.own import OwnSettings
 
 CHECKED = 10_000
-"""Rows of each split that are looked at."""
+"""Rows of each split that are checked."""
 
 Rows = Mapping[Split, list[Row]]
 
 
 def violations(settings: OwnSettings, source: Path | None) -> Iterator[tuple[str, str | None]]:
-    """Run every check; yields what it wants, and how the task fails it (None where it holds).
+    """Run every check; yields the requirement and the violation, None for a task that meets it.
 
     Raises:
         LraError: the function cannot be imported.
@@ -37,12 +36,12 @@ def violations(settings: OwnSettings, source: Path | None) -> Iterator[tuple[str
         yield wanted, str(problem).removesuffix(".")
         return
     yield wanted, None
-    # Another process has other hashes of texts, and with them another order of sets.
+    # In another process strings have other hashes, so that sets have another order.
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         again = process.submit(_first_rows, settings, source).result()
     yield "Every process yields the same rows.", _changes(found, again)
     yield "No example is in two splits.", _shared(found)
-    yield "Every label occurs in training, and none makes up nearly all of it.", _imbalance(settings, found)
+    yield "Every label occurs in training, and no label makes up nearly all of it.", _imbalance(settings, found)
 
 
 def _first_rows(settings: OwnSettings, source: Path | None) -> Rows:
@@ -55,7 +54,7 @@ def _changes(found: Rows, again: Rows) -> str | None:
         pairs = itertools.zip_longest(map(_key, found[split]), map(_key, again[split]))
         number = next((number for number, (one, other) in enumerate(pairs) if one != other), None)
         if number is not None:
-            return f"{split} row {number} is another one in a second process; seed what is random, e.g. Random(split)"
+            return f"{split} row {number} differs in a second process; seed random choices, e.g. Random(split)"
     return None
 
 
@@ -75,7 +74,7 @@ def _imbalance(settings: OwnSettings, found: Rows) -> str | None:
     labels = [label for _, label in found["train"]]
     missing = sorted(set(range(settings.classes)) - set(labels))
     if missing:
-        return f"none of the first {len(labels)} has label {', '.join(map(str, missing))}"
+        return f"the first {len(labels)} rows lack label {', '.join(map(str, missing))}"
     commonest = max(set(labels), key=labels.count)
     share = labels.count(commonest) / len(labels)
     return f"{share:.0%} of the first {len(labels)} have label {commonest}" if share > 0.95 else None

@@ -1,4 +1,4 @@
-"""What every task promises: a description, and examples for each split as Arrow record batches."""
+"""The contract of a task: a description, and examples for each split as Arrow record batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model and a configuration know of a task. A leaf that loads neither NumPy nor pyarrow."""
+"""The description of a task for models and configurations. This module loads neither NumPy nor pyarrow."""
 
 from __future__ import annotations
 

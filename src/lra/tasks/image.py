@@ -39,7 +39,7 @@ SOURCES: tuple[str, ...] = get_args(Source)
 SLICES: dict[Split, str] = {"train": "train[:90%]", "dev": "train[90%:]", "test": "test"}
 """The Arena's splits of CIFAR-10 as tensorflow_datasets orders it."""
 FILES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
-"""The parts of tensorflow_datasets, and the files of the original archive that each is made of."""
+"""The parts of tensorflow_datasets, and the files of the original archive in each of them."""
 
 Chunks = Callable[[], Iterator[tuple[Bytes, Bytes]]]
 """Makes grey pixels (rows, size, size) and labels (rows,) of a split, some rows at a time."""

@@ -216,12 +216,12 @@ def _are_tokens(ids: npt.NDArray[np.int32], brackets: bool) -> npt.NDArray[np.bo
 
 
 def _counted(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """How many of the first 0, 1, ... of ``which`` are true."""
+    """The number of true values among the first 0, 1, ... of ``which``."""
     return np.concatenate([[0], np.cumsum(which)])
 
 
 def _complaint(row: pa.RecordBatch, length: int, settings: Settings) -> str:
-    """What is wrong with a malformed row, whose expression has so many known tokens."""
+    """A message about a malformed row, whose expression has ``known`` known tokens."""
     label = _decoded(row[HEADER[1]])[0]
     if label.strip() not in LABELS.to_pylist():
         return f"the label is {label!r}, not a digit."

@@ -26,10 +26,10 @@ DIGIT, OPERATOR, CLOSE = TOKENS.index("0"), TOKENS.index("[MIN"), TOKENS.index("
 MIN, MAX, MED, SM = range(4)
 
 DRAWS = 8192
-"""Trees drawn in a chunk; part of what a seed means."""
+"""Trees drawn in a chunk; another number gives other trees for the same seed."""
 
 BARREN_CHUNKS = 100
-"""So many chunks in a row without a new tree mean that there are too few of them."""
+"""After so many consecutive chunks without a new tree, the distribution has too few trees."""
 
 Ints = npt.NDArray[np.integer]
 Bytes = npt.NDArray[np.uint8]

@@ -33,7 +33,7 @@ from lra.tasks.settings.own import OwnSettings as Settings
 
 BATCH = 1024
 MOST_ROWS = 1_000_000
-"""Rows of a split that are taken without ``rows``; a function without end must be stopped somewhere."""
+"""The most rows of a split without ``rows``; it stops a function that yields without end."""
 
 Ids = npt.NDArray[np.unsignedinteger]
 Row = tuple[tuple[Ids, ...], int]
@@ -41,17 +41,17 @@ Row = tuple[tuple[Ids, ...], int]
 
 
 def describe(settings: Settings) -> Task:
-    """The task as config.yaml has it; the function is not asked."""
+    """The task as config.yaml describes it; the function is not called."""
     return Task(settings.name, settings.classes, settings.vocabulary, settings.max_length, settings.towers)
 
 
 def encode(settings: Settings, raw: Any) -> Ids:
-    """Token ids (length,) of one sequence: those that are given, in a text too, as ``"3 1 2"``.
+    """Token ids (length,) of one sequence, given as numbers or as a string such as ``"3 1 2"``.
 
-    What they stand for is the function's affair.
+    Only the function knows their meaning.
 
     Raises:
-        LraError: they are no token ids of the task.
+        LraError: the sequence has no valid token ids of the task.
     """
     try:
         return _token_ids(settings, [int(word) for word in raw.split()] if isinstance(raw, str) else raw)
@@ -68,7 +68,7 @@ def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
         workers: unused; the function is called in this process.
 
     Raises:
-        LraError: there is no such function, or it raises, or yields what is no example of the task.
+        LraError: there is no such function, it raises, or it yields an invalid example.
     """
     function = load(settings.module)
     return {split: _batches(settings, rows(settings, function, split, source)) for split in SPLITS}
@@ -78,12 +78,12 @@ def load(module: str) -> Callable[..., Any]:
     """The function at ``path/to/file.py:function`` or ``package.module:function``.
 
     Raises:
-        LraError: it cannot be imported, or is not there.
+        LraError: the module cannot be imported, or has no such function.
     """
     where, _, name = module.partition(":")
     try:
         loaded = run_file(Path(where), "task") if where.endswith(".py") else importlib.import_module(where)
-    except Exception as problem:  # whatever the module does when it is imported
+    except Exception as problem:  # a user's module can raise anything
         raise LraError(f"{where} cannot be imported: {_told(problem, where)}.") from problem
     function = getattr(loaded, name, None)
     if not callable(function):
@@ -134,7 +134,7 @@ def _yielded(settings: Settings, function: Callable[..., Any], split: Split, sou
             number += 1
     except LraError:
         raise
-    except Exception as problem:  # whatever the function does
+    except Exception as problem:  # a user's function can raise anything
         told = _told(problem, settings.module.partition(":")[0])
         raise LraError(f"{settings.module} failed at {split} row {number}: {told}.") from problem
 

@@ -45,7 +45,7 @@ HARD = "curv_contour_length_14"
 SLICES: dict[Split, str] = {"train": "hard[:80%]", "dev": "hard[80%:90%]", "test": "hard[90%:]"}
 """The Arena's splits of the file prepared by tensorflow_datasets."""
 DRAWN = 512
-"""Images that are drawn at once, fewer where they are large; another number gives other images."""
+"""The most images that are drawn together, fewer if they are large; another number gives other images."""
 PIXELS = 2**21
 """Pixels that are drawn at once at most, so that memory stays small."""
 
@@ -67,9 +67,9 @@ def examples(settings: Settings, source: Path | None, workers: int, task: str = 
 
     Args:
         settings: which source, and its settings.
-        source: what the archive was unpacked to, None to generate.
+        source: folder of the unpacked archive, None to generate.
         workers: processes that draw or decode.
-        task: what messages call the task.
+        task: name of the task in messages.
 
     Raises:
         LraError: an unknown source, missing settings or files, or, while iterating, a damaged image.
@@ -132,7 +132,7 @@ def _draw(settings: Settings, chunk: int) -> tuple[Bytes, Bytes]:
 
 
 def _at_once(size: int) -> int:
-    """How many images of this size are drawn at once."""
+    """Number of images of this size that are drawn together."""
     return min(DRAWN, max(1, PIXELS // size**2))
 
 
@@ -142,7 +142,7 @@ def digest(image: Bytes, seed: int = 0) -> str:
 
 
 class _Picture(NamedTuple):
-    """An image to decode: what messages call it, the bytes of its PNG file, or None if that is its path, and label."""
+    """An image to decode: name in messages; the bytes of its PNG file, or None if the name is its path; label."""
 
     name: str
     png: bytes | None

@@ -1,4 +1,4 @@
-"""How Pathfinder images look: the parameters, and small pictures of a paddle and of a disc to put together."""
+"""Pictures of single paddles and discs, from which Pathfinder images are composed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Bytes = npt.NDArray[np.uint8]
 
 LANCZOS_REACH = 3
 RINGING = 1 / 64
-"""What a Lanczos filter leaves below this is cut: then 35 % of the pixels of 32x32 "hard" are not black, as in the
-release; with the ringing it would be 56 %."""
+"""Values below this are set to 0: they are ringing of the Lanczos filter. Then 35 % of the pixels of 32x32 "hard" are
+not black, as in the release; with the ringing it would be 56 %."""
 
 
 @dataclass(frozen=True)

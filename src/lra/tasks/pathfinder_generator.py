@@ -15,11 +15,11 @@ from lra.tasks.pathfinder_drawing import Bools, Bytes, Floats, Ints, make_stamps
 from lra.tasks.settings.pathfinder import Parameters
 
 MAX_ATTEMPTS = 20_000
-"""Starts of an image's two curves before they are said not to fit."""
+"""Number of attempts to place the two curves of an image, after which they do not fit."""
 DEAD_END = 1e-4
-"""A curve ends where the weights of all candidates add up to less."""
+"""A curve ends if the sum of the weights of all candidates is smaller."""
 MAX_OVERLAP = 1.8
-"""A paddle and what is taken already, each 0..1 with soft rims, must add up to less."""
+"""Upper bound of the sum of a new paddle and the taken pixels, each 0..1 with soft rims."""
 
 
 def generate(p: Parameters, count: int, random: np.random.Generator) -> tuple[Bytes, Bytes]:
@@ -32,10 +32,10 @@ def generate(p: Parameters, count: int, random: np.random.Generator) -> tuple[By
 
 
 class Room:
-    """What is taken in each of the images of a chunk while their curves grow.
+    """The taken pixels of each image of a chunk while its curves grow.
 
     ``taken`` and ``near`` (images, side, side) hold 0 for free and 1 for taken pixels, with in-between values at the
-    rims; around the image lies a taken edge, so that nothing ever looks or draws outside.
+    rims. Each image has a taken edge, so that no access is out of bounds.
     """
 
     def __init__(self, p: Parameters, count: int, generator: np.random.Generator) -> None:
@@ -73,7 +73,7 @@ class Room:
             pixels[at] = np.maximum(pixels[at], stamp[degree].reshape(at.shape))
 
     def fits(self, image: Ints, head: Ints, degree: Ints) -> Bools:
-        """Whether paddles (...) overlap what is taken by a little at most."""
+        """Whether paddles (...) overlap the taken pixels only a little."""
         at = self.flat(image, head)[..., None] + self.around
         stamp = self.stamps.taken[degree].reshape(*at.shape)
         return (self.taken.reshape(-1)[at] + stamp).max(-1) < MAX_OVERLAP
@@ -143,7 +143,7 @@ class Curves:
         self.heading[image, curve] = heading
 
     def advance(self, room: Room, image: Ints, curve: Ints, paddle: Ints) -> Bools:
-        """Lay the given paddle of one curve in each image, and mark the one before it; tells where that worked."""
+        """Lay the given paddle of one curve in each image, and mark the one before it; returns where there was room."""
         good, head, degree = room.extend(image, self.joint[image, curve], self.heading[image, curve])
         image, curve, paddle, head, degree = image[good], curve[good], paddle[good], head[good], degree[good]
         self.take(room, image, curve, paddle - 1)
@@ -163,7 +163,7 @@ def to_degree(angle: Floats) -> Ints:
 
 
 def seed_pairs(room: Room, curves: Curves, image: Ints) -> Bools:
-    """Start both curves in these images; tells where the second one is inside the image."""
+    """Start both curves in these images; returns where the second one is inside the image."""
     p, random = room.p, room.random
     tail = np.zeros((image.size, 2, 2), np.int64)
     tail[:, 0] = random.integers(p.seed_border, p.image_size - p.seed_border, (image.size, 2))
@@ -175,7 +175,7 @@ def seed_pairs(room: Room, curves: Curves, image: Ints) -> Bools:
 
 
 def grow_pairs(room: Room, count: int) -> Curves:
-    """Two curves in every image, grown in turn; where one is stuck, both start anew.
+    """Two curves in every image, grown in turn; if one is stuck, both start again.
 
     Raises:
         LraError: the curves do not fit into the image.
@@ -216,7 +216,7 @@ def grow_distractors(room: Room, count: int) -> tuple[Curves, Bools]:
 
 
 def grow_distractor(room: Room, curves: Curves, image: Ints, curve: int) -> Bools:
-    """Try one distractor in each of these images, all of it or nothing; tells where it found room."""
+    """Draw one whole distractor in each of these images that has room for it; returns where there was room."""
     p = room.p
     before = room.taken[image], room.near[image]
     free = (room.near[image] == 0).reshape(image.size, -1).cumsum(1)

@@ -1,4 +1,4 @@
-"""What the image tasks share: PNG decoding, tokens and chunks of pixels, work on several processes."""
+"""Shared by the image tasks: PNG decoding, tokens and chunks of pixels, and a pool of processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def decode_png(name: str, data: bytes, shape: tuple[int, ...]) -> Bytes:
     """The pixels 0..255 of a PNG image, (size, size) if it is grey or (size, size, 3) if it is RGB.
 
     Raises:
-        LraError: no PNG image, or not of this shape; the message calls it ``name``.
+        LraError: the file is no PNG image, or has another shape; the message contains ``name``.
     """
     from PIL import Image
 
@@ -41,7 +41,7 @@ def decode_png(name: str, data: bytes, shape: tuple[int, ...]) -> Bytes:
 
 
 def read_bytes(path: str) -> bytes:
-    """What a file holds.
+    """The bytes of a file.
 
     Raises:
         LraError: it cannot be read.

@@ -1,6 +1,6 @@
 """Data sets that tensorflow_datasets prepared, read as they are stored: images undecoded, texts as bytes.
 
-Versions before 4.0 wrote no ``features.json``, without which today's do not read a folder; tensorflow itself does.
+Versions before 4.0 wrote no ``features.json``, which today's versions require; tensorflow itself reads such a folder.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ BATCH = 256
 
 
 def prepared_folder(source: Path, name: str) -> Path:
-    """Where tensorflow_datasets prepared the newest version of the data set ``name``: ``source``, or a folder in it.
+    """Folder of the newest prepared version of the data set ``name``: ``source``, or a folder in it.
 
     Raises:
-        LraError: it is not there.
+        LraError: there is no such folder.
     """
     for pattern in ("dataset_info.json", "*/dataset_info.json", f"{name}/*/dataset_info.json"):
         if found := sorted(source.glob(pattern)):
@@ -34,7 +34,7 @@ def read_prepared(folder: Path, split: str, feature: str) -> Iterator[tuple[byte
     Args:
         folder: as :func:`prepared_folder` finds it.
         split: a split or a slice of one, such as ``hard[:80%]``.
-        feature: what is read beside the label, such as ``image`` or ``text``.
+        feature: name of the input, such as ``image`` or ``text``.
 
     Raises:
         LraError: tensorflow_datasets is missing, or cannot read the folder.
@@ -61,7 +61,7 @@ def read_prepared(folder: Path, split: str, feature: str) -> Iterator[tuple[byte
             yield from zip(batch[feature].tolist(), batch["label"].tolist(), strict=True)
     except LraError:
         raise
-    except Exception as problem:  # whatever tensorflow raises for a damaged file
+    except Exception as problem:  # tensorflow raises various exceptions for a damaged file
         sentence = str(problem).strip().partition("\n")[0]
         raise LraError(f"{folder} cannot be read by tensorflow_datasets: {sentence}") from problem
 

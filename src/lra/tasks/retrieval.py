@@ -70,7 +70,7 @@ def examples(settings: Settings, source: Path | None, workers: int) -> Examples:
 
 
 def _snippet_pairs(settings: Settings, archive: Path) -> Examples:
-    """Different pairs, as many of each combination of kinds, so that neither text alone tells the label.
+    """Different pairs, equally many of each combination of kinds, so that one text alone does not predict the label.
 
     The snippets are first divided among the splits in proportion to ``rows``; within a split a snippet can be in
     several pairs.
@@ -118,8 +118,7 @@ def _different(
 class _File(Iterable[pa.RecordBatch]):
     """The rows of one of the released files: label, two ids and two texts, with a tab between and no quoting.
 
-    The texts are Python bytes literals, and like the Arena's own pipeline this one reads them as they stand, with the
-    prefix ``b'`` and all escapes.
+    The texts are Python bytes literals. Like the Arena's own pipeline, this keeps the prefix ``b'`` and all escapes.
     """
 
     path: Path
@@ -143,7 +142,7 @@ class _File(Iterable[pa.RecordBatch]):
                 begin, number = end + 1, number + 1
 
     def _row(self, lines: bytes, begin: int, end: int, number: int) -> Pair:
-        """The row in ``lines[begin:end]``; only what is kept of its texts is copied, often a small part."""
+        """The row in ``lines[begin:end]``; only the kept part of its texts is copied, which is often small."""
         fields = [begin]
         while tab := lines.find(b"\t", fields[-1], end) + 1:
             fields.append(tab)

@@ -1,4 +1,4 @@
-"""Some 23 600 real snippets of text of four kinds, small enough to come inside a Python package.
+"""About 23 600 real snippets of text of four kinds, from the source distribution of a Python package.
 
 The source distribution of vaderSentiment 3.3.2 (MIT licence; Hutto and Gilbert 2014, ICWSM) holds an archive with a
 file a kind of text, whose lines are ``id <TAB> mean sentiment rating <TAB> text``. The ratings are not used here.
@@ -19,7 +19,7 @@ INNER_ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 
 
 def read_snippets(archive: Path, kinds: Sequence[str], max_length: int) -> list[list[bytes]]:
-    """For each kind its texts in order, cut to ``max_length`` bytes, without what repeats an earlier text of any kind.
+    """For each kind its texts in order, cut to ``max_length`` bytes, without texts that repeat an earlier one.
 
     Args:
         archive: ``vaderSentiment-3.3.2.tar.gz``.

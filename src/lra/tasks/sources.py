@@ -1,4 +1,4 @@
-"""What the tasks share in reading their sources."""
+"""Shared by the tasks: checks of a source, and reading of lines and archives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lra.errors import LraError, nearest
 from lra.tasks.contract import Rows
 
 BLOCK = 2**19
-"""Bytes read at a time: what a processor core's cache holds."""
+"""Bytes read at a time; they fit in the cache of a processor core."""
 
 
 def check_source(task: str, name: str, known: Sequence[str], path: Path | None) -> None:
@@ -24,7 +24,7 @@ def check_source(task: str, name: str, known: Sequence[str], path: Path | None) 
 
 
 def required_rows(task: str, source: str, rows: Rows | None) -> Rows:
-    """``rows``, which a source needs where the rows are made or chosen here."""
+    """``rows``, which a source requires if it generates or chooses its rows."""
     if rows is None:
         raise LraError(
             f"{task}: data source {source!r} needs `rows: {{train: ..., dev: ..., test: ...}}` in config.yaml."
@@ -33,14 +33,14 @@ def required_rows(task: str, source: str, rows: Rows | None) -> Rows:
 
 
 def folder_of(source: Path, name: str) -> Path:
-    """The folder ``name`` in what was extracted of the Arena's archive; else ``source`` holds the files itself."""
+    """The folder ``name`` of the Arena's extracted archive; of another source, ``source`` itself."""
     return source / name if (source / name).is_dir() else source
 
 
 def line_blocks(path: Path) -> Iterator[bytes]:
     r"""Blocks of whole lines, without a byte-order mark, the last line ended with a newline if the file does not.
 
-    Only ``\n`` ends a line, whatever other control characters and quotes there are.
+    Only ``\n`` ends a line; other control characters and quotes have no meaning.
 
     Raises:
         LraError: the file cannot be read.
@@ -67,7 +67,7 @@ def archive_files(archive: Path, wanted: Callable[[str], object]) -> Iterator[tu
     """Name and content of the files in a .tar.gz archive whose name is ``wanted``, in the archive's order.
 
     Raises:
-        LraError: it is no such archive, or damaged.
+        LraError: the file is no such archive, or it is damaged.
     """
     try:
         with tarfile.open(archive, "r|gz") as tar:

@@ -28,7 +28,7 @@ from lra.tasks.sources import archive_files, check_source, required_rows
 SOURCES: tuple[str, ...] = get_args(Source)
 BATCH = 1024
 DEV_SHARE = 10
-"""With ``dev: train``, one in so many reviews of the training set is held out."""
+"""With ``dev: train``, one in this many reviews of the training set is held out."""
 REVIEW = re.compile(r"(?:^|/)(?:train|test)/(?:neg|pos)/[^/]+\.txt$")
 """Names of the labelled reviews in aclImdb_v1.tar.gz."""
 
@@ -70,7 +70,7 @@ def _batches(rows: Sequence[Labelled], max_length: int) -> Iterator[pa.RecordBat
 
 
 def _snippets(settings: Settings, archive: Path) -> dict[Split, list[Labelled]]:
-    """Snippets of the four kinds in equal numbers, so that always giving one answer scores a quarter."""
+    """Snippets of the four kinds in equal numbers, so that a constant answer is right for a quarter."""
     wanted = required_rows("text", settings.source, settings.rows)
     rng = np.random.default_rng(settings.seed)
     rows: dict[Split, list[Labelled]] = {split: [] for split in SPLITS}

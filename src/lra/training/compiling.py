@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lra.config.settings import TrainSettings
+from lra.data.batches import Batch
 from lra.model import Model, of_one_length
 
 Forward = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
@@ -69,6 +70,12 @@ def warm_up_lengths(longest: int, lengths_vary: bool) -> list[int]:
     """
     other = longest // 2 + 64
     return [longest, other] if lengths_vary and other < longest else [longest]
+
+
+def empty_batch(towers: int, rows: int, length: int) -> Batch:
+    """A batch of zero tokens, all of them real, to make a graph with."""
+    tokens = torch.zeros(rows, length, dtype=torch.int32)
+    return Batch((tokens,) * towers, (tokens == 0,) * towers, torch.zeros(rows, dtype=torch.int64))
 
 
 def share_cache() -> None:

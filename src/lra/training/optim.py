@@ -1,4 +1,4 @@
-"""What a training step needs around the model: optimiser, schedule, precision, random state, running out of memory."""
+"""Optimiser, learning-rate schedules, precision and random state of training."""
 
 from __future__ import annotations
 

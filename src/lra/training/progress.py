@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,18 @@ class Failed(Exception):
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+def refuse_divergence(step: int, train_loss: float, dev_loss: float, classes: int) -> None:
+    """Stop a run that diverged.
+
+    Raises:
+        Failed: the dev loss is not finite, or the training loss is above ten times that of chance, ln(classes).
+    """
+    if not math.isfinite(dev_loss):
+        raise Failed("diverged", f"the dev loss was not finite at step {step}")
+    if train_loss > 10 * math.log(classes):
+        raise Failed("diverged", f"the training loss was {train_loss:.1f} at step {step}, ten times chance")
 
 
 @dataclass
@@ -44,6 +57,25 @@ class Progress:
     def best(self) -> dict[str, float]:
         """The evaluation with the highest dev accuracy, the lower loss deciding among equals."""
         return max(self.history, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]))
+
+    def record(self, learning_rate: float, train_loss: float, dev_loss: float, dev_accuracy: float) -> None:
+        """Add an evaluation on dev to the history, and print it."""
+        seconds = self.times["train"]
+        self.history.append(
+            {
+                "step": self.step,
+                "seconds": seconds,
+                "learning_rate": learning_rate,
+                "train_loss": train_loss,
+                "dev_loss": dev_loss,
+                "dev_accuracy": dev_accuracy,
+            }
+        )
+        print(
+            f"step {self.step}: train loss {train_loss:.4f}, dev loss {dev_loss:.4f}, "
+            f"dev accuracy {dev_accuracy:.4f}, {seconds:.1f} s",
+            flush=True,
+        )
 
     def stale_steps(self) -> int:
         """Steps between the lowest dev loss and the last evaluation."""

@@ -2,16 +2,14 @@
 
     lra train --attention skeinformer --task listops --seed 1
 
-A run can be stopped at any moment and goes on from its last checkpoint with the very numbers it would have had.
+A run can be stopped at any moment and resumes from its last checkpoint. The result is bit-identical on a CPU and should
+be so on one GPU model, since operations are deterministic; the latter is not verified yet.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -22,17 +20,18 @@ from lra.config.settings import Experiment
 from lra.data.batches import Batch
 from lra.data.prefetch import ready
 from lra.data.shards import Shards
-from lra.errors import LraError, device_fault, is_out_of_memory
 from lra.model import padded_length, trims
 from lra.tasks.contract import Split
 from lra.training.budget import affordable_steps
 from lra.training.checkpoint import Checkpoints
 from lra.training.clock import Clock
-from lra.training.compiling import Forward, compiled, compiles, warm_up_lengths
+from lra.training.compiling import Forward, compiled, compiles, empty_batch, warm_up_lengths
 from lra.training.evaluation import Score, batches_of, evaluate, evaluation_rows, rows_at_once
+from lra.training.fallbacks import halve_rows, retried
 from lra.training.objective import TRAINING, Labels
 from lra.training.optim import autocast, make_optimizer, random_state, restore_random_state
-from lra.training.progress import Failed, Interrupted, Progress
+from lra.training.progress import Failed, Interrupted, Progress, refuse_divergence
+from lra.training.signals import on_signals
 
 T = TypeVar("T")
 
@@ -100,7 +99,7 @@ class Trainer:
             Failed: the loss diverged, or not even one example fits in memory.
         """
         self._resume()
-        with self._stopped_by_signals():
+        with on_signals(self._ask_to_stop):
             try:
                 self.compile()
                 self._train()
@@ -117,7 +116,7 @@ class Trainer:
         stream = self.objective.pose(batches.shuffled(self.experiment.seed, start=done), TRAINING, start=done)
         saved = time.monotonic()
         self.clock.start()
-        # Numbers of a terminal's progress bar; a log file gets a line an evaluation.
+        # On a terminal only; a log file has one line for each evaluation.
         bar = tqdm(total=self.last_step, initial=progress.step, unit="step", disable=None)
         with bar, ready(stream, self.device) as ahead:
             while True:
@@ -172,31 +171,17 @@ class Trainer:
         return self.scaler.get_scale() >= before
 
     def _retried(self, work: Callable[[], T], then: Callable[[], None] = lambda: None) -> T:
-        """Do the work, with fewer rows at once where memory runs out, and uncompiled where compiling fails.
+        """See :func:`lra.training.fallbacks.retried`; ``then`` is called after the rows at once were reduced."""
+        return retried(work, self.progress, self.device, lambda: self._take_fewer_rows(then), self._run_uncompiled)
 
-        Args:
-            work: it may be broken off, and is then begun anew with the random state that it had.
-            then: what fewer rows at once ask for besides.
-        """
-        random = random_state(self.device)
-        while True:
-            try:
-                return work()
-            except BaseException as problem:
-                restore_random_state(random, self.device)
-                memory = isinstance(problem, Exception) and is_out_of_memory(problem)
-                surroundings = isinstance(problem, LraError | OSError | Interrupted | Failed) or device_fault(problem)
-                compiling = isinstance(problem, Exception) and self.progress.compiled and not surroundings
-                if not memory and not compiling:
-                    raise
-                reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
-            # Out here nothing holds what the work had allocated.
-            if memory:
-                self._take_fewer_rows()
-                then()
-            else:
-                self.forward, self.progress.compiled = self.model, False
-                print(f"the model runs uncompiled, since compiling it failed ({reason})", flush=True)
+    def _take_fewer_rows(self, then: Callable[[], None]) -> None:
+        halve_rows(self.progress, self.device, training=self.model.training)
+        if self.model.training:
+            self.optimizer.zero_grad(set_to_none=True)
+        then()
+
+    def _run_uncompiled(self) -> None:
+        self.forward, self.progress.compiled = self.model, False
 
     def compile(self) -> None:
         """Compile the model, if it is to be, by taking a batch of each kind; see :mod:`lra.training.compiling`."""
@@ -224,9 +209,7 @@ class Trainer:
         restore_random_state(random, self.device)
 
     def _empty_batch(self, rows: int, length: int) -> Batch:
-        tokens = torch.zeros(rows, length, dtype=torch.int32)
-        towers = self.shards.task.towers
-        batch = Batch((tokens,) * towers, (tokens == 0,) * towers, torch.zeros(rows, dtype=torch.int64))
+        batch = empty_batch(self.shards.task.towers, rows, length)
         return next(self.objective.pose(iter([batch]), TRAINING)).to(self.device)
 
     def _accumulate(self, batch: Batch) -> Tensor:
@@ -240,24 +223,6 @@ class Trainer:
             total += loss.detach()
         return total
 
-    def _take_fewer_rows(self) -> None:
-        """Halve the rows that pass through the model at once, in an evaluation or in training."""
-        progress = self.progress
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if (progress.micro_batch if self.model.training else progress.evaluation_batch) == 1:
-            raise Failed("oom", "a single example does not fit in memory")
-        if self.model.training:
-            self.optimizer.zero_grad(set_to_none=True)
-            progress.micro_batch //= 2
-            progress.evaluation_batch = min(
-                progress.evaluation_batch, evaluation_rows(progress.micro_batch, self.device)
-            )
-            print(f"out of memory: micro-batch is now {progress.micro_batch}", flush=True)
-        else:
-            progress.evaluation_batch //= 2
-            print(f"out of memory: an evaluation's batch is now {progress.evaluation_batch}", flush=True)
-
     def _check_step(self) -> None:
         """Raise Failed if the loss of a step was not finite."""
         if (bad := int(self.bad_step)) >= 0:
@@ -270,32 +235,13 @@ class Trainer:
         since = progress.history[-1]["step"] if progress.history else 0
         train_loss = float(self.loss_sum) / (progress.step - since)
         score = self.evaluate("dev")
-        if not math.isfinite(score.loss):
-            raise Failed("diverged", f"the dev loss was not finite at step {progress.step}")
-        if train_loss > 10 * math.log(self.objective.classes(self.shards.task)):
-            raise Failed(
-                "diverged", f"the training loss was {train_loss:.1f} at step {progress.step}, ten times chance"
-            )
-        progress.history.append(
-            {
-                "step": progress.step,
-                "seconds": progress.times["train"],
-                "learning_rate": float(self.schedule.get_last_lr()[0]),
-                "train_loss": train_loss,
-                "dev_loss": score.loss,
-                "dev_accuracy": score.accuracy,
-            }
-        )
+        refuse_divergence(progress.step, train_loss, score.loss, self.objective.classes(self.shards.task))
+        progress.record(float(self.schedule.get_last_lr()[0]), train_loss, score.loss, score.accuracy)
         self.loss_sum.zero_()
         if progress.best["step"] == progress.step:
             weights = self.model.state_dict()
             # Off the device, so that they outlive a fault of it.
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-        print(
-            f"step {progress.step}: train loss {train_loss:.4f}, dev loss {score.loss:.4f}, "
-            f"dev accuracy {score.accuracy:.4f}, {progress.times['train']:.1f} s",
-            flush=True,
-        )
 
     def evaluate(self, split: Split) -> Score:
         """Score every row of a split."""
@@ -355,14 +301,5 @@ class Trainer:
         restore_random_state(state["random"], self.device)
         print(f"going on from step {self.progress.step}", flush=True)
 
-    @contextlib.contextmanager
-    def _stopped_by_signals(self) -> Iterator[None]:
-        def ask_to_stop(number: int, frame: object) -> None:
-            self.stop = True
-
-        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _ask_to_stop(self) -> None:
+        self.stop = True

@@ -26,6 +26,6 @@ class ImageSettings:
     rows: Rows | None = None
     """How many digits to choose."""
     expected_rows: Rows | None = None
-    """Images that cifar10 must have; null for any, as for an archive of your own."""
+    """Number of images that cifar10 must have; null for no check, as for an archive of your own."""
     seed: NonNegativeInt = 0
     """Seed of the choice of digits."""

@@ -30,7 +30,7 @@ class Generator:
     max_depth: Count = 10
     """Depth at which every node is a digit; the root has depth 1."""
     digit_probability: Annotated[float, Field(ge=0, lt=1)] = 0.75
-    """How likely a node above that depth is a digit rather than an operator."""
+    """Probability that a node above that depth is a digit rather than an operator."""
     max_children: Annotated[int, Field(ge=2)] = 10
     """Most arguments of an operator."""
 
@@ -48,13 +48,13 @@ class ListOpsSettings:
 
     source: Source
     """``generate``, ``lra_release`` (the Arena's archive, unpacked) or ``listops`` (a folder with TSV, CSV or Parquet
-    files, as mirrors have them); what is read has the columns Source and Target."""
+    files, as mirrors have them); the files have the columns Source and Target."""
     brackets: bool = True
     """Whether the closing bracket is a token; false gives the 14 tokens of the released code, and of the paper."""
     rows: Rows | None = None
     """Examples to generate."""
     expected_rows: Rows | None = None
-    """Examples that a source which is read must have; null for any, as for an archive of your own."""
+    """Number of examples that a source must have, if it is read; null for no check, as for an archive of your own."""
     max_length: Count = 2000
     """Longest expression, in tokens, that may be read."""
     seed: NonNegativeInt = 0

@@ -24,7 +24,7 @@ class OwnBlock:
     max_length: Count
     """Longest sequence, in tokens, of one tower."""
     towers: Literal[1, 2] = 1
-    """1, or 2 where an example is a pair of sequences."""
+    """1, or 2 if an example is a pair of sequences."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the function."""
     source: Annotated[str, Field(min_length=1)] | None = None

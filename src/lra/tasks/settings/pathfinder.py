@@ -15,7 +15,7 @@ Source = Literal["generate", "lra_release", "pathfinder_tfds"]
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the images look like; lengths are in pixels, the defaults are those of 32x32 "hard"."""
+    """Parameters of the images; lengths are in pixels, and the defaults are those of 32x32 "hard"."""
 
     image_size: Count = 32
     """Height and width."""
@@ -26,7 +26,7 @@ class Parameters:
     contour_length: Annotated[int, Field(ge=2)] = 14
     """Paddles (dashes) of each of the two curves."""
     distractors: NonNegativeInt = 5
-    """Further, shorter curves; one is left out where it finds no room."""
+    """Number of further, shorter curves; a curve without room is left out."""
     distractor_length: Count = 4
     """Paddles of a distractor."""
     paddle_length: PositiveFloat = 2.0
@@ -80,14 +80,14 @@ class PathfinderSettings:
     """``generate``, ``lra_release`` (the Arena's archive, unpacked) or ``pathfinder_tfds`` (the same images, prepared
     for tensorflow_datasets)."""
     split: Literal["seeded", "lra"] = "seeded"
-    """How images that are read are split. ``seeded``: sorted by a seeded hash of their pixels, then cut 80 : 10 : 10,
+    """Splits of images that are read. ``seeded``: images sorted by a seeded hash of their pixels and cut 80 : 10 : 10,
     so that both sources give the same examples; equal images count once. ``lra``: the Arena's slices of the
     tensorflow_datasets file, in its order."""
     rows: Rows | None = None
     """Images to generate."""
     expected_rows: Rows | None = None
-    """Images that a source which is read must have; null for any, as for an archive of your own."""
+    """Number of images that a source must have, if it is read; null for no check, as for an archive of your own."""
     seed: NonNegativeInt = 0
     """Seed of the generator and of the seeded split."""
     generator: Parameters = field(default_factory=Parameters)
-    """What the images look like; of images that are read, only ``image_size`` counts."""
+    """Parameters of the images; for images that are read, only ``image_size`` is used."""

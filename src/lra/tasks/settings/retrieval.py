@@ -24,6 +24,6 @@ class RetrievalSettings:
     rows: Rows | None = None
     """How many pairs of snippets to make."""
     expected_rows: Rows | None = None
-    """Examples that a source which is read whole must have; null for any, as for an archive of your own."""
+    """Number of examples that a source must have, if all are read; null for no check, as for an archive of your own."""
     seed: NonNegativeInt = 0
     """Seed of the pairs."""

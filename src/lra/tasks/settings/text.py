@@ -24,10 +24,10 @@ class TextSettings:
     rows: Rows | None = None
     """How many snippets to choose, in equal numbers of each kind."""
     expected_rows: Rows | None = None
-    """Examples that a source which is read whole must have; null for any, as for an archive of your own."""
+    """Number of examples that a source must have, if all are read; null for no check, as for an archive of your own."""
     dev: Literal["train", "test"] = "train"
-    """What the dev split of ``imdb`` is. ``train`` holds out a tenth of the training set, so that no choice made on the
-    dev split (early stopping, the best checkpoint) has seen the answers of the test. ``test`` is the Arena's and the
-    paper's: the test set itself."""
+    """The dev split of ``imdb``. ``train`` holds out a tenth of the training set, so that choices made on the dev split
+    (early stopping, the best checkpoint) do not depend on the answers of the test set. ``test``, as in the Arena and
+    the paper, is the test set itself."""
     seed: NonNegativeInt = 0
     """Seed of the choice and of the order of rows."""
