@@ -15,6 +15,7 @@ identity      whether runs repeat to the bit, also after they were killed
 cores         forward and backward pass of each method as a ratio to exact attention without a mask
 compiled      identity once more, compiled, with the seconds that compiling takes
 steps         whole training steps of the paper's model and batch, uncompiled and compiled, with their peak memory
+launches      the kernels of one such step, uncompiled: how many, which ones, and how long they run
 busy          `lra train` on true-size ListOps: the share of its time in which the card has work, one and several runs
 training      the same for as long as there is time: what it learns
 
@@ -75,6 +76,7 @@ PARTS = (
     Part("cores", "cores:run", 80),
     Part("compiled", "identity:run_compiled", 100, processes=min(4, max(1, (os.cpu_count() or 1) // 4))),
     Part("steps", "steps:run", 80),
+    Part("launches", "launches:run", 40),
     Part("busy", "training:run_busy", 80),
     Part("training", "training:run", None),
 )

@@ -139,7 +139,7 @@ def test_cost_and_options(name: str) -> None:
     assert cost is not None
     formula = re.sub(r"(?<=[\w)]) (?=[\w(])", "*", cost[1]).replace("^", "**")
     size = getattr(method, "block_size", getattr(method, "chunk_length", 1))
-    values = {"n": LENGTH, "d": FEATURES, "p": HEAD_DIM, "b": size, "m": size, "N": LENGTH // size}
+    values = {"n": LENGTH, "d": FEATURES, "p": HEAD_DIM, "b": size, "m": size, "N": math.ceil(LENGTH / size)}
     values |= {"r": getattr(method, "num_random_blocks", 0), "R": getattr(method, "num_hashes", 0)}
     letters = {
         "w": "window",

@@ -85,6 +85,15 @@ def steps(results: list[Result]) -> list[str]:
     return found
 
 
+def launches(results: list[Result]) -> list[str]:
+    """A line a method, then its kernels of most time."""
+    found = []
+    for one in results:
+        found.append(f"{one['attention']:18} {one['launches']} launches, {number(one['ms'])} ms")
+        found += [f"    {number(ms):>8} ms {count:>5} x {name}" for name, count, ms in one["kernels"]]
+    return found
+
+
 def number(value: float | None) -> str:
     """Three digits, or a dash."""
     return "-" if value is None else f"{value:.3g}"
@@ -101,4 +110,5 @@ PAGES: dict[str, Callable[[list[Result]], list[str]]] = {
     "compiled": identity,
     "cores": cores,
     "steps": steps,
+    "launches": launches,
 }

@@ -13,8 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from attention import golden
 from attention.compiling import compiled
 from attention.references.bigbird import bigbird, listed_blocks
+from lra.attention import bigbird as module
 from lra.attention import build
-from lra.attention.bigbird import BigBird
+from lra.attention.bigbird import BigBird, copy_blocks, list_blocks
+from lra.attention.gather import take
 
 MAX_LENGTH = 300
 BLOCK = 16
@@ -89,6 +91,25 @@ def test_plan_is_fixed_unless_drawn_from_a_generator() -> None:
     assert not torch.equal(fixed[:, 0], fixed[:, 1])
     other = [attention.draw(*arguments, Generator().manual_seed(1))["rand_blocks"] for _ in range(2)]
     assert torch.equal(*other) and not torch.equal(fixed, other[0])
+
+
+@pytest.mark.parametrize("num_random_blocks", [0, 3])
+def test_slices_copy_what_an_index_would(num_random_blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: rows and gradients, also where the last global block is not the last of the padded length."""
+    monkeypatch.setattr(module, "prefers_columns", lambda tensor: True)
+    attention = make(num_random_blocks=num_random_blocks)
+    query, key, value, mask = inputs(MAX_LENGTH)
+    blocks = attention.count_blocks(MAX_LENGTH)
+    last = attention.last_block(mask)
+    listed, _ = list_blocks(last, attention.draw(query, key, value, mask)["rand_blocks"], blocks)
+    results = []
+    for copied in (copy_blocks, lambda rows, _, index: take(rows, index)):
+        rows = torch.randn(4, 2, blocks, 6, dtype=torch.float64, generator=Generator().manual_seed(0)).requires_grad_()
+        found = copied(rows, last, listed)
+        weight = torch.randn(found.shape, dtype=torch.float64, generator=Generator().manual_seed(1))
+        results.append([found, *torch.autograd.grad((found * weight).sum(), rows)])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
 def test_block_listed_twice_counts_once() -> None:

@@ -348,7 +348,7 @@ def test_padding_may_stand_anywhere(name: str) -> None:
 
 
 BEYOND = ["local", "longformer", "sparse", "linear", "synthesizer", "luna", "skyformer", "cosformer", "fnet"]
-BEYOND += ["hierarchical", "retention"]
+BEYOND += ["hierarchical", "retention", "sinkhorn"]
 HALF = sorted({*BY_RANK, "bigbird", *BEYOND})
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
 
-from lra.attention import exact, skeinformer
+from lra.attention import bigbird, exact, skeinformer
 from lra.attention.checking import inputs, maker, masks
 
 METHODS = ["softmax", "softmax_nodropout", "vmean", "bigbird", "informer", "informer_mask"]
@@ -32,7 +32,7 @@ def arguments(length: int) -> list[Tensor]:
 @pytest.mark.parametrize("name", METHODS)
 def test_compiles_for_any_length(name: str, training: bool, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a break, in at most three graphs for two lengths and a third, and with the same outputs."""
-    for module in (exact, skeinformer):
+    for module in (bigbird, exact, skeinformer):
         monkeypatch.setattr(module, "prefers_columns", lambda tensor: columns)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")

@@ -10,7 +10,7 @@ from typing import Any
 import gpu
 import pytest
 import torch
-from gpu_parts import correctness, identity
+from gpu_parts import correctness, identity, launches
 from gpu_parts.record import Record
 from gpu_parts.sizes import ORDER, PAPER, SIZES
 from gpu_parts.table import table
@@ -75,6 +75,19 @@ def test_runs_that_differ_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (wrong["ok"], wrong["twice"], wrong["killed"]) == (False, False, False)
 
 
+def test_what_a_step_launches(tmp_path: Path) -> None:
+    """On a CPU the operators; the table names those of most time."""
+    record = Record(tmp_path / "launches.jsonl")
+    launches.run(record, SIZES["cpu"], ("vmean",), CPU)
+    (found,) = record.results()
+    assert found["launches"] > 50 and found["ms"] > 0
+    assert any(name.startswith("aten::") for name, _, _ in found["kernels"])
+    times = [ms for _, _, ms in found["kernels"]]
+    assert times == sorted(times, reverse=True) and len(times) <= launches.SHOWN
+    text = table({"launches": [found]})
+    assert f"{found['launches']} launches" in text and found["kernels"][0][0] in text
+
+
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     record = Record(tmp_path / "cores.jsonl")
     record.add(limits="bf16", copy_gb_s=1.0)
@@ -126,4 +139,4 @@ def test_the_whole_program_on_a_cpu(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = gpu.results(tmp_path)
-    assert all(found[part] for part in ("card", "correctness", "identity", "cores", "steps", "busy"))
+    assert all(found[part] for part in ("card", "correctness", "identity", "cores", "steps", "launches", "busy"))

@@ -6,7 +6,7 @@ import pytest
 
 from lra.attention.registry import METHODS
 from lra.results import published
-from lra.results.plots.style import STYLES
+from lra.results.plots.style import BEYOND, STYLES
 
 TASKS = ("text", "listops", "retrieval", "pathfinder", "image")
 
@@ -19,6 +19,31 @@ def test_every_method_of_the_paper_has_its_values():
             assert 0 < published.accuracy(attention, task) < 1
             assert published.seconds_per_1000_steps(attention, task) > 0
             assert published.fitting_batch(attention, task) > 0
+
+
+def test_every_row_beyond_the_paper_has_a_title_a_style_and_a_source():
+    assert set(STYLES) | set(BEYOND) == set(METHODS)
+    for attention in BEYOND:
+        assert published.title(attention) != attention
+        assert "arXiv" in published.source(attention)
+        values = [
+            published.accuracy_elsewhere(attention, task) or published.accuracy(attention, task) for task in TASKS
+        ]
+        assert all(0 < value < 1 for value in values)
+
+
+def test_only_the_same_protocol_stands_beside_ours():
+    """Skyformer has the paper's small models; the Arena's and others' are larger."""
+    assert published.accuracy("skyformer", "listops") == pytest.approx(0.3869)
+    assert published.accuracy_elsewhere("skyformer", "listops") is None
+    assert published.accuracy("luna", "listops") is None
+    assert published.accuracy_elsewhere("luna", "listops") == pytest.approx(0.3725)
+    assert published.accuracy_elsewhere("softmax", "listops") is published.protocol("softmax") is None
+
+
+def test_yardsticks_are_marked():
+    marked = {attention for attention in METHODS if published.title(attention).endswith("(yardstick)")}
+    assert marked == {"retention", "s4d"}
 
 
 def test_averages_are_those_printed():

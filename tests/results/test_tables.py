@@ -209,3 +209,32 @@ def test_html_is_a_sortable_page_that_needs_nothing_else(folder):
 
 def test_the_rows_are_those_of_the_table(table, folder):
     assert list(cells(folder / "accuracy.csv")) == list(dict.fromkeys(row.attention for row in read_rows(table)))
+
+
+def beyond(scale):
+    """One task of an arena with a row of the same protocol, one of the Arena's, and a yardstick."""
+    return [
+        TableRow(scale=scale, task="listops", attention=name, status="ok", reason="", seeds_ok=1, seeds_run=1,
+                 accuracy=0.4, published_accuracy=0.3869 if name == "skyformer" else None)
+        for name in ("softmax", "skyformer", "luna", "s4d")
+    ]  # fmt: skip
+
+
+def test_what_was_published_under_another_protocol_is_marked():
+    sheet = tables.accuracy(beyond("paper"))
+    views = {view.label: view for view in sheet.views}
+    assert [line[0].text for line in views["Other protocols"].lines] == ["–", "–", "37.25 *", "60.52 **"]
+    assert "Luna: Ma et al. 2021" in views["Other protocols"].caption
+    assert "Skyformer" not in views["Other protocols"].caption
+    assert "Skyformer: Chen et al. 2021 (arXiv 2111.00035))." in views["Paper"].caption
+    assert [line[0].text for line in views["Paper"].lines] == ["–", "38.69", "–", "–"]
+
+
+def test_numbers_of_full_data_do_not_stand_beside_small_data():
+    assert "Other protocols" not in {view.label for view in tables.accuracy(beyond("mini")).views}
+
+
+def test_yardsticks_are_explained_where_there_are_some():
+    sentence = "A yardstick is no attention: it shows what another kind of layer reaches."
+    assert sentence in tables.accuracy(beyond("mini")).views[0].caption
+    assert sentence not in tables.accuracy(beyond("mini")[:3]).views[0].caption

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from lra.attention.contract import Attention, Draws
-from lra.attention.exact import attend
+from lra.attention.exact import attend, prefers_columns
 from lra.attention.gather import take
 
 
@@ -100,8 +100,8 @@ class BigBird(Attention):
         rows = batch * heads * (blocks - 2)
         middle = attend(
             query_blocks[:, :, 1:-1].reshape(rows, 1, size, head_dim),
-            take(key_blocks, listed).view(rows, 1, listings * size, head_dim),
-            take(value_blocks, listed).view(rows, 1, listings * size, head_dim),
+            copy_blocks(key_blocks, last, listed).view(rows, 1, listings * size, head_dim),
+            copy_blocks(value_blocks, last, listed).view(rows, 1, listings * size, head_dim),
             (seen & counts[..., None]).view(rows, listings * size),
         ).reshape(batch, heads, blocks - 2, size * head_dim)
 
@@ -141,3 +141,23 @@ def list_blocks(last: Tensor, rand_blocks: Tensor, blocks: int) -> tuple[Tensor,
     )
     repeated = (listed[..., :, None] == listed[..., None, :]).tril(-1).any(dim=-1)
     return listed.clamp(min=0), ~repeated & (listed >= 0)
+
+
+def copy_blocks(tensor: Tensor, last: Tensor, listed: Tensor) -> Tensor:
+    """The listed rows of (batch, heads, blocks, row): (batch, heads, blocks - 2, 5 + r, row), as ``take`` gives them.
+
+    On a GPU the backward pass of an index sorts, so there the global blocks and the window are slices, whose backward
+    pass adds, and only the random blocks need an index. On a CPU one index for all is faster.
+
+    Args:
+        tensor: keys or values, a block a row.
+        last: (batch) the last global block.
+        listed: (batch, heads, blocks - 2, 5 + r) of :func:`list_blocks`.
+    """
+    if not prefers_columns(tensor):
+        return take(tensor, listed)
+    batch, heads, blocks, row = tensor.shape
+    final = take(tensor, last[:, None, None].expand(-1, heads, -1))  # (batch, heads, 1, row)
+    ends = (end.expand(batch, heads, blocks - 2, row) for end in (tensor[:, :, :1], final))
+    window = (tensor[:, :, :-2], tensor[:, :, 1:-1], tensor[:, :, 2:])
+    return torch.cat([*(one.unsqueeze(3) for one in (*ends, *window)), take(tensor, listed[..., 5:])], dim=3)

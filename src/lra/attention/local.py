@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 
 
 class Local(Attention):
@@ -85,9 +86,9 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) ->
 def attend_within_blocks(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, size: int) -> Tensor:
     """Softmax attention within blocks of ``size`` tokens."""
     size = min(size, query.shape[2])
-    query_blocks, key_blocks, value_blocks = (to_blocks(tensor, size) for tensor in (query, key, value))
-    output = attend_in_blocks(query_blocks, key_blocks, value_blocks, mask_blocks(mask, size).unsqueeze(2))
-    return from_blocks(output, query.shape[2])
+    query_blocks, key_blocks, value_blocks = (to_blocks(tensor, size).flatten(0, 1) for tensor in (query, key, value))
+    output = attend(query_blocks, key_blocks, value_blocks, mask_blocks(mask, size).flatten(0, 1))
+    return from_blocks(output.unflatten(0, (query.shape[0], -1)), query.shape[2])
 
 
 def window_of(tensor: Tensor) -> Tensor:

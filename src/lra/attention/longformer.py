@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 from lra.attention.gather import take
 from lra.attention.local import attend_in_blocks, from_blocks, seen_in_window, to_blocks, window_of
 
@@ -63,7 +63,7 @@ class Longformer(Attention):
             dim=-1,
         )  # (batch, blocks, reach, 3 reach + count)
         local = attend_in_blocks(query_blocks, beside_global(key, key_blocks), beside_global(value, value_blocks), seen)
-        whole = scaled_dot_product_attention(take(query, chosen), key, value, attn_mask=mask[:, None, None, :])
+        whole = attend(take(query, chosen), key, value, mask)
         of_global = take(whole, rank.clamp(0, count - 1)[:, None].expand(-1, heads, -1))
         return torch.where(is_global[:, None, :, None], of_global, from_blocks(local, length))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 
 
 class Luna(Attention):
@@ -35,8 +35,8 @@ class Luna(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         extra = self.extra.to(query.dtype).expand(len(query), -1, -1, -1)
-        packed = scaled_dot_product_attention(extra, key, value, attn_mask=mask[:, None, None, :])
-        return scaled_dot_product_attention(query, packed, packed)
+        packed = attend(extra, key, value, mask)
+        return attend(query, packed, packed)
 
     def multiply_adds(self, length: int) -> int:
         return 4 * length * self.extra_length * self.head_dim

@@ -47,6 +47,7 @@ METHODS = {
     "longformer": Method("lra.attention.longformer:Longformer"),
     "sparse": Method("lra.attention.sparse:Sparse"),
     "linear": Method("lra.attention.linear:Linear"),
+    "sinkhorn": Method("lra.attention.sinkhorn:Sinkhorn"),
     "synthesizer": Method("lra.attention.synthesizer:Synthesizer", {"kind": "random"}),
     "luna": Method("lra.attention.luna:Luna"),
     "skyformer": Method("lra.attention.skyformer:Skyformer"),

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
+from lra.attention.exact import attend
 from lra.attention.local import attend_in_blocks, attend_within_blocks, from_blocks, mask_blocks, to_blocks
 
 
@@ -58,9 +58,7 @@ class Sparse(Attention):
 
     def attend_to_summaries(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         seen = self.summaries_seen(mask)
-        output = scaled_dot_product_attention(
-            query, self.summaries(key), self.summaries(value), attn_mask=seen[:, None, None, :]
-        )
+        output = attend(query, self.summaries(key), self.summaries(value), seen)
         within = attend_within_blocks(query, key, value, mask, self.block_size)
         return torch.where(seen.any(-1)[:, None, None, None], output, within)
 

@@ -1,8 +1,10 @@
-"""The paper's own tables (arXiv 2112.05359, NAACL 2022), as CSV files in the folder ``published``.
+"""Published numbers, as CSV files in the folder ``published``: the paper's own tables (arXiv 2112.05359, NAACL 2022).
 
 ``accuracy.csv`` is its table 1 (per cent), ``time.csv`` its table 2 (minutes per 1000 steps and the batch that fitted
 on a V100 with 16 GB), ``flops.csv`` its table 3 (leading terms in the sequence length n, the head dimension p and the
-number of features d).
+number of features d). ``elsewhere.csv`` holds the rows beyond the paper's: their titles, and accuracies from other
+papers (per cent), each with its source and the protocol that it was trained by: ``paper`` is the paper's, ``arena``
+that of Tay et al. 2021 with its larger models, ``own`` a recipe of the source's own.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ def _rows(name: str, key: str) -> dict[str, dict[str, str]]:
 
 
 def title(attention: str) -> str:
-    """The paper's name of an attention, or its own name where the paper has none."""
-    row = _rows("accuracy", "attention").get(attention)
-    return row["model"] if row else attention
+    """What tables and figures call an attention: the paper's name, its usual one, or its own where neither is known."""
+    if row := _rows("accuracy", "attention").get(attention):
+        return row["model"]
+    return _elsewhere(attention).get("title", attention)
 
 
 def attentions() -> list[str]:
@@ -37,8 +40,32 @@ def task_title(task: str) -> str:
 
 
 def accuracy(attention: str, task: str) -> float | None:
-    """Test accuracy between 0 and 1; None where the paper has no value."""
-    value = _rows("accuracy", "attention").get(attention, {}).get(task)
+    """Test accuracy between 0 and 1 that was published under the paper's protocol; None where there is none."""
+    row = _rows("accuracy", "attention").get(attention, {})
+    return _share(row or (_elsewhere(attention) if protocol(attention) == "paper" else {}), task)
+
+
+def accuracy_elsewhere(attention: str, task: str) -> float | None:
+    """Test accuracy between 0 and 1 that was published under another protocol; None where there is none."""
+    return None if protocol(attention) == "paper" else _share(_elsewhere(attention), task)
+
+
+def protocol(attention: str) -> str | None:
+    """How a row beyond the paper's was trained: ``paper``, ``arena`` or ``own``; None for the others."""
+    return _elsewhere(attention).get("protocol")
+
+
+def source(attention: str) -> str | None:
+    """Where the accuracies of a row beyond the paper's come from."""
+    return _elsewhere(attention).get("source")
+
+
+def _elsewhere(attention: str) -> dict[str, str]:
+    return _rows("elsewhere", "attention").get(attention, {})
+
+
+def _share(row: dict[str, str], task: str) -> float | None:
+    value = row.get(task)
     return float(value) / 100 if value else None
 
 

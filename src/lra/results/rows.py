@@ -125,7 +125,7 @@ class TableRow:
     flops_formula: float | None = None
     """The same by the method's leading term."""
     published_accuracy: float | None = None
-    """The paper's, at its scale."""
+    """The one that was published under the paper's protocol, at its scale."""
     published_difference: float | None = None
     """Accuracy minus the paper's."""
 

@@ -19,6 +19,8 @@ POOR_EVIDENCE = (
     f"Below {ENOUGH_SEEDS} seeds nothing is marked: the interval of a single run covers the draw of test examples "
     "alone, and another seed can move an accuracy by far more."
 )
+FULL_SCALES = ("paper", "modern")
+"""Scales of the Arena's own data, beside which accuracies of other protocols may stand."""
 MARKS = {("better", True): " ▲", ("better", False): " △", ("worse", True): " ▼", ("worse", False): " ▽"}
 """By verdict against softmax, and whether it holds over all tasks."""
 
@@ -49,6 +51,8 @@ def accuracy(rows: Sequence[TableRow]) -> Sheet:
         )
     if any(row.seeds_ok and row.seeds_ok < ENOUGH_SEEDS for row in rows):
         caption += f" {POOR_EVIDENCE}"
+    if any(published.title(name).endswith("(yardstick)") for name in attentions(rows)):
+        caption += " A yardstick is no attention: it shows what another kind of layer reaches."
     views = [_View("Accuracy", caption, "", _accuracy, average=_mean)]
     if failed := sum(row.seeds_run - row.seeds_ok for row in rows):
         runs = "1 run" if failed == 1 else f"{failed} runs"
@@ -58,7 +62,7 @@ def accuracy(rows: Sequence[TableRow]) -> Sheet:
         views += [
             _View(
                 "Paper",
-                "Published accuracy in per cent (Chen et al. 2022, table 1).",
+                f"Published accuracy in per cent, same protocol (Chen et al. 2022, table 1{_sources(rows, 'paper')}).",
                 "_paper",
                 lambda row: _number(row.published_accuracy, ".2f", 100),
                 average=_mean,
@@ -71,8 +75,29 @@ def accuracy(rows: Sequence[TableRow]) -> Sheet:
                 average=_mean,
             ),
         ]
+    if rows[0].scale in FULL_SCALES and (sources := _sources(rows, "arena", "own")):
+        caption = (
+            "Published accuracy in per cent by other protocols, which ours cannot be held against: * the Arena's own "
+            f"models and steps; ** larger models and longer training{sources}."
+        )
+        views.append(_View("Other protocols", caption, "_elsewhere", _elsewhere, average=_mean))
     notes = {basis.task: basis.heading for basis in bases(rows)}
     return _sheet("accuracy", accuracy_basis(rows), rows, views, notes)
+
+
+def _sources(rows: Sequence[TableRow], *protocols: str) -> str:
+    """The sources of the rows beyond the paper's that were trained by these protocols, each after a semicolon."""
+    titles: dict[str, list[str]] = {}
+    for name in attentions(rows):
+        if published.protocol(name) in protocols:
+            titles.setdefault(str(published.source(name)), []).append(published.title(name))
+    return "".join(f"; {', '.join(names)}: {source}" for source, names in titles.items())
+
+
+def _elsewhere(row: TableRow) -> Entry:
+    entry = _number(published.accuracy_elsewhere(row.attention, row.task), ".2f", 100)
+    mark = {"arena": " *", "own": " **"}.get(published.protocol(row.attention) or "", "")
+    return entry if entry.value is None else dataclasses.replace(entry, text=entry.text + mark)
 
 
 def _accuracy(row: TableRow) -> Entry:

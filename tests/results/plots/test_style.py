@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from lra.attention.registry import METHODS
-from lra.results.plots.style import STYLES, label_x, legend, look, panels, save, styles
+from lra.results.plots.style import BEYOND, STYLES, label_x, legend, look, panels, save, styles
 
 
 def identity(style):
@@ -14,15 +14,15 @@ def identity(style):
 
 
 def test_every_method_has_a_style_of_its_own_even_in_grey():
-    assert set(STYLES) <= set(METHODS)
-    assert len({identity(style) for style in STYLES.values()}) == len(STYLES)
+    assert set(STYLES | BEYOND) == set(METHODS)
+    assert len({identity(style) for style in styles(METHODS).values()}) == len(METHODS)
 
 
 def test_a_method_looks_the_same_whatever_is_beside_it():
     assert styles(["vmean"])["vmean"] == styles(STYLES)["vmean"] == styles(["mine", "vmean"])["vmean"]
 
 
-def test_methods_that_the_paper_lacks_get_styles_in_the_order_of_their_names():
+def test_methods_of_ones_own_get_styles_in_the_order_of_their_names():
     names = [f"mine{i:02}" for i in range(8)]
     chosen = styles([*STYLES, *reversed(names)])
     assert list(chosen) == [*STYLES, *reversed(names)]
@@ -32,9 +32,10 @@ def test_methods_that_the_paper_lacks_get_styles_in_the_order_of_their_names():
     assert len(styles(f"m{i}" for i in range(40))) == 40
 
 
+@pytest.mark.parametrize("rows", [STYLES, METHODS], ids=["paper", "all"])
 @pytest.mark.parametrize("own", [0, 4])
 @pytest.mark.parametrize("number", range(1, 6))
-def test_panels_leave_room_for_the_legend(number, own):
+def test_panels_leave_room_for_the_legend(number, own, rows):
     tasks = [f"task{i}" for i in range(number)]
     with look():
         figure, axes, place = panels(tasks)
@@ -43,7 +44,7 @@ def test_panels_leave_room_for_the_legend(number, own):
         for axis in axes.values():
             axis.plot([1, 2], [1, 2])
             axis.set_xlabel("x")
-        legend(place, styles([*STYLES, *(f"mine{i}" for i in range(own))]))
+        legend(place, styles([*rows, *(f"mine{i}" for i in range(own))]))
         figure.draw_without_rendering()
     text = place.get_legend().get_window_extent()
     box = figure.bbox

@@ -74,6 +74,24 @@ STYLES = {
 }
 """The paper's methods."""
 
+_INDIGO, _WINE, _TEAL = "#332288", "#882255", "#44aa99"
+BEYOND = {
+    "local": Style(_INDIGO, "s", _DASHED, hollow=True),
+    "longformer": Style(_INDIGO, "^", _DASHDOT, hollow=True, size=6),
+    "sparse": Style(_INDIGO, "D", _DOTTED, hollow=True, size=4.5),
+    "sinkhorn": Style(_INDIGO, "v", _LONG, hollow=True, size=6),
+    "hierarchical": Style(_INDIGO, "X", hollow=True, size=6),
+    "linear": Style(_TEAL, "<", size=6),
+    "cosformer": Style(_TEAL, ">", _DASHED, size=6),
+    "skyformer": Style(_TEAL, "*", _DASHDOT, hollow=True, size=9),
+    "synthesizer": Style(_WINE, "1", _DOTTED, size=7),
+    "luna": Style(_WINE, "2", _LONG, size=7),
+    "fnet": Style(_WINE, "+", _DASHED, size=7),
+    "retention": Style(_GREY, "3", _LONG, size=7),
+    "s4d": Style(_GREY, "4", _DASHDOT, size=7),
+}
+"""Rows beyond the paper's: patterns, kernels, other attentions, and in grey the yardsticks from outside attention."""
+
 _SPARE_COLOURS = ("#332288", "#882255", "#999933", "#44aa99")
 _SPARE_LINES: tuple[tuple[str, Dashes], ...] = (("8", "-"), ("H", _DASHED), ("d", _DASHDOT), ("p", _DOTTED))
 _SPARE = [
@@ -85,11 +103,12 @@ _SPARE = [
 
 
 def styles(attentions: Iterable[str]) -> dict[str, Style]:
-    """The style of each attention; those the paper lacks take spare ones in the order of their names."""
+    """The style of each attention; those of one's own take spare ones in the order of their names."""
     names = list(dict.fromkeys(attentions))
-    unknown = sorted(name for name in names if name not in STYLES)
+    known = STYLES | BEYOND
+    unknown = sorted(name for name in names if name not in known)
     spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(unknown)}
-    return {name: STYLES.get(name) or spare[name] for name in names}
+    return {name: known.get(name) or spare[name] for name in names}
 
 
 RC: dict[Any, Any] = {
@@ -141,7 +160,7 @@ def legend(place: Axes, chosen: dict[str, Style], *, lines: bool = True, more: S
     ]
     handles += more
     # Smaller where there are more entries than a figure of one row of axes has room for.
-    size = RC["legend.fontsize"] * 16 / max(16, len(handles))
+    size = RC["legend.fontsize"] * 15 / max(15, len(handles))
     place.legend(handles=handles, loc="center left", bbox_to_anchor=(0, 0.5), handlelength=3.2, fontsize=size)
 
 
