@@ -112,6 +112,8 @@ class TableRow:
     """Most that a measured step holds in tensors."""
     memory_per_example_mib: float | None = None
     """What one more example adds to it."""
+    workspace_mib: float | None = None
+    """What such a step holds besides weights, the optimiser's state and examples: it does not grow with the batch."""
     fitting_batch: int | None = None
     """Largest piece of the paper's batch that fits in memory; 0 where not one example does."""
     fitting_memory_gib: float | None = None
