@@ -40,3 +40,11 @@ def test_what_the_paper_lacks_is_none():
     assert published.accuracy("mine", "text") is published.accuracy("softmax", "toy") is None
     assert published.seconds_per_1000_steps("mine", "text") is published.fitting_batch("mine", "text") is None
     assert published.leading_flops("reformer") is published.leading_flops("mine") is None
+
+
+def test_sources():
+    assert published.source("skeinformer", "text") == published.PAPER
+    assert published.source("mine", "text") is published.source("mine", "pathx") is None
+    assert len(published.pathx()) == 18
+    known = {row["attention"] for row in published._lines("pathx")} - {"", "sinkhorn"}
+    assert known <= set(METHODS)

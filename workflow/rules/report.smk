@@ -20,8 +20,10 @@ rule collect:
         order=get_order(),
         code=fingerprint("lra.results.table"),
         published=get_checksums("published"),
+        reference=str(REFERENCE),
+        references=get_reference_checksums(),
     shell:
-        "python -m lra collect --metrics {input.metrics} --measures {input.measures} "
+        "python -m lra collect --reference {params.reference} --metrics {input.metrics} --measures {input.measures} "
         "--scale {params.scale} --out {output} 2> {log}"
 
 
@@ -77,6 +79,7 @@ rule plot:
         out=lambda wildcards: PLOTS[wildcards.figure].out,
         caption=lambda wildcards: CAPTIONS[wildcards.figure],
         order=get_order(),
+        references=lambda wildcards: PLOTS[wildcards.figure].references,
         code=lambda wildcards: fingerprint(PLOTS[wildcards.figure].code),
         published=get_checksums("published"),
     shell:

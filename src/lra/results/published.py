@@ -2,7 +2,8 @@
 
 ``accuracy.csv`` is its table 1 (per cent), ``time.csv`` its table 2 (minutes per 1000 steps and the batch that fitted
 on a V100 with 16 GB), ``flops.csv`` its table 3 (leading terms in the sequence length n, the head dimension p and the
-number of features d).
+number of features d). ``protocol.csv`` is how it trained (section 6 and the released configuration) and on how many
+test examples. ``pathx.csv`` is what others published on Path-X, which it leaves out, in their own protocols.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ import functools
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("published")
+PAPER = "Chen et al. 2022 (arXiv 2112.05359), table 1"
+PATHX = "pathx"
+FAILS = "fails, no better than chance"
+UNTRAINED = ("task", "test_rows")
+"""Columns of ``protocol.csv`` that are no settings."""
 
 
 @functools.cache
 def _rows(name: str, key: str) -> dict[str, dict[str, str]]:
+    return {row[key]: row for row in _lines(name)}
+
+
+def _lines(name: str) -> list[dict[str, str]]:
     with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
-        return {row[key]: row for row in csv.DictReader(stream)}
+        return list(csv.DictReader(stream))
 
 
 def title(attention: str) -> str:
@@ -40,6 +50,36 @@ def accuracy(attention: str, task: str) -> float | None:
     """Test accuracy between 0 and 1; None where the paper has no value."""
     value = _rows("accuracy", "attention").get(attention, {}).get(task)
     return float(value) / 100 if value else None
+
+
+def source(attention: str, task: str) -> str | None:
+    """Where an accuracy was published, and what was published where that is no number; None where nothing was."""
+    if task == PATHX:
+        told = _rows(PATHX, "attention").get(attention)
+        if told is None:
+            return None
+        return f"{told['source']}: {FAILS if told['accuracy'] == 'fails' else told['accuracy']}"
+    return PAPER if accuracy(attention, task) is not None else None
+
+
+def pathx() -> list[tuple[str, str, str]]:
+    """Model, accuracy in per cent or ``fails``, and source of all that others published on Path-X."""
+    return [(row["model"], row["accuracy"], row["source"]) for row in _lines(PATHX)]
+
+
+def tasks() -> list[str]:
+    """The paper's tasks."""
+    return list(_rows("protocol", "task"))
+
+
+def test_rows(task: str) -> int:
+    """Test examples of one of the paper's tasks."""
+    return int(_rows("protocol", "task")[task]["test_rows"])
+
+
+def protocol(task: str) -> dict[str, float]:
+    """How the paper trained on one of its tasks, by names of settings."""
+    return {name: float(value) for name, value in _rows("protocol", "task")[task].items() if name not in UNTRAINED}
 
 
 def seconds_per_1000_steps(attention: str, task: str) -> float | None:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from lra.errors import LraError
 from lra.files import write_text
 from lra.results.basis import bases
+from lra.results.beside import COMPARABLE_SCALE
 from lra.results.captions import CAPTIONS
 from lra.results.findings import findings
 from lra.results.pages import page
@@ -48,6 +49,9 @@ def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], 
         sheets=[sheet_for_page(build(rows)) for name, build in TABLES.items() if name == "accuracy" or measured],
         figures=[(path.stem, CAPTIONS.get(path.stem, path.stem), inline_svg(path)) for path in figures],
         cells=[_cell(row) for row in rows],
+        compares=rows[0].scale == COMPARABLE_SCALE,
+        scale=rows[0].scale,
+        beside=[_beside(row) for row in rows if row.published_source or row.reference_accuracy is not None],
         provenance=provenance(read_runs(metrics)),
         titles={name: title(name) for name in attentions(rows)},
         task_titles={name: task_title(name) for name in tasks(rows)},
@@ -87,6 +91,30 @@ def _cell(row: TableRow) -> dict[str, Any]:
         ),
         "p": probability(row.adjusted_p),
         "p_all": probability(row.adjusted_p_all_tasks),
+    }
+
+
+def _beside(row: TableRow) -> dict[str, Any]:
+    """A row of the table of published values and reference results: texts, or pairs as in :func:`_cell`."""
+
+    def accuracy(mean: float | None, low: float | None, high: float | None) -> tuple[str, object]:
+        if mean is None:
+            return NOTHING, ""
+        ends = "" if low is None or high is None else f" ({100 * low:.2f} to {100 * high:.2f})"
+        return f"{100 * mean:.2f}{ends}", mean
+
+    def count(seeds: int | None, rows: int | None) -> str:
+        return "" if seeds is None else f"{seeds} seed{'' if seeds == 1 else 's'}, {rows} test rows"
+
+    published = accuracy(row.published_accuracy, None, None)
+    referenced = row.reference_accuracy, row.reference_low, row.reference_high
+    return {
+        "row": row,
+        "ours": accuracy(row.accuracy, row.accuracy_low, row.accuracy_high),
+        "ours_of": count(row.seeds_ok, row.test_rows),
+        "published": published if row.published_accuracy is not None else ("", ""),
+        "reference": accuracy(*referenced) if row.reference_accuracy is not None else ("not run", ""),
+        "reference_of": count(row.reference_seeds, row.reference_test_rows),
     }
 
 

@@ -123,9 +123,26 @@ class TableRow:
     flops_formula: float | None = None
     """The same by the method's leading term."""
     published_accuracy: float | None = None
-    """The paper's, at its scale."""
+    """The paper's, at its scale; this and what follows is empty at other scales, which do not compare."""
     published_difference: float | None = None
     """Accuracy minus the paper's."""
+    published_source: str | None = None
+    """Where it was published, and what was published where that is no number."""
+    published_differs: str | None = None
+    """What of the runs' protocol is not the paper's."""
+    published_compatible: str | None = None
+    """yes, no or too few seeds: whether it lies in the 95 % prediction interval around ours."""
+    reference_accuracy: float | None = None
+    """Mean of the runs in reference/."""
+    reference_low: float | None = None
+    """Lower end of its 95 % interval over seeds and test examples."""
+    reference_high: float | None = None
+    reference_seeds: int | None = None
+    reference_test_rows: int | None = None
+    reference_differs: str | None = None
+    """What of the runs is not the reference runs': data, code, settings."""
+    reference_compatible: str | None = None
+    """yes, no or too few seeds: whether one lies in the prediction interval around the other."""
 
 
 COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), "checksum")
