@@ -17,7 +17,7 @@ from lra.results.captions import CAPTIONS
 from lra.results.findings import findings
 from lra.results.pages import page
 from lra.results.provenance import provenance
-from lra.results.published import task_title, title
+from lra.results.published import PAPER, task_title, title
 from lra.results.reading import read_runs
 from lra.results.rendering import NOTHING, sheet_for_page
 from lra.results.rows import BASELINE, TableRow, attentions, read_rows, tasks
@@ -95,26 +95,27 @@ def _cell(row: TableRow) -> dict[str, Any]:
 
 
 def _beside(row: TableRow) -> dict[str, Any]:
-    """A row of the table of published values and reference results: texts, or pairs as in :func:`_cell`."""
+    """A row of the table of published values and reference results: numbers, what they are sorted by, and details."""
 
-    def accuracy(mean: float | None, low: float | None, high: float | None) -> tuple[str, object]:
-        if mean is None:
-            return NOTHING, ""
-        ends = "" if low is None or high is None else f" ({100 * low:.2f} to {100 * high:.2f})"
-        return f"{100 * mean:.2f}{ends}", mean
+    def result(mean: float | None, low: float | None, high: float | None, *details: str) -> dict[str, Any]:
+        interval = [] if low is None or high is None else [f"{100 * low:.2f} to {100 * high:.2f}"]
+        number = "" if mean is None else f"{100 * mean:.2f}"
+        return {"text": number, "key": _sort_key(mean), "details": [*interval, *details] if mean is not None else []}
 
-    def count(seeds: int | None, rows: int | None) -> str:
-        return "" if seeds is None else f"{seeds} seed{'' if seeds == 1 else 's'}, {rows} test rows"
+    def size(seeds: int | None, rows: int | None) -> tuple[str, str]:
+        return f"{seeds} seed{'' if seeds == 1 else 's'}", f"{rows} test rows"
 
-    published = accuracy(row.published_accuracy, None, None)
-    referenced = row.reference_accuracy, row.reference_low, row.reference_high
+    elsewhere = row.published_source if row.published_source != PAPER else None
+    published = result(row.published_accuracy, None, None)
+    reference = result(
+        row.reference_accuracy, row.reference_low, row.reference_high,
+        *size(row.reference_seeds, row.reference_test_rows),
+    )  # fmt: skip
     return {
         "row": row,
-        "ours": accuracy(row.accuracy, row.accuracy_low, row.accuracy_high),
-        "ours_of": count(row.seeds_ok, row.test_rows),
-        "published": published if row.published_accuracy is not None else ("", ""),
-        "reference": accuracy(*referenced) if row.reference_accuracy is not None else ("not run", ""),
-        "reference_of": count(row.reference_seeds, row.reference_test_rows),
+        "ours": result(row.accuracy, row.accuracy_low, row.accuracy_high, *size(row.seeds_ok, row.test_rows)),
+        "published": published | {"details": [elsewhere] if elsewhere else []},
+        "reference": reference | {"text": reference["text"] or "not run"},
     }
 
 
