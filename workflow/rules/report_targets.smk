@@ -21,7 +21,9 @@ class Plot(NamedTuple):
 
 
 # Reference results stand beside one's own: those of this folder, or of the checkout that the workflow is taken from.
-REFERENCE = next((path for path in (paths.REFERENCE, SOURCE.parent / paths.REFERENCE) if path.is_dir()), paths.REFERENCE)
+REFERENCE = next(
+    (path for path in (paths.REFERENCE, SOURCE.parent / paths.REFERENCE) if path.is_dir()), paths.REFERENCE
+)
 
 
 def get_reference_checksums():
