@@ -91,6 +91,7 @@ rule report:
     input:
         table=paths.TABLE,
         metrics=get_all_runs(paths.METRICS),
+        measures=get_measures(),
         figures=get_plots("svg"),
     output:
         report(
@@ -109,7 +110,7 @@ rule report:
         templates=get_checksums("templates"),
     shell:
         "python -m lra report --table {input.table} --metrics {input.metrics} "
-        "--figures {input.figures} --out {output} 2> {log}"
+        "--measures {input.measures} --figures {input.figures} --out {output} 2> {log}"
 
 
 rule sweep:

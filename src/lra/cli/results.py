@@ -38,10 +38,11 @@ def add_commands(commands: Any) -> None:
     report.add_argument("--out", type=Path, default=paths.REPORT, help=f"page to write (default: {paths.REPORT})")
     report.set_defaults(run=run_report)
 
-    for command in (collect, plots):
+    for command in (collect, plots, report):
         command.add_argument(
             "--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)"
         )
+    for command in (collect, plots):
         command.add_argument(
             "--reference",
             type=Path,
@@ -109,7 +110,7 @@ def run_report(options: argparse.Namespace) -> None:
     figures = options.figures
     if figures is None:
         figures = [path for name in CAPTIONS if (path := paths.plot(name, "svg")).is_file()]
-    write_report(options.table, _metrics(options), figures, options.out)
+    write_report(options.table, _metrics(options), figures, options.out, _measures(options))
 
 
 def metrics_files(arena: Arena) -> list[Path]:

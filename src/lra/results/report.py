@@ -14,6 +14,7 @@ from lra.files import write_text
 from lra.results.basis import bases
 from lra.results.beside import COMPARABLE_SCALE
 from lra.results.captions import CAPTIONS
+from lra.results.equal_compute import equal_compute
 from lra.results.findings import findings
 from lra.results.pages import page
 from lra.results.provenance import provenance
@@ -24,7 +25,9 @@ from lra.results.rows import BASELINE, TableRow, attentions, read_rows, tasks
 from lra.results.tables import TABLES
 
 
-def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], out: Path) -> None:
+def write_report(
+    table: Path, metrics: Sequence[Path], figures: Sequence[Path], out: Path, measures: Sequence[Path] = ()
+) -> None:
     """Write the report.
 
     Args:
@@ -32,31 +35,38 @@ def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], 
         metrics: ``metrics.json`` of every run, for the provenance.
         figures: SVG files of the figures that are shown, in order.
         out: the HTML file.
+        measures: ``measure.json`` of measured cells, for the comparison at equal compute.
 
     Raises:
         LraError: a file is missing or damaged.
     """
-    rows = read_rows(table)
-    measured = any(row.measure_status for row in rows)
+    rows, runs = read_rows(table), read_runs(metrics)
+    sheets = [build(rows) for name, build in TABLES.items() if name == "accuracy" or _measured(rows)]
+    if found := equal_compute(runs, measures):
+        sheets.append(found)
     text = page(
         "report.html",
         title=f"Self-attentions compared, scale “{rows[0].scale}”",
         summary=_summary(rows),
         bases=bases(rows),
-        measured=measured,
+        measured=_measured(rows),
         baseline=title(BASELINE),
         findings=findings(rows),
-        sheets=[sheet_for_page(build(rows)) for name, build in TABLES.items() if name == "accuracy" or measured],
+        sheets=[sheet_for_page(sheet) for sheet in sheets],
         figures=[(path.stem, CAPTIONS.get(path.stem, path.stem), inline_svg(path)) for path in figures],
         cells=[_cell(row) for row in rows],
         compares=rows[0].scale == COMPARABLE_SCALE,
         scale=rows[0].scale,
         beside=[_beside(row) for row in rows if row.published_source or row.reference_accuracy is not None],
-        provenance=provenance(read_runs(metrics)),
+        provenance=provenance(runs),
         titles={name: title(name) for name in attentions(rows)},
         task_titles={name: task_title(name) for name in tasks(rows)},
     )
     write_text(out, text)
+
+
+def _measured(rows: Sequence[TableRow]) -> bool:
+    return any(row.measure_status for row in rows)
 
 
 def _summary(rows: Sequence[TableRow]) -> str:
