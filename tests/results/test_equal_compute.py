@@ -47,7 +47,7 @@ def test_what_a_method_has_reached_when_exact_attention_is_at_its_best(tmp_path)
     """A method of a tenth of the cost is at its end by then; one of twice the cost at half; one of 20 times nowhere."""
     costs = {"softmax_nodropout": 10.0, "vmean": 1.0, "bigbird": 20.0, "informer": 200.0}
     found = sheet(tmp_path, [*costs, "performer"], costs)
-    assert [view.label for view in found.views] == ["FLOPs", "Seconds"]
+    assert [view.label for view in found.views] == ["At equal FLOPs", "At equal seconds"]
     for view in found.views:
         reached = dict(zip(found.attentions, [line[0] for line in view.lines], strict=True))
         assert reached["softmax_nodropout"].value == reached["vmean"].value == pytest.approx(58.9, abs=0.1)

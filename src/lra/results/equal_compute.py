@@ -20,6 +20,8 @@ from lra.results.reading import Run
 from lra.results.rendering import NOTHING, Column, Entry, Sheet, View
 from lra.results.rows import YARDSTICK
 
+Quantity = Literal["flops", "seconds"]
+QUANTITIES: Mapping[Quantity, str] = {"flops": "FLOPs", "seconds": "seconds"}
 BACKWARD_TOO = 3
 """Forward passes that a training step costs: the backward pass has two matrix products for each of the forward's."""
 
@@ -84,28 +86,7 @@ def equal_compute(runs: Sequence[Run], measures: Sequence[Path]) -> Sheet | None
     cells = measured_cells(runs, costs)
     tasks = [task for task in dict.fromkeys(run.task for run in runs) if (task, YARDSTICK) in cells]
     names = tuple(dict.fromkeys(run.attention for run in runs))
-    views = []
-    for label, against, unit in (("FLOPs", "flops", "FLOPs"), ("Seconds", "seconds", "s")):
-        columns, entries = [], []
-        for task in tasks:
-            curves = {
-                name: curve(cells[task, name], costs[task, name], against)  # type: ignore[arg-type]
-                for name in names
-                if (task, name) in cells
-            }
-            spent, best = curves[YARDSTICK]
-            if not spent:
-                continue
-            budget = spent[int(np.argmax(best))]
-            columns.append(Column(f"{task}_{against}", task_title(task), f"{budget:.2g} {unit}"))
-            entries.append([_reached(curves.get(name), budget) for name in names])
-        lines = tuple(zip(*entries, strict=True))
-        caption = (
-            f"Best accuracy on dev in per cent, mean over seeds, by the {label} of training at which "
-            f"{title(YARDSTICK)} reached its best (below the task). {NOTHING}: not one evaluation until then, or not "
-            "measured."
-        )
-        views.append(View(label, caption, tuple(columns), lines))
+    views = [_view(against, label, tasks, names, cells, costs) for against, label in QUANTITIES.items()]
     caption = (
         "FLOPs and seconds of a step are measured at the task's full length, which need not be that of the runs; "
         "evaluations are left out."
@@ -113,7 +94,30 @@ def equal_compute(runs: Sequence[Run], measures: Sequence[Path]) -> Sheet | None
     return Sheet("equal compute", caption, names, tuple(views)) if views[0].columns else None
 
 
-def curve(cell: Sequence[Run], cost: StepCost, against: Literal["flops", "seconds"]) -> tuple[list[float], list[float]]:
+def _view(
+    against: Quantity,
+    label: str,
+    tasks: Sequence[str],
+    names: Sequence[str],
+    cells: Mapping[tuple[str, str], Sequence[Run]],
+    costs: Mapping[tuple[str, str], StepCost],
+) -> View:
+    columns, entries = [], []
+    for task in tasks:
+        curves = {name: curve(cells[task, name], costs[task, name], against) for name in names if (task, name) in cells}
+        spent, best = curves[YARDSTICK]
+        if spent:
+            budget = spent[int(np.argmax(best))]
+            columns.append(Column(f"{task}_{against}", task_title(task), f"{budget:.2g} {label}"))
+            entries.append([_reached(curves.get(name), budget) for name in names])
+    caption = (
+        f"Best accuracy on dev in per cent, mean over seeds, by the {label} of training at which {title(YARDSTICK)} "
+        f"reached its best (below the task). {NOTHING}: not one evaluation until then, or not measured."
+    )
+    return View(f"At equal {label}", caption, tuple(columns), tuple(zip(*entries, strict=True)))
+
+
+def curve(cell: Sequence[Run], cost: StepCost, against: Quantity) -> tuple[list[float], list[float]]:
     """What training has cost by each evaluation, and the best accuracy until then."""
     examples = cell[0].metrics["settings"]["train"]["batch"]
     steps, best = best_so_far([run.history() for run in cell])
