@@ -58,7 +58,7 @@ def test_settings_are_understood(page: Path) -> None:
             name, given = (item, {}) if isinstance(item, str) else next(iter(item.items()))
             chosen = {"features": FEATURES} | given
             if "module" not in chosen:
-                attention(name, features=chosen["features"], **chosen.get("options", {}))
+                attention(chosen.get("method", name), features=chosen["features"], **chosen.get("options", {}))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=called)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+REFERENCE = Path("reference")
+"""Published runs, a file each."""
 DATA = Path("data")
 RESULTS = Path("results")
 LOGS = Path("logs")

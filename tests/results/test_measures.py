@@ -47,6 +47,9 @@ def test_it_reads_what_measuring_writes(tmp_path):
     assert columns["measure_status"] == "ok"
     assert columns["ms_low"] <= columns["ms_per_step"] <= columns["ms_high"]
     assert columns["peak_memory_mib"] * 2**20 == written["peak_memory_bytes"]
+    examples = written["batch"] * written["memory_per_example_bytes"]
+    rest = written["peak_memory_bytes"] - written["fixed_memory_bytes"] - examples
+    assert columns["workspace_mib"] * 2**20 == max(0, rest)
     assert columns["cost_length"] == 1024
     assert columns["flops_formula"] == written["flops_formula"]
     assert columns["cost_features"] == 256

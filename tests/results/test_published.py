@@ -25,7 +25,7 @@ def test_every_row_beyond_the_paper_has_a_title_a_style_and_a_source():
     assert set(STYLES) | set(BEYOND) == set(METHODS)
     for attention in BEYOND:
         assert published.title(attention) != attention
-        assert "arXiv" in published.source(attention)
+        assert "arXiv" in published.source_elsewhere(attention)
         values = [
             published.accuracy_elsewhere(attention, task) or published.accuracy(attention, task) for task in TASKS
         ]
@@ -38,7 +38,7 @@ def test_only_the_same_protocol_stands_beside_ours():
     assert published.accuracy_elsewhere("skyformer", "listops") is None
     assert published.accuracy("luna", "listops") is None
     assert published.accuracy_elsewhere("luna", "listops") == pytest.approx(0.3725)
-    assert published.accuracy_elsewhere("softmax", "listops") is published.protocol("softmax") is None
+    assert published.accuracy_elsewhere("softmax", "listops") is published.protocol_elsewhere("softmax") is None
 
 
 def test_yardsticks_are_marked():
@@ -65,3 +65,11 @@ def test_what_the_paper_lacks_is_none():
     assert published.accuracy("mine", "text") is published.accuracy("softmax", "toy") is None
     assert published.seconds_per_1000_steps("mine", "text") is published.fitting_batch("mine", "text") is None
     assert published.leading_flops("reformer") is published.leading_flops("mine") is None
+
+
+def test_sources():
+    assert published.source("skeinformer", "text") == published.PAPER
+    assert published.source("mine", "text") is published.source("mine", "pathx") is None
+    assert len(published.pathx()) == 18
+    known = {row["attention"] for row in published._lines("pathx")} - {"", "sinkhorn"}
+    assert known <= set(METHODS)

@@ -15,6 +15,7 @@ from lra.results.plots import accuracy_time, loss
 from lra.results.report import inline_svg, write_report
 from lra.results.table import collect
 from results.builder import write_run
+from results.publishing import publish
 
 FIGURES = ("accuracy_time", "loss_seconds", "loss_steps")
 
@@ -232,3 +233,29 @@ def test_in_a_browser_it_follows_the_dark_scheme(report, tmp_path):
     dark = browse(report, tmp_path / "dark", 800, "--force-dark-mode")["dark"]
     assert light == "rgb(255, 255, 255)"
     assert dark == "rgb(22, 24, 28)"
+
+
+def text_of(path, name):
+    """The words of a section."""
+    section = path.read_text().partition(f'<section id="{name}">')[2].partition("</section>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", section)).split())
+
+
+def test_published_values_and_reference_results_stand_beside_rows(metrics, tmp_path):
+    publish(metrics[0], tmp_path / "reference")
+    collect(metrics, tmp_path / "table.csv", scale="paper", reference=tmp_path / "reference")
+    write_report(tmp_path / "table.csv", metrics, [], tmp_path / "report.html")
+    text = text_of(tmp_path / "report.html", "published-values")
+    assert re.search(r"Standard ListOps 40\.00 [\d.]+ to [\d.]+ 3 seeds 400 test rows 38\.15 yes test", text)
+    assert re.search(r"39\.50 [\d.]+ to [\d.]+ 1 seed 400 test rows yes", text)
+    assert "V-Mean Text 65.29" in text and text.count(" not run ") == 5
+
+
+def test_other_scales_and_methods_compare_with_nothing_published(metrics, tmp_path):
+    for scale, run, words in (
+        ("mini", metrics[0], "the scale “mini” is not comparable with the paper's."),
+        ("paper", write_run(tmp_path, "text", "mine"), "Nothing was published on these methods and tasks."),
+    ):
+        collect([run], tmp_path / "table.csv", scale=scale)
+        write_report(tmp_path / "table.csv", [run], [], tmp_path / "report.html")
+        assert words in text_of(tmp_path / "report.html", "published-values")

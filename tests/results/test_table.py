@@ -209,7 +209,8 @@ def test_measurements_fill_the_cost_columns_and_run_times_never_do(metrics, tabl
     rows = {(row.task, row.attention): row for row in read_rows(table)}
     row = rows["listops", "skeinformer"]
     assert (row.ms_per_step, row.ms_low, row.ms_high) == pytest.approx((20, 18, 24))
-    assert (row.seconds_per_1000_steps, row.peak_memory_mib, row.memory_per_example_mib) == (2560, 64, 20)
+    assert (row.seconds_per_1000_steps, row.peak_memory_mib, row.memory_per_example_mib) == (2560, 128, 20)
+    assert row.workspace_mib == 128 - 1 - 2 * 20
     assert (row.fitting_batch, row.fitting_memory_gib) == (64, 16)
     assert row.measured_on == "a processor, 2 threads"
     failed = rows["text", "softmax"]

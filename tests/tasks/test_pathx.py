@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from tests.data import archives_builder as builder
 
+from lra.attention import METHODS, load
 from lra.cli.main import main
 from lra.config.arena import arena
 from lra.config.mapping import from_mapping
+from lra.config.settings import AttentionSettings, ModelSettings
+from lra.cost.step import Step
 from lra.data.prepare import prepare
 from lra.data.release import extract_lra_release
 from lra.tasks import pathfinder, pathx
@@ -80,3 +84,17 @@ def test_settings_are_called_by_the_tasks_name() -> None:
     with refuses("pathx: `split: lra` follows the order of `source: pathfinder_tfds`"):
         pathx.examples(settings(split="lra"), Path("nowhere"), workers=1)
     assert settings(rows={"train": 1, "dev": 1, "test": 1}).rows == Rows(1, 1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if load(method.path).linear])
+def test_a_linear_method_trains_at_its_length(name: str) -> None:
+    """Two steps of the paper's model on 16 384 tokens, in float32 on a CPU."""
+    task = pathx.describe(settings())
+    step = Step(task, ModelSettings(), AttentionSettings(name), "fp32", torch.device("cpu"))
+    before = [parameter.detach().clone() for parameter in step.model.parameters()]
+    for _ in range(2):
+        step.run(step.examples(1))
+    changed = [not torch.equal(*pair) for pair in zip(before, step.model.parameters(), strict=True)]
+    assert all(bool(parameter.isfinite().all()) for parameter in step.model.parameters()) and any(changed)

@@ -55,7 +55,8 @@ def test_it_runs_to_the_last_row(tmp_path: Path) -> None:
             "cifar10": [{"url": f"{cifar10_site.address}/cifar-10-python.tar.gz"}],
         }
         (checkout.folder / "small.yaml").write_text(yaml.safe_dump(small(sources)))
-        checkout.snakemake("--configfile", WITHOUT, "small.yaml", "--", "results/table.csv", timeout=900)
+        targets = ("results/table.csv", "results/plots/published.svg")
+        checkout.snakemake("--configfile", WITHOUT, "small.yaml", "--", *targets, timeout=900)
     rows = list(csv.DictReader(checkout.table().splitlines()))
     assert {row["task"]: (row["status"], row["data_source"]) for row in rows} == {
         "listops": ("ok", "generate"),
@@ -64,6 +65,16 @@ def test_it_runs_to_the_last_row(tmp_path: Path) -> None:
         "pathfinder": ("ok", "generate"),
         "image": ("ok", "cifar10"),
     }
+    beside = {row["task"]: (row["published_accuracy"], row["published_compatible"]) for row in rows}
+    assert beside["listops"] == ("0.2878", "too few seeds")
+    assert {row["task"]: row["published_differs"].partition(", train.batch 4 (")[0] for row in rows} == {
+        "listops": "test examples",
+        "text": "test examples, dev split",
+        "retrieval": "test examples",
+        "pathfinder": "test examples",
+        "image": "test examples",
+    }
+    assert (checkout.folder / "results/plots/published.svg").read_text().count("<!-- 1 of 16 run -->") == 5
 
 
 def small(sources: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,10 @@ rule collect:
         order=get_order(),
         code=fingerprint("lra.results.table"),
         published=get_checksums("published"),
+        reference=str(REFERENCE),
+        references=get_reference_checksums(),
     shell:
-        "python -m lra collect --metrics {input.metrics} --measures {input.measures} "
+        "python -m lra collect --reference {params.reference} --metrics {input.metrics} --measures {input.measures} "
         "--scale {params.scale} --out {output} 2> {log}"
 
 
@@ -77,6 +79,7 @@ rule plot:
         out=lambda wildcards: PLOTS[wildcards.figure].out,
         caption=lambda wildcards: CAPTIONS[wildcards.figure],
         order=get_order(),
+        references=lambda wildcards: PLOTS[wildcards.figure].references,
         code=lambda wildcards: fingerprint(PLOTS[wildcards.figure].code),
         published=get_checksums("published"),
     shell:
@@ -88,6 +91,7 @@ rule report:
     input:
         table=paths.TABLE,
         metrics=get_all_runs(paths.METRICS),
+        measures=get_measures(),
         figures=get_plots("svg"),
     output:
         report(
@@ -106,7 +110,7 @@ rule report:
         templates=get_checksums("templates"),
     shell:
         "python -m lra report --table {input.table} --metrics {input.metrics} "
-        "--figures {input.figures} --out {output} 2> {log}"
+        "--measures {input.measures} --figures {input.figures} --out {output} 2> {log}"
 
 
 rule sweep:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from lra.results.beside import COMPARABLE_SCALE
 from lra.results.captions import CAPTIONS
 
 TABLES = ("accuracy", "time", "memory", "flops")
@@ -16,6 +17,20 @@ class Plot(NamedTuple):
     beside: list = []  # files that the command finds beside those of `reads`
     measures: list = []  # files for --measures
     out: str = ""  # name within the folder of figures
+    references: list = []  # checksums of the reference results that it shows
+
+
+# Reference results stand beside one's own: those of this folder, or of the checkout that the workflow is taken from.
+REFERENCE = next(
+    (path for path in (paths.REFERENCE, SOURCE.parent / paths.REFERENCE) if path.is_dir()), paths.REFERENCE
+)
+
+
+def get_reference_checksums():
+    """Checksums of the reference results of this scale, as far as it compares with them."""
+    if ARENA.scale != COMPARABLE_SCALE:
+        return []
+    return [sha256(file) for file in sorted(REFERENCE.glob(f"{ARENA.scale}/*/*/*.json"))]
 
 
 def get_known_plots():
@@ -29,6 +44,13 @@ def get_known_plots():
     for figure in ("accuracy_flops", "accuracy_seconds"):
         code = "lra.results.plots.equal_compute"
         plots[figure] = Plot(f"plots {figure} --metrics", metrics, code, history, measures=get_measures())
+    if ARENA.scale == COMPARABLE_SCALE:
+        plots["published"] = Plot(
+            f"plots published --reference {REFERENCE} --table",
+            [paths.TABLE],
+            "lra.results.plots.published",
+            references=get_reference_checksums(),
+        )
     if ARENA.bench:
         plots["bench"] = Plot("plot-bench", [paths.BENCH], "lra.results.plots.scaling", out="bench")
     if SWEEP:

@@ -11,6 +11,9 @@ from lra.config.arena import Arena, load
 from lra.errors import LraError, nearest
 from lra.results.captions import CAPTIONS, FIGURES
 
+MORE = ("published", "sweep")
+"""Figures of ``lra plots`` that are drawn where they are named."""
+
 
 def add_commands(commands: Any) -> None:
     """Add ``collect``, ``tables``, ``plots`` and ``report`` to the parsers of :mod:`lra.cli.main`."""
@@ -25,7 +28,7 @@ def add_commands(commands: Any) -> None:
 
     plots = commands.add_parser("plots", help="draw the figures as PNG and SVG")
     plots.add_argument(
-        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these) and sweep"
+        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these), {', '.join(MORE)}"
     )
     plots.add_argument("--out", type=Path, default=paths.PLOTS, help=f"folder (default: {paths.PLOTS})")
     plots.set_defaults(run=run_plots)
@@ -35,9 +38,16 @@ def add_commands(commands: Any) -> None:
     report.add_argument("--out", type=Path, default=paths.REPORT, help=f"page to write (default: {paths.REPORT})")
     report.set_defaults(run=run_report)
 
-    for command in (collect, plots):
+    for command in (collect, plots, report):
         command.add_argument(
             "--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)"
+        )
+    for command in (collect, plots):
+        command.add_argument(
+            "--reference",
+            type=Path,
+            default=paths.REFERENCE,
+            help=f"reference results, shown beside those of the scale paper (default: {paths.REFERENCE})",
         )
     for command in (tables, plots, report):
         command.add_argument("--table", type=Path, default=paths.TABLE, help=f"of collect (default: {paths.TABLE})")
@@ -52,7 +62,7 @@ def run_collect(options: argparse.Namespace) -> None:
     from lra.results.table import collect
 
     scale = options.scale or load(options.config).scale
-    collect(_metrics(options), options.out, measures=_measures(options), scale=scale)
+    collect(_metrics(options), options.out, measures=_measures(options), scale=scale, reference=options.reference)
 
 
 def run_tables(options: argparse.Namespace) -> None:
@@ -62,7 +72,7 @@ def run_tables(options: argparse.Namespace) -> None:
 
 
 def run_plots(options: argparse.Namespace) -> None:
-    known = (*FIGURES, "sweep")
+    known = (*FIGURES, *MORE)
     for figure in options.figures:
         if figure not in known:
             raise LraError(f"unknown figure {figure!r}.{nearest(figure, known)} Known: {', '.join(known)}.")
@@ -83,6 +93,11 @@ def run_plots(options: argparse.Namespace) -> None:
                 from lra.results.plots import loss
 
                 loss.draw(_metrics(options), prefix, "seconds" if figure == "loss_seconds" else "step")
+            case "published":
+                from lra.results.plots import published
+
+                table = options.table if options.table.is_file() else None
+                published.draw(table, prefix, options.reference)
             case "sweep":
                 from lra.results.plots import sweep
 
@@ -95,7 +110,7 @@ def run_report(options: argparse.Namespace) -> None:
     figures = options.figures
     if figures is None:
         figures = [path for name in CAPTIONS if (path := paths.plot(name, "svg")).is_file()]
-    write_report(options.table, _metrics(options), figures, options.out)
+    write_report(options.table, _metrics(options), figures, options.out, _measures(options))
 
 
 def metrics_files(arena: Arena) -> list[Path]:

@@ -27,6 +27,10 @@ FIGURES = {
 """Those that ``lra plots`` draws from finished runs."""
 
 CAPTIONS = FIGURES | {
+    "published": (
+        "Accuracies that the paper published, reference results of this code, and your runs, with their 95 % "
+        "intervals. A method without a second marker was not run on that task."
+    ),
     "sweep": (
         "Test accuracy and training time of one attention with several batch sizes and learning rates: means over "
         "seeds and 95 % intervals, of accuracy over test examples and, from two seeds on, seeds. The runs may "

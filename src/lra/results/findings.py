@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lra.results.basis import bases
 from lra.results.comparisons import holds_over_all_tasks
+from lra.results.cost_findings import cheapest
 from lra.results.published import task_title, title
-from lra.results.rows import BASELINE, YARDSTICK, TableRow, tasks
+from lra.results.rows import BASELINE, TableRow, tasks
 from lra.results.statistics import ENOUGH_SEEDS
 
 
@@ -165,31 +165,7 @@ def _versus_majority(rows: Sequence[TableRow]) -> str:
 def _costs(rows: Sequence[TableRow], by_task: Sequence[Sequence[TableRow]]) -> tuple[str, ...]:
     if not any(row.measured_on for row in rows):
         return ("Nothing was measured alone on the machine, so there is no claim about time or memory.",)
-    return tuple(filter(None, map(_cheapest, by_task)))
-
-
-def _cheapest(rows: Sequence[TableRow]) -> str:
-    machines = list(dict.fromkeys(row.measured_on for row in rows if row.measured_on))
-    if len(machines) > 1:
-        where = "; ".join(machines)
-        return f"{task_title(rows[0].task)}: measured on different machines ({where}), so times do not compare."
-    times = {row.attention: row.seconds_per_1000_steps for row in rows if row.seconds_per_1000_steps is not None}
-    memories = {row.attention: row.memory_per_example_mib for row in rows if row.memory_per_example_mib is not None}
-    if not times or not memories:
-        return ""
-    fastest, least = min(times, key=times.__getitem__), f"{min(memories.values()):.1f}"
-    smallest = [row for row in rows if f"{memories.get(row.attention, math.inf):.1f}" == least]
-    cost = bases(rows)[0].cost
-    name = task_title(rows[0].task) + (f" ({cost})" if cost else "")
-    sentence = f"{name}: {title(fastest)} takes the least time"
-    if YARDSTICK in times and fastest != YARDSTICK:
-        others = [name for name in times if name not in (YARDSTICK, BASELINE)]
-        faster = sum(times[name] < times[YARDSTICK] for name in others)
-        sentence += (
-            f", {times[fastest] / times[YARDSTICK]:.2f} of that of exact attention without dropout; {faster} of "
-            f"{len(others)} approximations take less than that"
-        )
-    return f"{sentence}; {_tied(smallest)} {'takes' if len(smallest) == 1 else 'take'} the least memory an example."
+    return tuple(filter(None, map(cheapest, by_task)))
 
 
 def _published(rows: Sequence[TableRow]) -> tuple[str, ...]:
@@ -202,11 +178,6 @@ def _published(rows: Sequence[TableRow]) -> tuple[str, ...]:
         f"Over {_count(len(compared), 'cell')} the accuracy is {mean:.2f} percentage points from the published one on "
         f"average, at most {_points(farthest)} ({_cell(row)}).",
     )
-
-
-def _tied(rows: Sequence[TableRow]) -> str:
-    *others, last = (title(row.attention) for row in rows)
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _cell(row: TableRow) -> str:

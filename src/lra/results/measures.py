@@ -57,8 +57,15 @@ def _columns(measure: dict[str, Any]) -> dict[str, Any]:
         **{f"real_time_{name}": measure[f"real_{name}"] for name in RATIOS},
         "peak_memory_mib": measure["peak_memory_bytes"] / MIB,
         "memory_per_example_mib": measure["memory_per_example_bytes"] / MIB,
+        "workspace_mib": _workspace(measure) / MIB,
         "fitting_batch": -(-measure["paper_batch"] // pieces) if pieces else 0,
         "fitting_memory_gib": measure["memory_bytes"] / GIB,
         "flops_attention": float(measure["flops_attention"]),
         "flops_formula": float(measure["flops_formula"]),
     }
+
+
+def _workspace(measure: dict[str, Any]) -> int:
+    """Bytes at a step's worst moment that neither weights nor examples explain, such as blocks of exact attention."""
+    examples = int(measure["batch"]) * int(measure["memory_per_example_bytes"])
+    return max(0, int(measure["peak_memory_bytes"]) - int(measure["fixed_memory_bytes"]) - examples)

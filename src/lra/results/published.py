@@ -2,9 +2,11 @@
 
 ``accuracy.csv`` is its table 1 (per cent), ``time.csv`` its table 2 (minutes per 1000 steps and the batch that fitted
 on a V100 with 16 GB), ``flops.csv`` its table 3 (leading terms in the sequence length n, the head dimension p and the
-number of features d). ``elsewhere.csv`` holds the rows beyond the paper's: their titles, and accuracies from other
-papers (per cent), each with its source and the protocol that it was trained by: ``paper`` is the paper's, ``arena``
-that of Tay et al. 2021 with its larger models, ``own`` a recipe of the source's own.
+number of features d). ``protocol.csv`` is how it trained (section 6 and the released configuration) and on how many
+test examples. ``elsewhere.csv`` holds the rows beyond the paper's: their titles, and accuracies from other papers (per
+cent), each with its source and the protocol that it was trained by: ``paper`` is the paper's, ``arena`` that of Tay et
+al. 2021 with its larger models, ``own`` a recipe of the source's own. ``pathx.csv`` is what was published on Path-X,
+which the paper leaves out, in other protocols.
 """
 
 from __future__ import annotations
@@ -14,12 +16,21 @@ import functools
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("published")
+PAPER = "Chen et al. 2022 (arXiv 2112.05359), table 1"
+PATHX = "pathx"
+FAILS = "fails, no better than chance"
+UNTRAINED = ("task", "test_rows")
+"""Columns of ``protocol.csv`` that are no settings."""
 
 
 @functools.cache
 def _rows(name: str, key: str) -> dict[str, dict[str, str]]:
+    return {row[key]: row for row in _lines(name)}
+
+
+def _lines(name: str) -> list[dict[str, str]]:
     with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
-        return {row[key]: row for row in csv.DictReader(stream)}
+        return list(csv.DictReader(stream))
 
 
 def title(attention: str) -> str:
@@ -42,20 +53,20 @@ def task_title(task: str) -> str:
 def accuracy(attention: str, task: str) -> float | None:
     """Test accuracy between 0 and 1 that was published under the paper's protocol; None where there is none."""
     row = _rows("accuracy", "attention").get(attention, {})
-    return _share(row or (_elsewhere(attention) if protocol(attention) == "paper" else {}), task)
+    return _share(row or (_elsewhere(attention) if protocol_elsewhere(attention) == "paper" else {}), task)
 
 
 def accuracy_elsewhere(attention: str, task: str) -> float | None:
     """Test accuracy between 0 and 1 that was published under another protocol; None where there is none."""
-    return None if protocol(attention) == "paper" else _share(_elsewhere(attention), task)
+    return None if protocol_elsewhere(attention) == "paper" else _share(_elsewhere(attention), task)
 
 
-def protocol(attention: str) -> str | None:
+def protocol_elsewhere(attention: str) -> str | None:
     """How a row beyond the paper's was trained: ``paper``, ``arena`` or ``own``; None for the others."""
     return _elsewhere(attention).get("protocol")
 
 
-def source(attention: str) -> str | None:
+def source_elsewhere(attention: str) -> str | None:
     """Where the accuracies of a row beyond the paper's come from."""
     return _elsewhere(attention).get("source")
 
@@ -67,6 +78,38 @@ def _elsewhere(attention: str) -> dict[str, str]:
 def _share(row: dict[str, str], task: str) -> float | None:
     value = row.get(task)
     return float(value) / 100 if value else None
+
+
+def source(attention: str, task: str) -> str | None:
+    """Where an accuracy was published, and what was published where that is no number; None where nothing was."""
+    if task == PATHX:
+        told = _rows(PATHX, "attention").get(attention)
+        if told is None:
+            return None
+        return f"{told['source']}: {FAILS if told['accuracy'] == 'fails' else told['accuracy']}"
+    if accuracy(attention, task) is None:
+        return None
+    return PAPER if attention in attentions() else source_elsewhere(attention)
+
+
+def pathx() -> list[tuple[str, str, str]]:
+    """Model, accuracy in per cent or ``fails``, and source of all that others published on Path-X."""
+    return [(row["model"], row["accuracy"], row["source"]) for row in _lines(PATHX)]
+
+
+def tasks() -> list[str]:
+    """The paper's tasks."""
+    return list(_rows("protocol", "task"))
+
+
+def test_rows(task: str) -> int:
+    """Test examples of one of the paper's tasks."""
+    return int(_rows("protocol", "task")[task]["test_rows"])
+
+
+def protocol(task: str) -> dict[str, float]:
+    """How the paper trained on one of its tasks, by names of settings."""
+    return {name: float(value) for name, value in _rows("protocol", "task")[task].items() if name not in UNTRAINED}
 
 
 def seconds_per_1000_steps(attention: str, task: str) -> float | None:

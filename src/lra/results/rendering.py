@@ -146,12 +146,12 @@ def html(sheet: Sheet) -> str:
 def sheet_for_page(sheet: Sheet) -> dict[str, object]:
     """What the macro ``show`` of the template ``sheet.html`` shows of a sheet."""
     return {
-        "name": sheet.name,
+        "name": sheet.name.replace(" ", "-"),
         "title": "FLOPs" if sheet.name == "flops" else sheet.name.capitalize(),
         "caption": sheet.caption,
         "views": [
             {
-                "id": f"{sheet.name}-{number}",
+                "id": f"{sheet.name.replace(' ', '-')}-{number}",
                 "label": view.label,
                 "caption": view.caption,
                 "columns": view.columns,

@@ -12,18 +12,22 @@ from markupsafe import Markup
 from lra.errors import LraError
 from lra.files import write_text
 from lra.results.basis import bases
+from lra.results.beside import COMPARABLE_SCALE
 from lra.results.captions import CAPTIONS
+from lra.results.equal_compute import equal_compute
 from lra.results.findings import findings
 from lra.results.pages import page
 from lra.results.provenance import provenance
-from lra.results.published import task_title, title
+from lra.results.published import PAPER, task_title, title
 from lra.results.reading import read_runs
 from lra.results.rendering import NOTHING, sheet_for_page
 from lra.results.rows import BASELINE, TableRow, attentions, read_rows, tasks
 from lra.results.tables import TABLES
 
 
-def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], out: Path) -> None:
+def write_report(
+    table: Path, metrics: Sequence[Path], figures: Sequence[Path], out: Path, measures: Sequence[Path] = ()
+) -> None:
     """Write the report.
 
     Args:
@@ -31,28 +35,38 @@ def write_report(table: Path, metrics: Sequence[Path], figures: Sequence[Path], 
         metrics: ``metrics.json`` of every run, for the provenance.
         figures: SVG files of the figures that are shown, in order.
         out: the HTML file.
+        measures: ``measure.json`` of measured cells, for the comparison at equal compute.
 
     Raises:
         LraError: a file is missing or damaged.
     """
-    rows = read_rows(table)
-    measured = any(row.measure_status for row in rows)
+    rows, runs = read_rows(table), read_runs(metrics)
+    sheets = [build(rows) for name, build in TABLES.items() if name == "accuracy" or _measured(rows)]
+    if found := equal_compute(runs, measures):
+        sheets.append(found)
     text = page(
         "report.html",
         title=f"Self-attentions compared, scale “{rows[0].scale}”",
         summary=_summary(rows),
         bases=bases(rows),
-        measured=measured,
+        measured=_measured(rows),
         baseline=title(BASELINE),
         findings=findings(rows),
-        sheets=[sheet_for_page(build(rows)) for name, build in TABLES.items() if name == "accuracy" or measured],
+        sheets=[sheet_for_page(sheet) for sheet in sheets],
         figures=[(path.stem, CAPTIONS.get(path.stem, path.stem), inline_svg(path)) for path in figures],
         cells=[_cell(row) for row in rows],
-        provenance=provenance(read_runs(metrics)),
+        compares=rows[0].scale == COMPARABLE_SCALE,
+        scale=rows[0].scale,
+        beside=[_beside(row) for row in rows if row.published_source or row.reference_accuracy is not None],
+        provenance=provenance(runs),
         titles={name: title(name) for name in attentions(rows)},
         task_titles={name: task_title(name) for name in tasks(rows)},
     )
     write_text(out, text)
+
+
+def _measured(rows: Sequence[TableRow]) -> bool:
+    return any(row.measure_status for row in rows)
 
 
 def _summary(rows: Sequence[TableRow]) -> str:
@@ -87,6 +101,31 @@ def _cell(row: TableRow) -> dict[str, Any]:
         ),
         "p": probability(row.adjusted_p),
         "p_all": probability(row.adjusted_p_all_tasks),
+    }
+
+
+def _beside(row: TableRow) -> dict[str, Any]:
+    """A row of the table of published values and reference results: numbers, what they are sorted by, and details."""
+
+    def result(mean: float | None, low: float | None, high: float | None, *details: str) -> dict[str, Any]:
+        interval = [] if low is None or high is None else [f"{100 * low:.2f} to {100 * high:.2f}"]
+        number = "" if mean is None else f"{100 * mean:.2f}"
+        return {"text": number, "key": _sort_key(mean), "details": [*interval, *details] if mean is not None else []}
+
+    def size(seeds: int | None, rows: int | None) -> tuple[str, str]:
+        return f"{seeds} seed{'' if seeds == 1 else 's'}", f"{rows} test rows"
+
+    elsewhere = row.published_source if row.published_source != PAPER else None
+    published = result(row.published_accuracy, None, None)
+    reference = result(
+        row.reference_accuracy, row.reference_low, row.reference_high,
+        *size(row.reference_seeds, row.reference_test_rows),
+    )  # fmt: skip
+    return {
+        "row": row,
+        "ours": result(row.accuracy, row.accuracy_low, row.accuracy_high, *size(row.seeds_ok, row.test_rows)),
+        "published": published | {"details": [elsewhere] if elsewhere else []},
+        "reference": reference | {"text": reference["text"] or "not run"},
     }
 
 

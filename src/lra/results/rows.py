@@ -116,6 +116,8 @@ class TableRow:
     """Most that a measured step holds in tensors."""
     memory_per_example_mib: float | None = None
     """What one more example adds to it."""
+    workspace_mib: float | None = None
+    """What such a step holds besides weights, the optimiser's state and examples: it does not grow with the batch."""
     fitting_batch: int | None = None
     """Largest piece of the paper's batch that fits in memory; 0 where not one example does."""
     fitting_memory_gib: float | None = None
@@ -125,9 +127,26 @@ class TableRow:
     flops_formula: float | None = None
     """The same by the method's leading term."""
     published_accuracy: float | None = None
-    """The one that was published under the paper's protocol, at its scale."""
+    """The one that was published under the paper's protocol; it and the fields below are empty at other scales."""
     published_difference: float | None = None
     """Accuracy minus the paper's."""
+    published_source: str | None = None
+    """Where it was published, and what was published where that is no number."""
+    published_differs: str | None = None
+    """What of the runs' protocol is not the paper's."""
+    published_compatible: str | None = None
+    """yes, no or too few seeds: whether it lies in the 95 % prediction interval around ours."""
+    reference_accuracy: float | None = None
+    """Mean of the runs in reference/."""
+    reference_low: float | None = None
+    """Lower end of its 95 % interval over seeds and test examples."""
+    reference_high: float | None = None
+    reference_seeds: int | None = None
+    reference_test_rows: int | None = None
+    reference_differs: str | None = None
+    """What of the runs is not the reference runs': data, code, settings."""
+    reference_compatible: str | None = None
+    """yes, no or too few seeds: whether one lies in the prediction interval around the other."""
 
 
 COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), "checksum")

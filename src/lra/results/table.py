@@ -13,28 +13,40 @@ from typing import Any
 
 import numpy as np
 
-from lra.results import published
+from lra.paths import REFERENCE
 from lra.results.basis import circumstances
+from lra.results.beside import COMPARABLE_SCALE, set_beside
 from lra.results.comparisons import Columns, adjust, compare_attentions
 from lra.results.measures import read_measures
 from lra.results.reading import Run, read_runs
+from lra.results.reference import read_cells
 from lra.results.rows import TableRow, write_rows
 
 
-def collect(metrics: Sequence[Path], out: Path, *, measures: Sequence[Path] = (), scale: str = "") -> None:
+def collect(
+    metrics: Sequence[Path],
+    out: Path,
+    *,
+    measures: Sequence[Path] = (),
+    scale: str = "",
+    reference: Path = REFERENCE,
+) -> None:
     """Write the table of all runs.
 
     Args:
         metrics: ``metrics.json`` of every run; tasks and attentions keep this order.
         out: the CSV file; :class:`lra.results.rows.TableRow` says what its columns hold.
         measures: ``measure.json`` of every measured cell.
-        scale: name of the runs' scale; the paper's values stand beside those of the scale ``paper``.
+        scale: name of the runs' scale; published values and reference results stand beside those of the scale
+            ``paper``.
+        reference: folder of the reference results.
 
     Raises:
         LraError: a file is damaged, or the runs do not belong together.
     """
     runs = read_runs(metrics)
     measured = read_measures(measures)
+    references = read_cells(scale, reference) if scale == COMPARABLE_SCALE else {}
     rows = []
     for task in dict.fromkeys(run.task for run in runs):
         cells: dict[str, list[Run]] = {}
@@ -44,8 +56,8 @@ def collect(metrics: Sequence[Path], out: Path, *, measures: Sequence[Path] = ()
         compared = compare_attentions(cells)
         for attention, cell in cells.items():
             columns = _results(cell) | compared.get(attention, {}) | measured.get((task, attention), {})
-            if scale == "paper":
-                columns |= _published(task, attention, columns.get("accuracy"))
+            if scale == COMPARABLE_SCALE:
+                columns |= set_beside(cell, references.get((task, attention)))
             rows.append(TableRow(scale=scale, task=task, attention=attention, **columns))
     write_rows(adjust(rows), out)
 
@@ -82,9 +94,3 @@ def _reasons(failed: Sequence[Mapping[str, Any]]) -> str:
     for run in failed:
         seeds.setdefault(f"{run['status']}: {run['reason']}", []).append(str(run["seed"]))
     return "; ".join(f"seed{'s' if len(s) > 1 else ''} {', '.join(s)} {how}" for how, s in seeds.items())
-
-
-def _published(task: str, attention: str, ours: float | None) -> Columns:
-    paper = published.accuracy(attention, task)
-    difference = None if ours is None or paper is None else ours - paper
-    return {"published_accuracy": paper, "published_difference": difference}

@@ -89,14 +89,14 @@ def _sources(rows: Sequence[TableRow], *protocols: str) -> str:
     """The sources of the rows beyond the paper's that were trained by these protocols, each after a semicolon."""
     titles: dict[str, list[str]] = {}
     for name in attentions(rows):
-        if published.protocol(name) in protocols:
-            titles.setdefault(str(published.source(name)), []).append(published.title(name))
+        if published.protocol_elsewhere(name) in protocols:
+            titles.setdefault(str(published.source_elsewhere(name)), []).append(published.title(name))
     return "".join(f"; {', '.join(names)}: {source}" for source, names in titles.items())
 
 
 def _elsewhere(row: TableRow) -> Entry:
     entry = _number(published.accuracy_elsewhere(row.attention, row.task), ".2f", 100)
-    mark = {"arena": " *", "own": " **"}.get(published.protocol(row.attention) or "", "")
+    mark = {"arena": " *", "own": " **"}.get(published.protocol_elsewhere(row.attention) or "", "")
     return entry if entry.value is None else dataclasses.replace(entry, text=entry.text + mark)
 
 
@@ -141,10 +141,16 @@ def time(rows: Sequence[TableRow]) -> Sheet:
 
 def memory(rows: Sequence[TableRow]) -> Sheet:
     """Memory of a training example, and the batch that fits (the paper's table 2)."""
+    batches = _distinct(str(row.cost_batch) for row in rows if row.cost_batch is not None).replace(";", " or")
     memories = _distinct(f"{row.fitting_memory_gib:g} GiB" for row in rows if row.fitting_memory_gib is not None)
     views = [
         _View("MiB an example", "Memory in MiB that one more training example takes at the peak of a step. Lowest in "
               "bold.", "", lambda row: _measured(row, row.memory_per_example_mib, ".1f"), lowest=True),
+        _View("Workspace", "Memory in MiB that a step holds besides weights, the optimiser's state and examples, such "
+              "as blocks of an attention that are computed one after the other. It does not grow with the batch.",
+              "_workspace", lambda row: _measured(row, row.workspace_mib, ".1f")),
+        _View("A measured step", f"All memory in MiB that a step holds at its peak, with {batches or 'few'} examples. "
+              "Lowest in bold.", "_step", lambda row: _measured(row, row.peak_memory_mib, ".1f"), lowest=True),
         _share_view("memory", rows, lambda row: row.memory_per_example_mib),
         _View("Batch that fits", f"The largest piece of the paper's batch that fits in {memories or 'memory'}.",
               "_batch", lambda row: _number(row.fitting_batch, ".0f")),

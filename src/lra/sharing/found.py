@@ -11,13 +11,14 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lra import paths
 from lra.config.arena import Arena, arena
+from lra.config.differences import differences
 from lra.config.mapping import from_mapping
 from lra.config.reading import read_config
 from lra.config.settings import Experiment
@@ -160,7 +161,7 @@ class Places:
         for chosen in self.arenas:
             for folder, experiment in _candidates(chosen, run):
                 wanted = json.loads(json.dumps(dataclasses.asdict(experiment)))
-                different = list(_differences(run.metrics["settings"], wanted))
+                different = list(differences(run.metrics["settings"], wanted))
                 if not different:
                     module = (experiment.attention.module or "").partition(":")[0]
                     code = fingerprint("lra.training.run", module)
@@ -182,15 +183,6 @@ def _candidates(chosen: Arena, run: Run) -> Iterator[tuple[Path, Experiment]]:
         for cell, (batch, rate) in sweep.cells().items():
             folder = paths.swept_run(chosen.scale, cell, seed)
             yield folder, chosen.experiment(sweep.attention, sweep.task, seed, batch=batch, learning_rate=float(rate))
-
-
-def _differences(given: Any, wanted: Any, where: str = "") -> Iterator[str]:
-    """Such as ``train.steps is 4, not 120``."""
-    if isinstance(given, Mapping) and isinstance(wanted, Mapping):
-        for name in sorted({*given, *wanted}):
-            yield from _differences(given.get(name), wanted.get(name), f"{where}.{name}" if where else name)
-    elif given != wanted:
-        yield f"{where} is {json.dumps(given)}, not {json.dumps(wanted)}"
 
 
 def _prepared(scale: str, task: str) -> str | None:

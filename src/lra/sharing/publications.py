@@ -8,7 +8,6 @@ keep the checksums that the run gave them, so that the file shows what was edite
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import math
 import shutil
@@ -29,12 +28,13 @@ from lra.config.mapping import from_mapping
 from lra.errors import LraError
 from lra.files import check_metrics, read_json, sealed, sha256, write_json, write_text
 from lra.files import checksum as checksum_of
+from lra.paths import REFERENCE
 from lra.results.reading import RESULTS, Run
+from lra.results.reference import unpack_answers
 from lra.sharing.found import MOST_ROWS, NAME, NEEDED_HERE, Places, read_whole, refuse_impossible
 from lra.training.run_folder import WITHOUT_WEIGHTS
 from lra.training.store import ORIGIN
 
-REFERENCE = Path("reference")
 ROOT = Path(__file__).parents[3]
 """The checkout."""
 AGREEMENT = 0.999
@@ -92,8 +92,7 @@ class Publication:
 
     def answers(self) -> npt.NDArray[np.bool_]:
         """Whether each test example was answered correctly, (examples,)."""
-        packed = np.frombuffer(base64.b64decode(self.correct), np.uint8)
-        return np.unpackbits(packed, count=self.metrics["test_rows"]).astype(bool)
+        return unpack_answers(self.correct, self.metrics["test_rows"])
 
     def identity(self) -> tuple[Any, ...]:
         """What the seeds of a cell must share."""
@@ -124,12 +123,10 @@ def read_publication(path: Path) -> Publication:
     if _sha256("".join(f"{line}\n" for line in published.history)) != metrics["files"].get(paths.HISTORY):
         raise LraError(f"{path}: its history is not the run's.")
     try:
-        packed = base64.b64decode(published.correct, validate=True)
-    except (binascii.Error, ValueError):
-        packed = b""
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8))
-    rows = metrics["test_rows"]
-    if len(packed) != -(-rows // 8) or bits[rows:].any() or abs(bits.sum() / rows - metrics["test_accuracy"]) > 1e-9:
+        accuracy = float(published.answers().mean())
+    except ValueError:
+        accuracy = math.nan
+    if not abs(accuracy - metrics["test_accuracy"]) <= 1e-9:
         raise LraError(f"{path}: its answers do not give its accuracy.")
     return published
 

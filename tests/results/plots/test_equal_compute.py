@@ -2,39 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lra.errors import LraError
 from lra.results.plots import equal_compute
-from lra.results.plots.equal_compute import best_so_far, read_costs
 from results.builder import write_measure, write_run
-
-
-def history(*rows):
-    return [{"step": step, "dev_accuracy": value} for step, value in rows]
-
-
-def test_the_best_until_then_is_averaged_over_the_seeds():
-    """The checkpoint that is tested is the best so far, not the last."""
-    steps, best = best_so_far([history((50, 0.4), (100, 0.2), (150, 0.6)), history((50, 0.2), (100, 0.4))])
-    assert steps == [50, 100]
-    assert best == pytest.approx([0.3, 0.4])
-    assert best_so_far([[]]) == ([], [])
-
-
-def test_the_cost_of_an_example(tmp_path):
-    costs = read_costs(
-        [
-            write_measure(tmp_path, "text", "vmean", 7.0, flops_forward=5e6),
-            write_measure(tmp_path, "text", "softmax", status="oom", reason="x"),
-        ]
-    )
-    assert list(costs) == [("text", "vmean")]
-    cost = costs["text", "vmean"]
-    assert cost.flops == 15e6, "the backward pass costs two forward passes"
-    assert cost.seconds == pytest.approx(7.0 * 128 / 1000 / 256)
-    assert cost.size == "n = 2048, d = 32"
-    (tmp_path / "measure.json").write_text('{"status": "ok"}')
-    with pytest.raises(LraError, match=r"is not a measurement \('flops_forward'\); measure this cell again\."):
-        read_costs([tmp_path / "measure.json"])
 
 
 @pytest.mark.parametrize(("against", "each"), [("flops", 15e6), ("seconds", 7.0 * 128 / 1000 / 256)])

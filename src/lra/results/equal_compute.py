@@ -1,0 +1,129 @@
+"""What each method has reached on dev by the time that exact attention has reached its best, at equal compute.
+
+The cost of a step is measured alone on the machine at the task's full length; evaluations are left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lra.errors import LraError
+from lra.files import read_json
+from lra.results.published import task_title, title
+from lra.results.reading import Run
+from lra.results.rendering import NOTHING, Column, Entry, Sheet, View
+from lra.results.rows import YARDSTICK
+
+Quantity = Literal["flops", "seconds"]
+QUANTITIES: Mapping[Quantity, str] = {"flops": "FLOPs", "seconds": "seconds"}
+BACKWARD_TOO = 3
+"""Forward passes that a training step costs: the backward pass has two matrix products for each of the forward's."""
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What one example in a training step costs, and the size that this was measured at."""
+
+    flops: float
+    seconds: float
+    size: str
+
+
+def best_so_far(histories: Sequence[Sequence[dict[str, float]]]) -> tuple[list[float], list[float]]:
+    """Steps that every seed evaluated, and the mean over seeds of the best dev accuracy until then."""
+    by_step = []
+    for history in histories:
+        best = itertools.accumulate((row["dev_accuracy"] for row in history), max)
+        by_step.append(dict(zip([row["step"] for row in history], best, strict=True)))
+    shared = [step for step in by_step[0] if all(step in rows for rows in by_step)]
+    return shared, [float(np.mean([rows[step] for rows in by_step])) for step in shared]
+
+
+def read_costs(paths: Sequence[Path]) -> dict[tuple[str, str], StepCost]:
+    """What an example costs in a training step, by task and attention; of cells that could be measured.
+
+    Raises:
+        LraError: a file is no measurement.
+    """
+    found = {}
+    for path in paths:
+        measure = read_json(path)
+        try:
+            if measure["status"] == "ok":
+                found[measure["task"], measure["attention"]] = StepCost(
+                    BACKWARD_TOO * float(measure["flops_forward"]),
+                    float(measure["seconds_per_1000_steps"]) / 1000 / measure["paper_batch"],
+                    f"n = {measure['length']}, d = {measure['settings']['attention']['features']}",
+                )
+        except (KeyError, TypeError, ValueError) as problem:
+            raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
+    return found
+
+
+def measured_cells(runs: Sequence[Run], costs: Mapping[tuple[str, str], StepCost]) -> dict[tuple[str, str], list[Run]]:
+    """The runs with a result whose step was measured, by task and attention."""
+    cells: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.ok and (run.task, run.attention) in costs:
+            cells.setdefault((run.task, run.attention), []).append(run)
+    return cells
+
+
+def equal_compute(runs: Sequence[Run], measures: Sequence[Path]) -> Sheet | None:
+    """A table of what each method has reached on dev; None where exact attention was not trained or not measured.
+
+    Args:
+        runs: every run.
+        measures: ``measure.json`` of measured cells.
+    """
+    costs = read_costs(measures)
+    cells = measured_cells(runs, costs)
+    tasks = [task for task in dict.fromkeys(run.task for run in runs) if (task, YARDSTICK) in cells]
+    names = tuple(dict.fromkeys(run.attention for run in runs))
+    views = [_view(against, label, tasks, names, cells, costs) for against, label in QUANTITIES.items()]
+    caption = (
+        "FLOPs and seconds of a step are measured at the task's full length, which need not be that of the runs; "
+        "evaluations are left out."
+    )
+    return Sheet("equal compute", caption, names, tuple(views)) if views[0].columns else None
+
+
+def _view(
+    against: Quantity,
+    label: str,
+    tasks: Sequence[str],
+    names: Sequence[str],
+    cells: Mapping[tuple[str, str], Sequence[Run]],
+    costs: Mapping[tuple[str, str], StepCost],
+) -> View:
+    columns, entries = [], []
+    for task in tasks:
+        curves = {name: curve(cells[task, name], costs[task, name], against) for name in names if (task, name) in cells}
+        spent, best = curves[YARDSTICK]
+        if spent:
+            budget = spent[int(np.argmax(best))]
+            columns.append(Column(f"{task}_{against}", task_title(task), f"{budget:.2g} {label}"))
+            entries.append([_reached(curves.get(name), budget) for name in names])
+    caption = (
+        f"Best accuracy on dev in per cent, mean over seeds, by the {label} of training at which {title(YARDSTICK)} "
+        f"reached its best (below the task). {NOTHING}: not one evaluation until then, or not measured."
+    )
+    return View(f"At equal {label}", caption, tuple(columns), tuple(zip(*entries, strict=True)))
+
+
+def curve(cell: Sequence[Run], cost: StepCost, against: Quantity) -> tuple[list[float], list[float]]:
+    """What training has cost by each evaluation, and the best accuracy until then."""
+    examples = cell[0].metrics["settings"]["train"]["batch"]
+    steps, best = best_so_far([run.history() for run in cell])
+    return [step * examples * float(getattr(cost, against)) for step in steps], best
+
+
+def _reached(curve: tuple[list[float], list[float]] | None, budget: float) -> Entry:
+    until = [best for spent, best in zip(*curve, strict=True) if spent <= budget] if curve else []
+    return Entry(f"{100 * until[-1]:.2f}", round(100 * until[-1], 2)) if until else Entry(NOTHING)
