@@ -17,12 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lra.errors import LraError
-from lra.files import read_json
 from lra.results.basis import runs_basis
 from lra.results.plots.style import footnote, label_x, legend, look, panels, save, styles
 from lra.results.published import title
 from lra.results.reading import Run, read_runs
 from lra.results.rows import YARDSTICK
+from lra.sealing import read_measure
 
 LABELS = {"flops": "training FLOPs", "seconds": "training time alone on the machine [s]"}
 BACKWARD_TOO = 3
@@ -102,7 +102,7 @@ def read_costs(paths: Sequence[Path]) -> dict[tuple[str, str], StepCost]:
     """
     found = {}
     for path in paths:
-        measure = read_json(path)
+        measure = read_measure(path)
         try:
             if measure["status"] == "ok":
                 found[measure["task"], measure["attention"]] = StepCost(
