@@ -78,7 +78,7 @@ def test_results_of_another_clone(here: Path, elsewhere: Path, capsys: pytest.Ca
     told, _ = lines(capsys)
     assert sorted(line.split(":")[0] for line in told[:-1]) == ["skipped", "taken", "taken", "taken"]
     assert told[-1] == "3 taken, 1 skipped" or told[-1] == "1 skipped, 3 taken"
-    assert any("linked to results/runs/mini/listops/vmean/seed-2; add its seed to `seeds`" in line for line in told)
+    assert any("copied to results/runs/mini/listops/vmean/seed-2; add its seed to `seeds`" in line for line in told)
     swept = Path("results/sweep/mini/batch-8_rate-0.001/seed-1")
     for run in (RUN, RUN.parent / "seed-2", swept):
         entry = STORE / read_json(run / "metrics.json")["key"]
