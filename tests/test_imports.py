@@ -20,6 +20,7 @@ MAY_IMPORT = {
     # Single files.
     "errors": "",
     "files": "errors paths",
+    "sealing": "errors files",
     "fingerprint": "errors",
     "devices": "errors files",
     "paths": "",
@@ -30,8 +31,8 @@ MAY_IMPORT = {
     "config": "attention.registry errors fingerprint paths tasks.description tasks.settings",
     "data": "config errors files paths tasks",
     "training": "attention.registry config data devices errors files model paths tasks",
-    "cost": "attention config data devices errors files model paths tasks training",
-    "results": "config errors files paths",
+    "cost": "attention config data devices errors files model paths sealing tasks training",
+    "results": "config errors files paths sealing",
 }
 """Rooms of the package (files or folders of src/lra) and what each may import besides itself.
 

@@ -202,3 +202,26 @@ def test_a_link_to_the_datas_folder_stays_one(arena: Path) -> None:
     assert main(["prepare", "listops", "--workers", "1"]) == 0
     assert (arena / DATA).is_symlink()
     assert (arena / "elsewhere/manifest.json").is_file()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_where_the_home_folder_cannot_be_written_caches_are_here(writable: bool, tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    snakemake = tmp_path / ".venv/bin/snakemake"
+    snakemake.parent.mkdir(parents=True)
+    snakemake.write_text('#!/bin/sh\necho "cache: $XDG_CACHE_HOME"\n')
+    snakemake.chmod(0o755)
+    (tmp_path / ".venv/installed").touch()
+    home = tmp_path / "home" if writable else "/proc/nohome"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    done = subprocess.run(["make"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert f"cache: {'' if writable else tmp_path / '.snakemake/cache'}\n" in done.stdout
+
+
+def test_a_backend_that_is_not_here(arena: Path) -> None:
+    """What a notebook's shell leaves in the surroundings."""
+    environment = os.environ | {"MPLBACKEND": "module://no.such.backend", "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "lra", "plots", "accuracy_time"]
+    done = subprocess.run(command, cwd=arena, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

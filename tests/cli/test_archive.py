@@ -13,7 +13,7 @@ import yaml
 from tests.workflow.arena import configuration
 
 from lra.cli.main import main
-from lra.files import read_json, sealed, sha256
+from lra.files import file_lock, read_json, sealed, sha256
 from lra.paths import RUN_FILES, STORE
 from lra.training.run_folder import run_key
 
@@ -78,7 +78,7 @@ def test_results_of_another_clone(here: Path, elsewhere: Path, capsys: pytest.Ca
     told, _ = lines(capsys)
     assert sorted(line.split(":")[0] for line in told[:-1]) == ["skipped", "taken", "taken", "taken"]
     assert told[-1] == "3 taken, 1 skipped" or told[-1] == "1 skipped, 3 taken"
-    assert any("linked to results/runs/mini/listops/vmean/seed-2; add its seed to `seeds`" in line for line in told)
+    assert any("copied to results/runs/mini/listops/vmean/seed-2; add its seed to `seeds`" in line for line in told)
     swept = Path("results/sweep/mini/batch-8_rate-0.001/seed-1")
     for run in (RUN, RUN.parent / "seed-2", swept):
         entry = STORE / read_json(run / "metrics.json")["key"]
@@ -268,8 +268,8 @@ def test_what_is_here_stays(here: Path, elsewhere: Path, capsys: pytest.CaptureF
     assert "has this run, of another machine or attempt: test accuracy" in capsys.readouterr().out
     assert sha256(RUN / "metrics.json") == mine
     key = read_json(elsewhere / "runs/mini/listops/vmean/seed-2/metrics.json")["key"]
-    (STORE / f".{key}.guard").touch()
-    assert main(["merge", str(elsewhere / "runs/mini/listops/vmean/seed-2")]) == 1
+    with file_lock(STORE / key):
+        assert main(["merge", str(elsewhere / "runs/mini/listops/vmean/seed-2")]) == 1
     assert f"a run is being trained in results/store/{key}" in capsys.readouterr().out
 
 

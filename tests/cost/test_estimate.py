@@ -19,6 +19,7 @@ from lra.cost.estimate import plan
 from lra.cost.flops import count_flops
 from lra.cost.training_step import Measurement
 from lra.data.synthetic import describe
+from lra.files import sealed
 from lra.model import build_model, padded_length
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def measured(results: Path, attention: str, **changes: Any) -> None:
     }
     path = results / "measures" / "image" / attention / "measure.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(measure | changes))
+    path.write_text(json.dumps(sealed(measure | changes)))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from lra.files import sealed, sha256
 from lra.paths import SEALED_FILES
+from lra.sealing import write_sealed_csv
 
 CLASSES = {"listops": 10, "text": 2, "retrieval": 2, "pathfinder": 2, "image": 10}
 TEST_ROWS = 400
@@ -141,5 +142,11 @@ def write_measure(root, task, attention, step_ms=20.0, *, status="ok", reason=""
     }
     path = Path(root, task, attention, "measure.json")
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(measure | more))
+    path.write_text(json.dumps(sealed(measure | more)))
     return path
+
+
+def write_frame(path, frame):
+    """Write a data frame as `lra bench` and `lra approximate` write their rows."""
+    rows = frame.astype(object).where(frame.notna(), None)
+    write_sealed_csv(path, list(rows), rows.to_numpy().tolist())

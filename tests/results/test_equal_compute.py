@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lra.errors import LraError
+from lra.files import sealed
 from lra.results.equal_compute import best_so_far, equal_compute, read_costs
 from lra.results.reading import read_runs
 from results.builder import write_measure, write_run
@@ -32,7 +35,7 @@ def test_the_cost_of_an_example(tmp_path):
     assert cost.flops == 15e6, "the backward pass costs two forward passes"
     assert cost.seconds == pytest.approx(7.0 * 128 / 1000 / 256)
     assert cost.size == "n = 2048, d = 32"
-    (tmp_path / "measure.json").write_text('{"status": "ok"}')
+    (tmp_path / "measure.json").write_text(json.dumps(sealed({"status": "ok"})))
     with pytest.raises(LraError, match=r"is not a measurement \('flops_forward'\); measure this cell again\."):
         read_costs([tmp_path / "measure.json"])
 

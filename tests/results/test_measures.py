@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lra.config.settings import AttentionSettings, MeasureSettings, ModelSettings
 from lra.cost.training_step import measure
 from lra.errors import LraError
+from lra.files import sealed
 from lra.results.measures import read_measures
 from results.builder import write_measure
 
@@ -33,7 +36,7 @@ def test_a_cell_measured_twice_is_refused(measures):
 
 def test_another_file_is_named(tmp_path):
     path = tmp_path / "measure.json"
-    path.write_text('{"task": "text"}')
+    path.write_text(json.dumps(sealed({"status": "ok", "task": "text"})))
     with pytest.raises(LraError, match=r"measure.json is not a measurement \('attention'\)"):
         read_measures([path])
 

@@ -239,6 +239,7 @@ def test_it_reads_what_training_writes(tmp_path, toy_shards, toy_experiment):
     [
         ({"data": "e" * 64}, "different data"),
         ({"code": "other"}, "different settings or code"),
+        ({"data_settings": {"source": "other"}}, "have equal examples from two sources"),
         ({"settings": {"seed": 2, "train": {"steps": 1}}}, "different settings or code"),
         ({"test_accuracy": 0.1}, "does not belong to the metrics.json"),
         ({"test_rows": 399}, "does not belong to the metrics.json"),

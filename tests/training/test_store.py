@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import shutil
@@ -137,16 +136,25 @@ def test_an_entry_under_another_ones_name(train: Train, tmp_path: Path, training
     assert len(trainings) == 3
 
 
-def test_where_files_cannot_be_linked_they_are_copied(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: Path, target: Path) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+def test_an_edit_in_results_leaves_the_store_as_it_was(train: Train, tmp_path: Path, trainings: list[Path]) -> None:
+    train()
+    before = contents(tmp_path / "run")
+    for name in before:
+        (tmp_path / "run" / name).write_text("edited")
+    shutil.rmtree(tmp_path / "run")
+    train()
+    assert len(trainings) == 1
+    assert contents(tmp_path / "run") == before
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    entry = tmp_path / "store" / train()["key"]
-    assert all((tmp_path / "run" / name).read_bytes() == (entry / name).read_bytes() for name in SEALED_FILES)
-    assert not (tmp_path / "run/metrics.json").samefile(entry / "metrics.json")
+
+def test_what_a_killed_process_left_is_no_other_process(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = tmp_path / "store" / f".{train()['key']}.guard"
+    guard.touch()
+    train("another")
+    assert "waiting" not in capsys.readouterr().err
+    assert not guard.exists()
 
 
 def test_another_finished_run_is_not_replaced(train: Train, tmp_path: Path) -> None:

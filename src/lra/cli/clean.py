@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def run_clean(options: argparse.Namespace) -> None:
     total = 0
     for entry in entries:
         if in_use(entry):
-            print(f"{entry}: left alone, a run is in it; if that was killed, delete .{entry.name}.guard beside it")
+            print(f"{entry}: left alone, a run is in it")
             continue
         size = sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
         total += size
@@ -71,14 +72,14 @@ def _entry_of(run: Path) -> Path:
 
 
 def _unused(store: Path, config: Path) -> Iterator[Path]:
-    """Folders of the store that no scale of the configuration asks for and of which no folder holds links."""
+    """Folders of the store that no scale of the configuration asks for and that no folder of results holds."""
     from lra.files import read_json
     from lra.training.store import MADE_OF
 
     wanted = [json.loads(json.dumps(one)) for one in _wanted(config)]
+    held = set(_held())
     for entry in sorted(path for path in store.iterdir() if path.is_dir()) if store.is_dir() else ():
-        metrics = entry / "metrics.json"
-        if metrics.is_file() and metrics.stat().st_nlink > 1:
+        if entry.name in held:
             continue
         try:
             decisive = dict(read_json(entry / MADE_OF))
@@ -87,6 +88,14 @@ def _unused(store: Path, config: Path) -> Iterator[Path]:
         # Where a task is not prepared nobody can say which data are asked for; then any will do.
         if decisive not in wanted and decisive | {"data": ""} not in wanted:
             yield entry
+
+
+def _held() -> Iterator[str]:
+    """Keys of the runs that folders of results hold."""
+    for path in paths.RESULTS.rglob(paths.METRICS):
+        if not path.is_relative_to(paths.STORE):
+            with contextlib.suppress(LraError):
+                yield _entry_of(path.parent).name
 
 
 def _wanted(config: Path) -> Iterator[dict[str, Any]]:

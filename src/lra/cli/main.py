@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     # Torch makes objects by the hundred thousand that stay; looking for garbage every 700 is a sixth of its import.
     gc.set_threshold(10_000)
+    # No command opens a window, and a notebook's shell may name a backend that is not installed here.
+    os.environ["MPLBACKEND"] = "agg"
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return guarded(lambda: options.run(options))

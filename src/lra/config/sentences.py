@@ -78,7 +78,7 @@ def _what(error: Any, place: Place, called: str, about: Schema) -> str:
         case "tuple_type" if isinstance(value, str):
             return f"{shown} is not a list; write [{value}]."
         case "literal_error":
-            allowed = list(map(str, node["enum"]))
+            allowed = list(map(str, node.get("enum") or [node["const"]]))  # of a single value: const
             return f"{shown} is not one of {', '.join(allowed)}.{nearest(str(value), allowed)}"
         case "greater_than_equal":
             return f"{shown} is less than {_number(context['ge'])}, the least allowed."

@@ -39,8 +39,9 @@ from lra.config.settings import ApproximateSettings, AttentionSettings, ModelSet
 from lra.data.shards import Shards, read_shards
 from lra.devices import default_device
 from lra.errors import LraError, reason_of
-from lra.files import read_metrics, write_csv
+from lra.files import read_metrics
 from lra.model import Layer, Model, build_model
+from lra.sealing import write_sealed_csv
 from lra.training.run_folder import NEEDED, read_run, read_weights
 
 
@@ -83,7 +84,7 @@ def approximate(settings: ApproximateSettings, data: Path, run: Path | None, out
         for length in settings.lengths
         for row in _compare(settings, shards, run if weights == "trained" else None, length)
     ]
-    write_csv(out, [field.name for field in dataclasses.fields(Row)], map(dataclasses.astuple, rows))
+    write_sealed_csv(out, [field.name for field in dataclasses.fields(Row)], map(dataclasses.astuple, rows))
     return rows
 
 

@@ -28,8 +28,8 @@ from lra.cost.probes import allocated_peak, milliseconds
 from lra.cost.timing import in_turn, largest_that_runs, ratio
 from lra.devices import default_device, machine
 from lra.errors import reason_of
-from lra.files import write_csv
 from lra.model import build_attention
+from lra.sealing import write_sealed_csv
 
 HEADS, HEAD_DIM = 2, 32
 POSITIONS = {"cpu": 8192, "cuda": 2**19}
@@ -246,8 +246,8 @@ class PackedPass(Pass):
 
 
 def write_rows(rows: Sequence[Row], out: Path) -> None:
-    """Write the rows, their fields being the columns."""
-    write_csv(out, [field.name for field in fields(Row)], map(astuple, rows))
+    """Write the rows, their fields being the columns, and their checksum."""
+    write_sealed_csv(out, [field.name for field in fields(Row)], map(astuple, rows))
 
 
 def report(row: Row) -> None:

@@ -28,8 +28,8 @@ from lra.cost.training_step import YARDSTICK, Measurement
 from lra.data.synthetic import describe
 from lra.devices import default_device
 from lra.errors import LraError
-from lra.files import read_json
 from lra.model import build_model, forward_flops, padded_length
+from lra.sealing import read_measure
 from lra.tasks.contract import Rows, Task
 from lra.training.budget import TRAINING, affordable_steps
 
@@ -96,7 +96,7 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
 def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
     """The measurement of a cell on this kind of device, if it was measured."""
     path = paths.measurement(task, attention, results)
-    measure = read_json(path) if path.exists() else {"status": "missing"}
+    measure = read_measure(path) if path.exists() else {"status": "missing"}
     try:
         return measure if measure["status"] == "ok" and measure["device"] == default_device().type else None
     except (KeyError, TypeError) as problem:

@@ -37,6 +37,8 @@ ratio's 95 % confidence interval is within 2 % or the time is up. ``measure.json
 * ``flops_forward``: of one example, a multiply-add counted as two, matrix products and attention kernels only.
   ``flops_attention``: the part of the attentions themselves, without projections. ``flops_formula``: the same by
   the method's leading term, 2 layers heads towers ``multiply_adds(length)``.
+
+``checksum`` is one of all that, so that an edit by hand is noticed.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
 from lra.data.synthetic import describe
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
-from lra.files import read_json, write_json
 from lra.model import padded_length, trims
+from lra.sealing import read_measure, write_measure
 from lra.tasks.description import Task
 from lra.training.optim import is_out_of_memory
 
@@ -135,18 +137,18 @@ def write(
         "code": code,
         **results,
     }
-    write_json(out, row)
+    write_measure(out, row)
     return row
 
 
 def is_current(path: Path, settings: MeasureSettings, code: str) -> bool:
     """Whether ``path`` holds what the same code has measured with the same settings."""
     try:
-        row = read_json(path)
-    except LraError:  # missing or damaged
+        row = read_measure(path)
+    except LraError:  # missing, damaged or edited
         return False
     wanted = {"settings": json.loads(json.dumps(dataclasses.asdict(settings))), "code": code}
-    return isinstance(row, dict) and {key: row.get(key) for key in wanted} == wanted
+    return {key: row.get(key) for key in wanted} == wanted
 
 
 class Measurement:

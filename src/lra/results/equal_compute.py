@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 
 from lra.errors import LraError
-from lra.files import read_json
 from lra.results.published import task_title, title
 from lra.results.reading import Run
 from lra.results.rendering import NOTHING, Column, Entry, Sheet, View
 from lra.results.rows import YARDSTICK
+from lra.sealing import read_measure
 
 Quantity = Literal["flops", "seconds"]
 QUANTITIES: Mapping[Quantity, str] = {"flops": "FLOPs", "seconds": "seconds"}
@@ -53,7 +53,7 @@ def read_costs(paths: Sequence[Path]) -> dict[tuple[str, str], StepCost]:
     """
     found = {}
     for path in paths:
-        measure = read_json(path)
+        measure = read_measure(path)
         try:
             if measure["status"] == "ok":
                 found[measure["task"], measure["attention"]] = StepCost(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.errors import LraError
-from lra.files import read_json
+from lra.sealing import read_measure
 
 MIB, GIB = 2**20, 2**30
 RATIOS = ("ratio", "ratio_low", "ratio_high")
@@ -17,11 +17,11 @@ def read_measures(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]
     """The columns of :class:`lra.results.rows.TableRow` that come from measurements, by task and attention.
 
     Raises:
-        LraError: a file is no measurement, or a cell is given twice.
+        LraError: a file is no measurement or was edited, or a cell is given twice.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for path in paths:
-        measure = read_json(path)
+        measure = read_measure(path)
         try:
             cell, columns = (measure["task"], measure["attention"]), _columns(measure)
         except (KeyError, TypeError) as problem:

@@ -91,7 +91,7 @@ def read_runs(
 
     Raises:
         LraError: a file is no run's or was edited, a run is cut short or given twice, or runs that are compared are not
-            comparable: seeds of a cell with other settings or code, or a task's runs on other data.
+            comparable: seeds of a cell with other settings, code or source, or a task's runs on other data.
     """
     cells: dict[Hashable, list[Run]] = {}
     first_of_task: dict[str, Run] = {}
@@ -110,6 +110,11 @@ def read_runs(
                 raise LraError(
                     f"{before.folder} and {run.folder} have different settings or code, so that their mean means "
                     "nothing; train the older again."
+                )
+            if _source(run) != _source(before):
+                raise LraError(
+                    f"{before.folder} and {run.folder} have equal examples from two sources, {_source(before)} and "
+                    f"{_source(run)}; `lra clean RUN --yes` the one that config.yaml does not name, and train it again."
                 )
     return [run for cell in cells.values() for run in cell]
 
@@ -130,3 +135,8 @@ def _metrics(path: Path) -> dict[str, Any]:
 def _identity(run: Run) -> tuple[dict[str, Any], str]:
     settings = {name: value for name, value in run.metrics["settings"].items() if name != "seed"}
     return settings, run.metrics["code"]
+
+
+def _source(run: Run) -> object:
+    """What a row says its data came from; other sources may give equal examples, and so the same ``data``."""
+    return (run.metrics.get("data_settings") or {}).get("source")

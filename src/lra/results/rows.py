@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
-import json
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.errors import LraError
-from lra.files import write_csv
+from lra.sealing import SEAL, digest, write_sealed_csv
 
 BASELINE = "softmax"
 """The attention whose accuracy all others are compared with: exact, trained with dropout, as in the paper."""
@@ -149,14 +147,14 @@ class TableRow:
     """yes, no or too few seeds: whether one lies in the prediction interval around the other."""
 
 
-COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), "checksum")
+COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), SEAL)
 """Those of :class:`TableRow`, and a digest of all rows, the same in each, so that an edit by hand is noticed."""
 
 
 def write_rows(rows: Iterable[TableRow], path: Path) -> None:
     """Write the table as CSV."""
     lines = [["" if row[name] is None else str(_rounded(row[name])) for name in row] for row in map(vars, rows)]
-    write_csv(path, COLUMNS, ([*line, _digest(lines)] for line in lines))
+    write_sealed_csv(path, COLUMNS[:-1], lines)
 
 
 def read_rows(path: Path) -> list[TableRow]:
@@ -182,17 +180,13 @@ def read_rows(path: Path) -> list[TableRow]:
         raise LraError(f"{path} cannot be read ({problem}); make it again with `lra collect`.") from problem
     if not rows:
         raise LraError(f"{path} has no rows; make it again with `lra collect`.")
-    digest = _digest([line[:-1] for line in lines])
+    seal = digest([line[:-1] for line in lines])
     for number, line in enumerate(lines, start=2):
-        if line[-1] != digest:
+        if line[-1] != seal:
             raise LraError(
                 f"{path} was edited (line {number} is not what `lra collect` wrote); make it again with that."
             )
     return rows
-
-
-def _digest(lines: Sequence[Sequence[str | None]]) -> str:
-    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
 
 def _rounded(value: object) -> object:

@@ -23,7 +23,7 @@ from lra.results.reading import Run
 from lra.sharing.archive import is_archive, unpack
 from lra.sharing.found import NAME, Place, Places, find_runs, read_whole
 from lra.training.run_folder import WITHOUT_WEIGHTS
-from lra.training.store import MADE_OF, ORIGIN, in_use, link_run, refuse_other_run
+from lra.training.store import MADE_OF, ORIGIN, copy_run, in_use, refuse_other_run
 
 
 class Outcome(NamedTuple):
@@ -93,8 +93,8 @@ def _merge_run(run: Run, given: Path, places: Places, apart: str | None, store: 
             became, why = "taken", f"in {entry}"
         if place.data is None:
             return became, f"{why}; its data are not prepared here, so snakemake will take it from there"
-        link_run(entry, place.folder)
-    return became, f"{why}, linked to {place.folder}{'' if place.asked else '; add its seed to `seeds`'}"
+        copy_run(entry, place.folder)
+    return became, f"{why}, copied to {place.folder}{'' if place.asked else '; add its seed to `seeds`'}"
 
 
 def _refuse_differences(run: Run, place: Place) -> None:

@@ -1,14 +1,13 @@
 """Finished runs, kept under what they were made of: ``results/store/<key>/``.
 
-A run is trained in its folder of the store, with its ``checkpoint/``, and its files are then linked to where they are
-wanted. Snakemake deletes a job's outputs before it starts the job, which here are links: a finished run is lost neither
-by that nor by going to other settings and back, and is looked up before anything is trained.
+A run is trained in its folder of the store, with its ``checkpoint/``, and its files are then copied to where they are
+wanted. Snakemake deletes a job's outputs before it starts the job, which here are copies: neither that, nor an edit
+there, nor going to other settings and back loses a finished run. It is looked up before anything is trained.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from lra.config.settings import Experiment
 from lra.data.shards import read_shards
 from lra.devices import own_gpu
 from lra.errors import LraError
-from lra.files import atomic_write, file_lock, read_json, read_metrics, refuse_foreign_run_files, write_json
+from lra.files import atomic_write, file_lock, lock, read_json, read_metrics, refuse_foreign_run_files, write_json
 from lra.training.run import train_run
 from lra.training.run_folder import NEEDED, made_of, run_key
 
@@ -98,7 +97,7 @@ def train_stored(
                 if [path.name for path in entry.iterdir()] == [MADE_OF]:  # nothing to go on from
                     shutil.rmtree(entry)
         if out is not None:
-            link_run(entry, out)
+            copy_run(entry, out)
     return metrics
 
 
@@ -115,8 +114,12 @@ def refuse_other_run(out: Path, key: str, store: Path, replace: bool) -> None:
 
 
 def in_use(entry: Path) -> bool:
-    """Whether a process is inside ``file_lock(entry)``, or was killed there."""
-    return entry.with_name(f".{entry.name}.guard").exists()
+    """Whether a process is inside ``file_lock(entry)``. Nobody holds the guard that a killed one left."""
+    try:
+        with entry.with_name(f".{entry.name}.guard").open("r+") as guard:
+            return not lock(guard, wait=False)
+    except FileNotFoundError:
+        return False
 
 
 def _finished(entry: Path, key: str) -> dict[str, Any] | None:
@@ -138,17 +141,13 @@ def _finished(entry: Path, key: str) -> dict[str, Any] | None:
     return metrics
 
 
-def link_run(entry: Path, out: Path) -> None:
-    """Link a finished run's files into ``out``, or copy them where that is not possible, ``metrics.json`` last."""
+def copy_run(entry: Path, out: Path) -> None:
+    """Copy a finished run's files into ``out``, ``metrics.json`` last. An edit there would change a linked file too."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").unlink(missing_ok=True)
     for name in (*paths.SEALED_FILES, paths.METRICS):
-        os.utime(entry / name)  # newer than the data, else Snakemake takes the run for stale
         with atomic_write(out / name) as temporary:
-            try:
-                temporary.hardlink_to(entry / name)
-            except OSError:
-                shutil.copyfile(entry / name, temporary)
+            shutil.copyfile(entry / name, temporary)
 
 
 def remove_entry(entry: Path) -> None:

@@ -8,12 +8,13 @@ import pytest
 
 from lra.errors import LraError
 from lra.results.plots import approximation
+from results.builder import write_frame
 
 
 def table(path: Path, attention: str, means: list[float | None], weights: str = "random") -> Path:
     """What `lra approximate` writes of one length, a row a budget."""
     rows = {"attention": attention, "weights": weights, "length": 32, "features": [8 * 2**i for i in range(len(means))]}
-    pd.DataFrame({**rows, "mean": means, "standard_error": 0.1}).to_csv(path, index=False)
+    write_frame(path, pd.DataFrame({**rows, "mean": means, "standard_error": 0.1}))
     return path
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from lra.errors import LraError
 from lra.results.plots.reading import read_table
+from lra.sealing import write_sealed_csv
 
 
 def test_a_table(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("length,mean\n32,0.5\n64,\n")
+    write_sealed_csv(tmp_path / "a.csv", ["length", "mean"], [[32, 0.5], [64, None]])
     table = read_table(tmp_path / "a.csv", ("mean",), "lra approximate")
     assert table["length"].tolist() == [32, 64]
     assert table["mean"].isna().tolist() == [False, True]
@@ -23,6 +24,7 @@ def test_a_table(tmp_path: Path) -> None:
         (b"a\n1,2\n1,2,3\n", r"cannot be read \(.*\); is it what `lra approximate` wrote?"),
         (b"\xff\xfe", r"cannot be read \(.*\); is it what `lra approximate` wrote?"),
         (b"length\n32\n", "has no column 'mean'; is it what `lra approximate` wrote?"),
+        (b"length,mean\n32,0.5\n", "was edited; delete it, and write it again with `lra approximate`."),
     ],
 )
 def test_something_else_is_one_sentence(tmp_path: Path, content: bytes | None, sentence: str) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from lra.cli.main import main
 from lra.results.plots import scaling
+from lra.sealing import SEAL
+from results.builder import write_frame
 
 LENGTHS = [512, 1024, 4096]
 
@@ -22,7 +24,7 @@ def table(tmp_path: Path) -> Path:
     ]
     rows.append({"attention": "vmean", "length": 512, "batch": 16, "reason": "it broke"})
     path = tmp_path / "bench.csv"
-    pd.DataFrame(rows).assign(device="cpu", dtype="float32").to_csv(path, index=False)
+    write_frame(path, pd.DataFrame(rows).assign(device="cpu", dtype="float32"))
     return path
 
 
@@ -44,7 +46,7 @@ def test_the_distance_from_what_the_device_can_do(table: Path, monkeypatch: pyte
     rows = pd.read_csv(table)
     exact = rows[rows["attention"] == "softmax"].assign(attention="softmax_nodropout")
     rows = pd.concat([rows, exact]).assign(copy_ms=8192 / 800, matmul_ms=8192 / 200)
-    rows.to_csv(table, index=False)
+    write_frame(table, rows.drop(columns=SEAL))
     figures: list[matplotlib.figure.Figure] = []
     monkeypatch.setattr(scaling, "save", lambda figure, prefix: figures.append(figure))
     scaling.draw(table, table.with_name("plot"))
@@ -67,7 +69,7 @@ def test_both_files_are_written(table: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_but_failures(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pd.read_csv(table).assign(ms=None).to_csv(table, index=False)
+    write_frame(table, pd.read_csv(table).drop(columns=SEAL).assign(ms=None))
     assert main(["plot-bench", str(table), "--out", str(tmp_path / "plot")]) == 1
     assert "has no numbers, only failures" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [table]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 
+import matplotlib
 import pytest
 
 from lra.attention.registry import METHODS
@@ -75,3 +76,11 @@ def test_the_same_figure_gives_the_same_files(tmp_path):
         digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / name).iterdir())])
     assert len(digests[0]) == 2
     assert digests[0] == digests[1]
+
+
+def test_settings_of_the_users_change_no_figure(monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "lines.linewidth", 9)
+    with look():
+        assert matplotlib.rcParams["lines.linewidth"] == matplotlib.rcParamsDefault["lines.linewidth"]
+        assert matplotlib.rcParams["svg.hashsalt"] == "lra"
+    assert matplotlib.rcParams["lines.linewidth"] == 9

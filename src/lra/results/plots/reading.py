@@ -8,22 +8,25 @@ from pathlib import Path
 import pandas as pd
 
 from lra.errors import LraError
+from lra.sealing import refuse_edited_csv
 
 
 def read_table(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
     """The table that ``command`` wrote.
 
     Raises:
-        LraError: the file is missing, or not such a table.
+        LraError: the file is missing, not such a table, or was edited.
     """
     try:
         table = pd.read_csv(path)
+        if not (missing := [column for column in columns if column not in table]):
+            refuse_edited_csv(path, command)
     except FileNotFoundError:
         raise LraError(f"{path} is not there; write it with `{command}`.") from None
     except (OSError, ValueError) as problem:
         raise LraError(
             f"{path} cannot be read ({' '.join(str(problem).split())}); is it what `{command}` wrote?"
         ) from None
-    if missing := [column for column in columns if column not in table]:
+    if missing:
         raise LraError(f"{path} has no column {missing[0]!r}; is it what `{command}` wrote?")
     return table

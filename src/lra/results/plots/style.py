@@ -133,8 +133,10 @@ RC: dict[Any, Any] = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """The settings that a figure is made and saved under."""
-    with matplotlib.rc_context(RC):
+    """The settings that a figure is made and saved under, whatever a ``matplotlibrc`` of the user's says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
         yield
 
 
