@@ -9,6 +9,7 @@ rule collect:
         metrics=get_all_runs(paths.METRICS),
         predictions=get_all_runs(paths.PREDICTIONS),
         measures=get_measures(),
+        choices=get_choices(),
     output:
         paths.TABLE,
     log:
@@ -22,7 +23,7 @@ rule collect:
         published=get_checksums("published"),
     shell:
         "python -m lra collect --metrics {input.metrics} --measures {input.measures} "
-        "--scale {params.scale} --out {output} 2> {log}"
+        "--choices {input.choices} --scale {params.scale} --out {output} 2> {log}"
 
 
 rule tabulate:

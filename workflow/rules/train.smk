@@ -1,5 +1,9 @@
 # One rule an attention x task. It trains the configured seed; of several seeds it asks `..._seed`, one job each.
 
+
+include: "tune_targets.smk"
+
+
 SEVERAL_SEEDS = len(ARENA.seeds) > 1
 SEED = "{seed}" if SEVERAL_SEEDS else ARENA.seeds[0]
 TRAIN = (
@@ -22,6 +26,7 @@ for attention in ARENA.attentions:
             input:
                 manifest=get_manifest(task),
                 shards=get_stored_shards(task),
+                choice=get_choice(attention, task),
             output:
                 **get_run_files(paths.run(ARENA.scale, task, attention, SEED)),
             log:
@@ -35,7 +40,7 @@ for attention in ARENA.attentions:
                 **get_training_resources(),
             params:
                 seed=get_seed,
-                settings=get_settings(attention, task),
+                settings=get_tuned_settings(attention, task),
                 code=get_code(attention),
             shell:
                 TRAIN

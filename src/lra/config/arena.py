@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from lra import paths
 from lra.attention.registry import ALIASES, Method, hidden, names, resolve
-from lra.config.blocks import AttentionBlock, AttentionItem, Configuration
+from lra.config.blocks import AttentionBlock, AttentionItem, Configuration, TuneBlock
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.reading import origin, read_config
 from lra.config.settings import (
@@ -74,6 +74,7 @@ class Arena:
         bench: at which lengths the attentions' cores are timed, and how often; empty for not at all.
         settings: the scale's block of config.yaml, its ``options`` being for training only.
         sweep: what is trained with other batch sizes and learning rates too, if anything.
+        tune: the short runs that choose each cell's learning rate; None where all methods of a task share one.
         true_size: the settings of every task of the scale ``paper``, and of those that only the chosen scale has.
     """
 
@@ -86,6 +87,7 @@ class Arena:
     bench: Mapping[str, Any]
     settings: Mapping[str, Any]
     sweep: Sweep | None
+    tune: TuneBlock | None
     true_size: Mapping[str, Any]
 
     def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
@@ -101,6 +103,25 @@ class Arena:
             model=from_mapping(ModelSettings, self.settings["model"] | (chosen.get("model") or {}), f"{where}.model"),
             train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
         )
+
+    def tries(self, attention: str, task: str) -> dict[str, Experiment]:
+        """The short runs that choose a cell's learning rate, by the name of their folder; none where nothing is tuned.
+
+        A bound in seconds or FLOPs is for the final runs: here every method has the same steps.
+        """
+        if self.tune is None:
+            return {}
+        train = self.settings["tasks"][task]["train"]
+        changes = {
+            "steps": self.tune.steps,
+            "warmup": train["warmup"] * self.tune.steps // train["steps"],
+            "seconds": None,
+            "flops": None,
+        }
+        return {
+            f"rate-{rate}": self.experiment(attention, task, self.tune.seed, learning_rate=rate, **changes)
+            for rate in self.tune.learning_rate
+        }
 
     def measured_attention(self, attention: str) -> AttentionSettings:
         """An attention as its cost is measured: with the budget of the ``measure`` block."""
@@ -246,9 +267,11 @@ def _resolved(config: Any, folder: Path) -> Arena:
         config.get("bench") or {},
         settings,
         _sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        from_mapping(TuneBlock, settings["tune"], f"{where}.tune") if settings.get("tune") else None,
         tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
     )
     _check_rules(chosen)
+    _check_tuning(chosen, f"{where}.tune")
     for task in chosen.tasks:
         _check_source(chosen, task)
         train = settings["tasks"][task]["train"]
@@ -380,6 +403,21 @@ def _check_rules(chosen: Arena) -> None:
                     "or an attention of your own another name."
                 )
             rules[rule] = cell
+
+
+def _check_tuning(chosen: Arena, where: str) -> None:
+    """Runs that chose a setting are no evidence for it, and a try is no longer than what it stands for."""
+    if chosen.tune is None:
+        return
+    if chosen.tune.seed in chosen.seeds:
+        raise LraError(
+            f"{where}.seed: {chosen.tune.seed} is one of `seeds`, whose runs must not choose their own learning rate; "
+            "give another seed."
+        )
+    for task in chosen.tasks:
+        steps = chosen.settings["tasks"][task]["train"]["steps"]
+        if chosen.tune.steps > steps:
+            raise LraError(f"{where}.steps: {chosen.tune.steps} is more than the {steps} steps of {task}; give fewer.")
 
 
 def _check_source(chosen: Arena, task: str) -> None:

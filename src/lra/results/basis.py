@@ -122,6 +122,7 @@ def circumstances(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "test_rows": metrics["test_rows"],
         "train_features": settings.get("attention", {}).get("features"),
         "train_precision": settings.get("train", {}).get("precision"),
+        "learning_rate": settings.get("train", {}).get("learning_rate"),
     }
 
 

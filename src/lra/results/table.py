@@ -15,19 +15,28 @@ import numpy as np
 
 from lra.results import published
 from lra.results.basis import circumstances
+from lra.results.choice import tuning_columns
 from lra.results.comparisons import Columns, adjust, compare_attentions
 from lra.results.measures import read_measures
 from lra.results.reading import Run, read_runs
 from lra.results.rows import TableRow, write_rows
 
 
-def collect(metrics: Sequence[Path], out: Path, *, measures: Sequence[Path] = (), scale: str = "") -> None:
+def collect(
+    metrics: Sequence[Path],
+    out: Path,
+    *,
+    measures: Sequence[Path] = (),
+    choices: Sequence[Path] = (),
+    scale: str = "",
+) -> None:
     """Write the table of all runs.
 
     Args:
         metrics: ``metrics.json`` of every run; tasks and attentions keep this order.
         out: the CSV file; :class:`lra.results.rows.TableRow` says what its columns hold.
         measures: ``measure.json`` of every measured cell.
+        choices: ``choice.json`` of every tuned cell.
         scale: name of the runs' scale; the paper's values stand beside those of the scale ``paper``.
 
     Raises:
@@ -35,15 +44,17 @@ def collect(metrics: Sequence[Path], out: Path, *, measures: Sequence[Path] = ()
     """
     runs = read_runs(metrics)
     measured = read_measures(measures)
+    by_cell: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        by_cell.setdefault((run.task, run.attention), []).append(run)
+    tuned = tuning_columns(choices, by_cell)
     rows = []
     for task in dict.fromkeys(run.task for run in runs):
-        cells: dict[str, list[Run]] = {}
-        for run in runs:
-            if run.task == task:
-                cells.setdefault(run.attention, []).append(run)
+        cells = {attention: cell for (of, attention), cell in by_cell.items() if of == task}
         compared = compare_attentions(cells)
         for attention, cell in cells.items():
-            columns = _results(cell) | compared.get(attention, {}) | measured.get((task, attention), {})
+            place = task, attention
+            columns = _results(cell) | compared.get(attention, {}) | measured.get(place, {}) | tuned.get(place, {})
             if scale == "paper":
                 columns |= _published(task, attention, columns.get("accuracy"))
             rows.append(TableRow(scale=scale, task=task, attention=attention, **columns))
