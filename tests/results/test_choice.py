@@ -12,6 +12,7 @@ from lra.cli.main import main
 from lra.errors import LraError
 from lra.results.choice import read_choice
 from lra.results.choosing import choose
+from lra.results.report import write_report
 from lra.results.rows import read_rows
 from lra.results.table import collect
 from results.builder import reseal, write_run
@@ -91,6 +92,10 @@ def test_the_table_says_which_rate_and_how_many_were_tried(tmp_path: Path) -> No
     usual, tuned = read_rows(tmp_path / "table.csv")
     assert (usual.learning_rate, usual.tuned, usual.tuning_seconds) == (5e-3, None, None)
     assert (tuned.learning_rate, tuned.tuned, tuned.tuning_seconds) == (1e-3, 2, 4.0)
+    write_report(tmp_path / "table.csv", runs, [], tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text()
+    assert "Learning rates chosen on dev, of 2, but not for all rows." in report
+    assert ">0.005</td>" in report and ">0.001, of 2 tried</td>" in report
 
 
 def test_a_run_at_another_rate_than_the_chosen_one_is_refused(tmp_path: Path) -> None:

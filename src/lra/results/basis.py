@@ -104,11 +104,14 @@ def _full_length(row: TableRow) -> bool:
 
 
 def accuracy_basis(rows: Sequence[TableRow]) -> str:
-    """A sentence on the data and the attentions that accuracies come from."""
+    """A sentence on data and attentions that accuracies come from; one on learning rates where some were tuned."""
     found = bases(rows)
     data = "; ".join(f"{basis.task}: {basis.accuracy}" for basis in found)
     features, precision = (_shared(basis.features for basis in found), _shared(basis.precision for basis in found))
-    return f"Data: {data}. Trained with {features} features in {precision}."
+    tried = dict.fromkeys(row.tuned for row in rows)
+    tuned = f" Learning rates chosen on dev, of {_shared(str(tries) for tries in tried if tries)}" if any(tried) else ""
+    tuned += (", but not for all rows." if None in tried else ".") if tuned else ""
+    return f"Data: {data}. Trained with {features} features in {precision}.{tuned}"
 
 
 def circumstances(metrics: Mapping[str, Any]) -> dict[str, Any]:

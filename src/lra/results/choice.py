@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lra import paths
+from lra.config.arena import Arena
 from lra.errors import LraError
 from lra.files import checksum, read_json
 
@@ -26,6 +28,23 @@ def read_choice(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not set(NEEDED) <= set(record) or record.get("checksum") != checksum(record):
         raise LraError(f"{path} is not what `lra choose` wrote; delete it and make it again.")
     return record
+
+
+def tuned_changes(arena: Arena, attention: str, task: str) -> list[dict[str, float]]:
+    """How a cell's training may differ from the task's settings.
+
+    Returns:
+        The learning rate that was chosen for the cell; every rate that is tried, as long as none is chosen; one empty
+        change where nothing is tuned.
+
+    Raises:
+        LraError: the record of the choice is damaged.
+    """
+    if arena.tune is None:
+        return [{}]
+    path = paths.choice(arena.scale, task, attention)
+    rates = [read_choice(path)["learning_rate"]] if path.is_file() else arena.tune.learning_rate
+    return [{"learning_rate": rate} for rate in rates]
 
 
 def tuning_columns(

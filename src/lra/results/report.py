@@ -77,6 +77,7 @@ def _cell(row: TableRow) -> dict[str, Any]:
 
     return {
         "row": row,
+        "rate": (_rate(row), _sort_key(row.learning_rate)),
         "seeds": (f"{row.seeds_ok} of {row.seeds_run}", row.seeds_ok),
         "accuracy": number(row.accuracy, ".2f", 100),
         "interval": (interval(row.accuracy_low, row.accuracy_high, ".1f"), _sort_key(row.accuracy_low)),
@@ -88,6 +89,13 @@ def _cell(row: TableRow) -> dict[str, Any]:
         "p": probability(row.adjusted_p),
         "p_all": probability(row.adjusted_p_all_tasks),
     }
+
+
+def _rate(row: TableRow) -> str:
+    """Such as ``0.002, of 3 tried``."""
+    if row.learning_rate is None:
+        return NOTHING
+    return f"{row.learning_rate:g}" + (f", of {row.tuned} tried" if row.tuned else "")
 
 
 def _sort_key(value: float | None) -> object:
