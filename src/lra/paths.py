@@ -108,6 +108,16 @@ def swept_run(scale: str, name: str, seed: int | str) -> Path:
     return swept_cell(scale, name) / seed_name(seed)
 
 
+def tuning(scale: str, task: str, attention: str, results: Path = RESULTS) -> Path:
+    """Folder of the short runs that choose a cell's learning rate, a folder ``rate-R`` each."""
+    return results / "tune" / scale / task / attention
+
+
+def choice(scale: str, task: str, attention: str) -> Path:
+    """The learning rate that was chosen for a cell, and what was tried."""
+    return tuning(scale, task, attention) / "choice.json"
+
+
 def apart_run(name: str, task: str, attention: str, seed: int | str) -> Path:
     """Folder of a run from elsewhere that must not stand beside the runs of the workflow."""
     return RESULTS / "apart" / name / task / attention / seed_name(seed)

@@ -99,6 +99,17 @@ def test_results_of_another_clone(here: Path, elsewhere: Path, capsys: pytest.Ca
     assert "3 had" in lines(capsys)[0][-1]
 
 
+def test_runs_of_an_arena_that_tunes(here: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While no rate is chosen here a run may have any that is tried, and tries have their places too."""
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    config["scales"]["mini"]["tune"] = {"learning_rate": [1e-3, 3e-3], "steps": 4, "seed": 2}
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["merge", str(elsewhere)]) == 0
+    told = " ".join(lines(capsys)[0])
+    assert f"linked to {RUN} " in told
+    assert "linked to results/tune/mini/listops/vmean/rate-0.001 " in told and "add its seed" not in told
+
+
 @pytest.mark.parametrize("ending", ["tar", "tar.gz", "tgz", "zip"])
 def test_an_archive_without_weights(
     here: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str], ending: str

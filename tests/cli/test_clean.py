@@ -10,9 +10,13 @@ import pytest
 import yaml
 from tests.workflow.arena import configuration
 
+from lra import paths
 from lra.cli.main import main
+from lra.config.arena import load
+from lra.config.mapping import as_mapping
 from lra.files import file_lock
 from lra.paths import STORE
+from lra.results.choice import read_choice
 
 RUN = Path("results/runs/mini/listops/vmean/seed-1")
 TRAIN = ["train", "--attention", "vmean", "--task", "listops", "--threads", "1"]
@@ -174,3 +178,35 @@ def test_results_runs_holds_what_its_paths_say(
         assert main(command) == 1
         assert sentence in capsys.readouterr().err
     assert not RUN.exists()
+
+
+def test_of_a_tuned_cell_its_tries_and_the_chosen_rate_are_asked_for(
+    arena: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until a rate is chosen any may be, and a run by hand has none to take."""
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    config["scales"]["mini"]["tune"] = {"learning_rate": [1e-3, 3e-3], "steps": 2, "seed": 9}
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    choice = paths.choice("mini", "listops", "vmean")
+
+    def listed() -> int:
+        capsys.readouterr()
+        assert main(["clean"]) == 0
+        return capsys.readouterr().out.count(str(STORE))
+
+    assert listed() == 1  # the short one
+    assert main(TRAIN) == 1
+    sentence = f"no learning rate is chosen yet for vmean on listops; `snakemake --cores 1 {choice}` does"
+    assert sentence in capsys.readouterr().err
+    for name, tried in load(Path("config.yaml")).tries("vmean", "listops").items():
+        settings = ["--settings", json.dumps(as_mapping(tried, "seed")), "--seed", "9", "--data", "data/mini/listops"]
+        assert main(["train", *settings, "--threads", "1", "--out", str(choice.parent / name)]) == 0
+    metrics = [str(path) for path in choice.parent.glob("*/metrics.json")]
+    assert main(["choose", "--metrics", *metrics, "--out", str(choice)]) == 0
+    for path in metrics:
+        shutil.rmtree(Path(path).parent)  # else what is linked is kept
+    chosen = read_choice(choice)["learning_rate"]
+    assert listed() == (1 if chosen == 1e-3 else 2)
+    assert main([*TRAIN, "--max-steps", "1"]) == 0
+    run = paths.tried_run("mini", "listops", "vmean", 1)
+    assert json.loads((run / "metrics.json").read_text())["settings"]["train"]["learning_rate"] == chosen

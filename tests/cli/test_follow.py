@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lra.cli.follow import Failures, Follower, Preamble, Suggester, failed, summary, trained
+from lra.cli.follow import Failures, Follower, Preamble, Suggester, chosen, failed, summary, trained
+from lra.files import sealed
 from lra.results.rows import TableRow, write_rows
 
 RUN = {"task": "text", "attention": "vmean", "seed": 3, "status": "ok", "reason": "", "test_accuracy": 0.5125}
@@ -57,6 +58,16 @@ def test_a_trained_cell_is_a_line(log: Callable[..., None], screen: io.StringIO,
     log("done", event="job_finished", job_id=99)  # never told of
     assert screen.getvalue().count("accuracy 51.25 %") == 2
     assert "3/7" in screen.getvalue()
+
+
+def test_a_chosen_rate_is_a_line(log: Callable[..., None], screen: io.StringIO, tmp_path: Path) -> None:
+    record = {"task": "text", "attention": "vmean", "learning_rate": 0.002, "tries": [{}, {}], "train_seconds": 41.2}
+    path = tmp_path / "choice.json"
+    path.write_text(json.dumps(sealed(record)))
+    log("a job", event="job_info", jobid=1, rule_name="choose_rate", output=[str(path)])
+    log("done", event="job_finished", job_id=1)
+    assert "tuned   learning rate 0.002 of 2, 41 s of training" in screen.getvalue()
+    assert chosen("none.json") == "none.json is written"
 
 
 def test_a_failed_job_is_its_sentence(log: Callable[..., None], screen: io.StringIO, tmp_path: Path) -> None:

@@ -145,6 +145,24 @@ def test_a_sweep_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "| text | skeinformer (batch 64, rate 0.001) | 1/1 |" in planning.markdown(chosen, [table, *sweep], GIB)
 
 
+def test_tuning_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a cell, however many rates are tried; its hours are named."""
+    monkeypatch.setattr(planning, "_rate_of_exact_attention", lambda arena: 1e9)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["scales"]["paper"]["tune"] = {"learning_rate": [1e-4, 1e-3, 1e-2], "steps": 5000, "seed": 9}
+    chosen = arena(config | {"scale": "paper", "tasks": ["image"], "attentions": ["vmean"], "seeds": [1, 2]})
+    folder = tmp_path / "tune/paper/image/vmean/rate-0.001"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{}")
+    table, tuning = plan(chosen, tmp_path, memory=GIB)
+    assert (table.runs, tuning.runs, tuning.done, tuning.steps) == (2, 3, 1, 5000)
+    assert tuning.seconds == pytest.approx(table.seconds / 10, rel=0.01)
+    page = planning.markdown(chosen, [table, tuning], GIB)
+    assert "| image | vmean (tuning) | 1/3 | 5000 |" in page
+    assert f"; {2 * tuning.seconds / 3600:.1f} of these hours choose learning rates." in page
+    assert "choose" not in planning.markdown(chosen, [table], GIB)
+
+
 def test_bounds_bound_the_plan(paper: Arena, tmp_path: Path) -> None:
     """FLOPs allow fewer steps, seconds less training; both keep their evaluations."""
     measured(tmp_path, "softmax")

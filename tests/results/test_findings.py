@@ -185,3 +185,15 @@ def test_different_machines_are_warned_of(table):
     assert "ListOps: measured on different machines" in text[0] and "times do not compare" in text[0]
     assert "least time" not in text[0]
     assert text[-1].startswith("Image (n = 2048, d = 32): Skeinformer takes the least time")
+
+
+def test_whether_learning_rates_were_tuned_is_said(table):
+    heading = "How learning rates were chosen"
+    rows = [dataclasses.replace(row, learning_rate=1e-3) for row in read_rows(table)[:3]]
+    assert heading not in by_heading(read_rows(table))
+    assert by_heading(rows)[heading].startswith("No learning rate was tuned: the methods of a task share one")
+    tuned = [dataclasses.replace(row, tuned=3, tuning_seconds=20.4) for row in rows]
+    text = by_heading(tuned)[heading]
+    assert "tried 3 learning rates" in text and text.endswith("they trained for 61 seconds in all.")
+    text = by_heading([*tuned[:2], rows[2]])[heading]
+    assert text.endswith("Not tuned, so that they do not compare with the rest: V-Mean on ListOps.")

@@ -133,10 +133,14 @@ def get_manifest(task):
     return lambda wildcards: getattr(checkpoints, f"prepare_{task}").get().output.manifest
 
 
-def get_settings(attention, task, **changes):
-    """The resolved settings of a run without its seed, as JSON."""
-    experiment = ARENA.experiment(attention, task, seed=0, **changes)
+def as_json(experiment):
+    """The settings that decide a run, without its seed, as JSON."""
     return json.dumps(as_mapping(experiment, leave_out="seed"), sort_keys=True)
+
+
+def get_settings(attention, task, **changes):
+    """The settings of a cell, with changes of its training, as JSON."""
+    return as_json(ARENA.experiment(attention, task, seed=0, **changes))
 
 
 def get_module(attention):

@@ -9,6 +9,7 @@ rule collect:
         metrics=get_all_runs(paths.METRICS),
         predictions=get_all_runs(paths.PREDICTIONS),
         measures=get_measures(),
+        choices=get_choices(),
     output:
         paths.TABLE,
     log:
@@ -24,7 +25,7 @@ rule collect:
         references=get_reference_checksums(),
     shell:
         "python -m lra collect --reference {params.reference} --metrics {input.metrics} --measures {input.measures} "
-        "--scale {params.scale} --out {output} 2> {log}"
+        "--choices {input.choices} --scale {params.scale} --out {output} 2> {log}"
 
 
 rule tabulate:

@@ -1,5 +1,9 @@
 # One rule for each attention and task. It trains the configured seed; for several seeds, `..._seed` trains one a job.
 
+
+include: "tune_targets.smk"
+
+
 SEVERAL_SEEDS = len(ARENA.seeds) > 1
 SEED = "{seed}" if SEVERAL_SEEDS else ARENA.seeds[0]
 TRAIN = (
@@ -67,6 +71,7 @@ for attention in ARENA.attentions:
                 manifest=get_manifest(task),
                 shards=get_stored_shards(task),
                 start=get_start(attention, task, SEED),
+                choice=get_choice(attention, task),
             output:
                 **get_run_files(paths.run(ARENA.scale, task, attention, SEED)),
             log:
@@ -81,7 +86,7 @@ for attention in ARENA.attentions:
             params:
                 start=get_pretrained,
                 seed=get_seed,
-                settings=get_settings(attention, task),
+                settings=get_tuned_settings(attention, task),
                 code=get_code(attention),
             shell:
                 TRAIN

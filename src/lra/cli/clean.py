@@ -15,6 +15,7 @@ from lra.config.pretraining import pretraining
 from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.errors import LraError
+from lra.results.choice import tuned_changes
 
 
 def add_command(commands: Any) -> None:
@@ -128,9 +129,12 @@ def _wanted(config: Path) -> Iterator[dict[str, Any]]:
 
 
 def _experiments(chosen: Arena, task: str) -> Iterator[Experiment]:
-    """All runs of a task, those of the sweep among them."""
+    """All runs of a task, those of tuning and of the sweep among them."""
+    for attention in chosen.attentions:
+        yield from chosen.tries(attention, task).values()
+        for changes in tuned_changes(chosen, attention, task):
+            yield from (chosen.experiment(attention, task, seed, **changes) for seed in chosen.seeds)
     for seed in chosen.seeds:
-        yield from (chosen.experiment(attention, task, seed) for attention in chosen.attentions)
         if chosen.sweep and chosen.sweep.task == task:
             for batch, rate in chosen.sweep.cells().values():
                 yield chosen.experiment(chosen.sweep.attention, task, seed, batch=batch, learning_rate=float(rate))

@@ -16,6 +16,7 @@ from typing import IO, Any
 from lra import paths
 from lra.errors import LraError, nearest
 from lra.files import read_json
+from lra.results.choice import read_choice
 from lra.results.rows import TableRow, read_rows, tasks
 
 NO_RULE = "No rule to produce "
@@ -48,9 +49,10 @@ class Follower(logging.Handler):
             case "job_info":
                 self._jobs[record.jobid] = record
             case "job_finished":
-                job = self._jobs.pop(record.job_id, None)
-                if job is not None and job.rule_name.rpartition("lra_")[2].startswith("train_"):
-                    yield from map(trained, job.output[:1])
+                if (job := self._jobs.pop(record.job_id, None)) is not None:
+                    rule = job.rule_name.rpartition("lra_")[2]
+                    tell = trained if rule.startswith("train_") else chosen if rule == "choose_rate" else None
+                    yield from map(tell, job.output[:1]) if tell else ()
             case "job_error":
                 yield failed(record.rule_name, [Path(log) for log in record.log or []])
             case "" | "error" if record.levelno >= logging.WARNING:
@@ -72,6 +74,16 @@ def trained(metrics: str) -> str:
         return f"{cell}  accuracy {100 * run['test_accuracy']:.2f} %"
     except (LraError, KeyError, TypeError, ValueError):
         return f"{metrics} is written"
+
+
+def chosen(choice: str) -> str:
+    """A tuned cell in one line, from its ``choice.json``."""
+    try:
+        record = read_choice(Path(choice))
+    except LraError:
+        return f"{choice} is written"
+    cell, tries = f"{record['task']:<12} {record['attention']:<20} tuned ", len(record["tries"])
+    return f"{cell}  learning rate {record['learning_rate']} of {tries}, {record['train_seconds']:.0f} s of training"
 
 
 def failed(rule: str, logs: Sequence[Path]) -> str:

@@ -27,6 +27,7 @@ from lra.config.pretraining import pretraining
 from lra.config.settings import Experiment
 from lra.errors import LraError
 from lra.files import atomic_write
+from lra.results.choice import tuned_changes
 
 EXIT_CODES = """
 exit codes:
@@ -296,7 +297,13 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
     task, attention = options.task.removeprefix("lra-"), ALIASES.get(options.attention, options.attention)
     named(task, arena.settings["tasks"], "task")
     named(attention, arena.attentions, "attention")
-    return arena.experiment(attention, task, options.seed), arena.scale
+    first, *others = tuned_changes(arena, attention, task)
+    if others:
+        raise LraError(
+            f"no learning rate is chosen yet for {attention} on {task}; `snakemake --cores 1 "
+            f"{paths.choice(arena.scale, task, attention)}` does, or take `tune` out of scales.{arena.scale}."
+        )
+    return arena.experiment(attention, task, options.seed, **first), arena.scale
 
 
 def _pretraining(experiment: Experiment) -> Experiment:

@@ -16,7 +16,12 @@ MORE = ("published", "sweep")
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``collect``, ``tables``, ``plots`` and ``report`` to the parsers of :mod:`lra.cli.main`."""
+    """Add ``choose``, ``collect``, ``tables``, ``plots`` and ``report`` to the parsers of :mod:`lra.cli.main`."""
+    choose = commands.add_parser("choose", help="choose a learning rate by the dev accuracy of short runs")
+    choose.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every short run")
+    choose.add_argument("--out", type=Path, required=True, help="record to write, choice.json")
+    choose.set_defaults(run=run_choose)
+
     collect = commands.add_parser("collect", help="gather runs and measurements into one table")
     collect.add_argument("--scale", help="name of the runs' scale (default: that of config.yaml)")
     collect.add_argument("--out", type=Path, default=paths.TABLE, help=f"table to write (default: {paths.TABLE})")
@@ -38,6 +43,9 @@ def add_commands(commands: Any) -> None:
     report.add_argument("--out", type=Path, default=paths.REPORT, help=f"page to write (default: {paths.REPORT})")
     report.set_defaults(run=run_report)
 
+    collect.add_argument(
+        "--choices", type=Path, nargs="*", help="choice.json of every tuned cell (default: all, with --metrics none)"
+    )
     for command in (collect, plots, report):
         command.add_argument(
             "--measures", type=Path, nargs="*", help="measure.json of every measured cell (default: all)"
@@ -58,11 +66,30 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--config", type=Path, default=Path("config.yaml"), help="says which runs there are")
 
 
+def run_choose(options: argparse.Namespace) -> None:
+    from lra.results.choosing import choose
+
+    record = choose(options.metrics, options.out)
+    for one in record["tries"]:
+        result = one["reason"] if one["status"] != "ok" else f"dev accuracy {one['dev_accuracy']:.4f}"
+        print(f"learning rate {one['learning_rate']}: {result}, {one['train_seconds'] or 0:.1f} s")
+    print(
+        f"{record['task']} {record['attention']}: {record['learning_rate']}, the best on dev of {len(record['tries'])}"
+    )
+
+
 def run_collect(options: argparse.Namespace) -> None:
     from lra.results.table import collect
 
     scale = options.scale or load(options.config).scale
-    collect(_metrics(options), options.out, measures=_measures(options), scale=scale, reference=options.reference)
+    collect(
+        _metrics(options),
+        options.out,
+        measures=_measures(options),
+        choices=_choices(options),
+        scale=scale,
+        reference=options.reference,
+    )
 
 
 def run_tables(options: argparse.Namespace) -> None:
@@ -137,6 +164,12 @@ def measure_files(arena: Arena) -> list[Path]:
     return [paths.measurement(task, attention) for task in arena.tasks for attention in arena.attentions]
 
 
+def choice_files(arena: Arena) -> list[Path]:
+    """``choice.json`` of every cell of the arena that is tuned, there or not."""
+    cells = [(task, attention) for task in arena.tasks for attention in arena.attentions if arena.tune]
+    return [paths.choice(arena.scale, *cell) for cell in cells]
+
+
 def _metrics(options: argparse.Namespace) -> list[Path]:
     """The runs that are given, else those of config.yaml that are finished."""
     if options.metrics:
@@ -153,6 +186,13 @@ def _measures(options: argparse.Namespace) -> list[Path]:
     if options.measures is not None:
         return list(options.measures)
     return [path for path in measure_files(load(options.config)) if path.is_file()]
+
+
+def _choices(options: argparse.Namespace) -> list[Path]:
+    """The choices that are given, else those of config.yaml that are there, if its runs are collected."""
+    if options.choices is not None or options.metrics:
+        return list(options.choices or ())
+    return [path for path in choice_files(load(options.config)) if path.is_file()]
 
 
 def _swept(arena: Arena) -> list[Path]:

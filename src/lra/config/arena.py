@@ -15,7 +15,7 @@ from typing import Any
 from lra import paths
 from lra.attention.registry import names
 from lra.config.attentions import check_options, listed_attentions, resolve_attentions
-from lra.config.blocks import Configuration
+from lra.config.blocks import Configuration, TuneBlock
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.own import resolve_task
 from lra.config.reading import origin, read_config
@@ -57,6 +57,7 @@ class Arena:
         bench: lengths and repeats of the timing of attention cores; empty for no timing.
         settings: the scale's block of config.yaml; its ``options`` are for training only.
         sweep: the cell that is also trained with other batch sizes and learning rates, or None.
+        tune: the short runs that choose each cell's learning rate; None if all methods of a task share one rate.
         true_size: the settings of every task of the scale ``paper``, and of tasks that only the chosen scale has.
         pretrained: the attentions whose runs start from a pretraining.
     """
@@ -70,6 +71,7 @@ class Arena:
     bench: Mapping[str, Any]
     settings: Mapping[str, Any]
     sweep: Sweep | None
+    tune: TuneBlock | None
     true_size: Mapping[str, Any]
     pretrained: frozenset[str]
 
@@ -92,6 +94,25 @@ class Arena:
         if (block := self.settings["tasks"][task].get("pretrain")) is None:
             raise LraError(f"{where} is missing, and pretraining is asked for; add the block, or leave `pretrain` out.")
         return from_mapping(PretrainSettings, block, where)
+
+    def tries(self, attention: str, task: str) -> dict[str, Experiment]:
+        """The short runs that choose a cell's learning rate, by the name of their folder; none where nothing is tuned.
+
+        A bound in seconds or FLOPs is for the final runs: here every method has the same steps.
+        """
+        if self.tune is None:
+            return {}
+        train = self.settings["tasks"][task]["train"]
+        changes = {
+            "steps": self.tune.steps,
+            "warmup": train["warmup"] * self.tune.steps // train["steps"],
+            "seconds": None,
+            "flops": None,
+        }
+        return {
+            f"rate-{rate}": self.experiment(attention, task, self.tune.seed, learning_rate=rate, **changes)
+            for rate in self.tune.learning_rate
+        }
 
     def measured_attention(self, attention: str) -> AttentionSettings:
         """The settings with which an attention is measured: its budget is that of the ``measure`` block."""
@@ -237,12 +258,14 @@ def _resolved(config: Any, folder: Path) -> Arena:
         config.get("bench") or {},
         settings,
         resolve_sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        from_mapping(TuneBlock, settings["tune"], f"{where}.tune") if settings.get("tune") else None,
         tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
         frozenset(
             name for name, block in listed.items() if (given.pretrain if block.pretrain is None else block.pretrain)
         ),
     )
     _check_rules(chosen)
+    _check_tuning(chosen, f"{where}.tune")
     for task in chosen.tasks:
         _check_source(chosen, task)
         train = settings["tasks"][task]["train"]
@@ -284,6 +307,21 @@ def _check_rules(chosen: Arena) -> None:
                     "or an attention of your own another name."
                 )
             rules[rule] = cell
+
+
+def _check_tuning(chosen: Arena, where: str) -> None:
+    """Runs that chose a setting are no evidence for it, and a try is no longer than what it stands for."""
+    if chosen.tune is None:
+        return
+    if chosen.tune.seed in chosen.seeds:
+        raise LraError(
+            f"{where}.seed: {chosen.tune.seed} is one of `seeds`, whose runs must not choose their own learning rate; "
+            "give another seed."
+        )
+    for task in chosen.tasks:
+        steps = chosen.settings["tasks"][task]["train"]["steps"]
+        if chosen.tune.steps > steps:
+            raise LraError(f"{where}.steps: {chosen.tune.steps} is more than the {steps} steps of {task}; give fewer.")
 
 
 def _check_source(chosen: Arena, task: str) -> None:

@@ -62,6 +62,7 @@ Name = Annotated[
     ),
 ]
 Options = Mapping[str, Any]
+Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,21 @@ class SweepBlock:
 
 
 @dataclass(frozen=True)
+class TuneBlock:
+    """Short runs that choose a learning rate for each method on each task: as many, and as long, for every method.
+
+    The rate with the highest dev accuracy is taken, the smallest of several. Without this block no rate is tuned.
+    """
+
+    learning_rate: Annotated[tuple[PositiveFloat, ...], *Different]
+    """Peaks of the schedule, one short run each; they stand for `learning_rate` of every task."""
+    steps: Count
+    """Steps of a short run, at most those of the task; its warm-up is shorter in proportion."""
+    seed: Seed
+    """Seed of the short runs, none of `seeds`."""
+
+
+@dataclass(frozen=True)
 class TaskBlock(Generic[Data]):
     """Data and training of a task."""
 
@@ -207,6 +223,7 @@ class ScaleBlock:
     at the tasks' true lengths do not use them."""
     approximate: ApproximateOptions = field(default_factory=ApproximateOptions)
     sweep: SweepBlock | None = None
+    tune: TuneBlock | None = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +249,7 @@ class Configuration:
     attentions: Annotated[tuple[AttentionItem, ...], Field(min_length=1)]
     """The methods to run, in the order of the tables: a name, or a name with its settings, as
     `bigbird: {features: 64}`."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**64 - 1)], ...], *Different]
+    seeds: Annotated[tuple[Seed, ...], *Different]
     """Each cell has one run for each seed. Claims about differences between methods need at least three seeds."""
     scales: ScalesBlock
     pretrain: bool = False

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,15 +35,18 @@ from lra.training.budget import TRAINING, affordable_steps
 
 COPIES = 8
 """Copies of the weights in a run's two checkpoints: the last, the best, and the optimiser's two moments."""
+TUNING = "tuning"
+"""What a cell's short runs are called, which choose its learning rate."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One attention on one task, or its pretraining; of a sweep, with one batch size and learning rate.
+    """One attention on one task, or its pretraining; of a sweep, with one batch size and learning rate; of tuning, with
+    all that are tried.
 
     Args:
-        changes: how the training differs from that of a cell of the table, in words; empty for such a cell.
-        runs: seeds.
+        changes: how the training of a sweep or of tuning differs, in words; empty for a cell of the table.
+        runs: seeds; of tuning, learning rates.
         done: of these, runs that are finished.
         steps: optimiser steps of a run at most.
         flops: of one run, evaluations included.
@@ -67,7 +70,7 @@ class Cell:
 
 
 def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
-    """Every cell of the arena, then the pretrainings that runs start from, then the cells of its sweep.
+    """Every cell of the arena, then the pretrainings that runs start from, then its tuning, then those of its sweep.
 
     Args:
         arena: what is to be run.
@@ -78,18 +81,29 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
     measures = {cell: _measure(results, *cell) for cell in cells}
     rates = _rates(arena, measures)
     estimate = partial(_cell, arena, measures, rates, memory)
+    seeds = [paths.seed_name(seed) for seed in arena.seeds]
+
+    def of_seeds(folder: Path) -> list[Path]:
+        return [folder / seed for seed in seeds]
+
     found = [
-        estimate(arena.experiment(attention, task, seed=0), "", paths.cell(arena.scale, task, attention, results))
+        estimate(
+            arena.experiment(attention, task, seed=0), "", of_seeds(paths.cell(arena.scale, task, attention, results))
+        )
         for task, attention in cells
     ]
     for task, attention in cells:
         if (experiment := arena.experiment(attention, task, seed=0)).pretrain:
             folder = paths.pretrained_cell(arena.scale, task, attention, results)
-            found.append(estimate(pretraining(experiment), "pretraining", folder))
+            found.append(estimate(pretraining(experiment), "pretraining", of_seeds(folder)))
+        if tries := arena.tries(attention, task):
+            folder = paths.tuning(arena.scale, task, attention, results)
+            found.append(estimate(next(iter(tries.values())), TUNING, [folder / name for name in tries]))
     if arena.sweep:
         for cell, (batch, rate) in arena.sweep.cells().items():
             changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)
-            found.append(estimate(changed, f"batch {batch}, rate {rate}", paths.swept_cell(arena.scale, cell, results)))
+            folders = of_seeds(paths.swept_cell(arena.scale, cell, results))
+            found.append(estimate(changed, f"batch {batch}, rate {rate}", folders))
     return found
 
 
@@ -134,7 +148,7 @@ def _cell(
     memory: int,
     experiment: Experiment,
     changes: str,
-    folder: Path,
+    folders: Sequence[Path],
 ) -> Cell:
     task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
     attention, train = experiment.attention.name, experiment.train
@@ -156,8 +170,8 @@ def _cell(
         task=experiment.task,
         attention=attention,
         changes=changes,
-        runs=len(arena.seeds),
-        done=sum((folder / paths.seed_name(seed) / paths.METRICS).exists() for seed in arena.seeds),
+        runs=len(folders),
+        done=sum((folder / paths.METRICS).exists() for folder in folders),
         steps=steps,
         flops=flops,
         seconds=min(training, train.seconds or training) + evaluation,
@@ -209,16 +223,22 @@ def disk(arena: Arena, cells: Iterable[Cell]) -> dict[str, int]:
     return sizes
 
 
+def _hours_left(cells: Iterable[Cell]) -> float:
+    """Hours that the unfinished runs of some cells take."""
+    return sum((cell.runs - cell.done) * cell.seconds for cell in cells) / 3600
+
+
 def markdown(arena: Arena, cells: list[Cell], memory: int) -> str:
     """The plan as a page of text."""
     runs, done = sum(cell.runs for cell in cells), sum(cell.done for cell in cells)
-    left = sum((cell.runs - cell.done) * cell.seconds for cell in cells)
+    left, tuning = _hours_left(cells), _hours_left(cell for cell in cells if cell.changes == TUNING)
     flops = sum(cell.runs * cell.flops for cell in cells)
     lines = [
         f"# Plan of the arena at scale `{arena.scale}`",
         "",
         f"{runs} runs, {done} of them done. {flops / 1e18:.3g} EFLOP in all. What is left takes at most "
-        f"{left / 3600:.1f} hours on this machine, one run after another with no early stop.",
+        f"{left:.1f} hours on this machine, one run after another with no early stop"
+        + (f"; {tuning:.1f} of these hours choose learning rates." if tuning else "."),
         "",
         "| task | attention | done | steps | PFLOP a run | hours a run | from | micro-batch |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",

@@ -104,11 +104,20 @@ def _full_length(row: TableRow) -> bool:
 
 
 def accuracy_basis(rows: Sequence[TableRow]) -> str:
-    """A sentence on the data and the attentions that accuracies come from."""
+    """A sentence on data and attentions that accuracies come from; one on learning rates where some were tuned."""
     found = bases(rows)
     data = "; ".join(f"{basis.task}: {basis.accuracy}" for basis in found)
     features, precision = (_shared(basis.features for basis in found), _shared(basis.precision for basis in found))
-    return f"Data: {data}. Trained with {features} features in {precision}.{_pretraining(rows)}"
+    return f"Data: {data}. Trained with {features} features in {precision}.{_tuning(rows)}{_pretraining(rows)}"
+
+
+def _tuning(rows: Sequence[TableRow]) -> str:
+    """Of how many learning rates the rows' were chosen; empty where none was."""
+    tried = dict.fromkeys(row.tuned for row in rows)
+    if not any(tried):
+        return ""
+    some = ", but not for all rows" if None in tried else ""
+    return f" Learning rates chosen on dev, of {_shared(str(tries) for tries in tried if tries)}{some}."
 
 
 def _pretraining(rows: Sequence[TableRow]) -> str:
@@ -135,6 +144,7 @@ def circumstances(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "test_rows": metrics["test_rows"],
         "train_features": settings.get("attention", {}).get("features"),
         "train_precision": settings.get("train", {}).get("precision"),
+        "learning_rate": settings.get("train", {}).get("learning_rate"),
     }
 
 

@@ -27,6 +27,7 @@ def findings(rows: Sequence[TableRow]) -> list[Finding]:
     by_task = [[row for row in rows if row.task == task] for task in tasks(rows)]
     found = [
         Finding("What the accuracies stand on", _data(rows), warning=True),
+        Finding("How learning rates were chosen", _rates(rows), warning=True),
         Finding("How far the seeds carry", _seeds(rows), warning=True),
         Finding("What failed", _failures(rows), warning=True),
         Finding("Where there are too few runs to compare", tuple(filter(None, map(_range, by_task)))),
@@ -58,6 +59,25 @@ def _data(rows: Sequence[TableRow]) -> tuple[str, ...]:
             "accuracy and cost of a row do not belong to one trained model."
         )
     return tuple(sentences)
+
+
+def _rates(rows: Sequence[TableRow]) -> tuple[str, ...]:
+    """Whether each method had a learning rate of its own, and what the search for it took."""
+    told = [row for row in rows if row.learning_rate is not None]
+    tuned = [row for row in told if row.tuned]
+    if not told:
+        return ()
+    if not tuned:
+        return ("No learning rate was tuned: the methods of a task share one, and each may do better at another.",)
+    tries = " or ".join(map(str, sorted({row.tuned or 0 for row in tuned})))
+    seconds = sum(row.tuning_seconds or 0.0 for row in tuned)
+    sentence = (
+        f"For each method on each task, short runs with a seed of their own tried {tries} learning rates, and the one "
+        f"with the highest dev accuracy was taken; they trained for {seconds:.0f} seconds in all."
+    )
+    if others := [_cell(row) for row in told if not row.tuned]:
+        return (sentence, f"Not tuned, so that they do not compare with the rest: {_listed(others)}.")
+    return (sentence,)
 
 
 def _seeds(rows: Sequence[TableRow]) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ def _cell(row: TableRow) -> dict[str, Any]:
 
     return {
         "row": row,
+        "rate": (_rate(row), _sort_key(row.learning_rate)),
         "seeds": (f"{row.seeds_ok} of {row.seeds_run}", row.seeds_ok),
         "accuracy": number(row.accuracy, ".2f", 100),
         "interval": (interval(row.accuracy_low, row.accuracy_high, ".1f"), _sort_key(row.accuracy_low)),
@@ -127,6 +128,13 @@ def _beside(row: TableRow) -> dict[str, Any]:
         "published": published | {"details": [elsewhere] if elsewhere else []},
         "reference": reference | {"text": reference["text"] or "not run"},
     }
+
+
+def _rate(row: TableRow) -> str:
+    """Such as ``0.002, of 3 tried``."""
+    if row.learning_rate is None:
+        return NOTHING
+    return f"{row.learning_rate:g}" + (f", of {row.tuned} tried" if row.tuned else "")
 
 
 def _sort_key(value: float | None) -> object:

@@ -43,6 +43,12 @@ class TableRow:
     train_features: int | None = None
     """Features of the attention in the runs, and in the next column the precision they were trained in."""
     train_precision: str | None = None
+    learning_rate: float | None = None
+    """Peak learning rate of the runs."""
+    tuned: int | None = None
+    """Learning rates that short runs tried to choose this one by dev accuracy; empty where it was not tuned."""
+    tuning_seconds: float | None = None
+    """Training time of these short runs together."""
     accuracy: float | None = None
     """Mean test accuracy."""
     accuracy_std: float | None = None

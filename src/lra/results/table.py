@@ -16,6 +16,7 @@ import numpy as np
 from lra.paths import REFERENCE
 from lra.results.basis import circumstances
 from lra.results.beside import COMPARABLE_SCALE, set_beside
+from lra.results.choice import tuning_columns
 from lra.results.comparisons import Columns, adjust, compare_attentions
 from lra.results.measures import read_measures
 from lra.results.reading import Run, read_runs
@@ -28,6 +29,7 @@ def collect(
     out: Path,
     *,
     measures: Sequence[Path] = (),
+    choices: Sequence[Path] = (),
     scale: str = "",
     reference: Path = REFERENCE,
 ) -> None:
@@ -37,6 +39,7 @@ def collect(
         metrics: ``metrics.json`` of every run; tasks and attentions keep this order.
         out: the CSV file; :class:`lra.results.rows.TableRow` says what its columns hold.
         measures: ``measure.json`` of every measured cell.
+        choices: ``choice.json`` of every tuned cell.
         scale: name of the runs' scale; published values and reference results stand beside those of the scale
             ``paper``.
         reference: folder of the reference results.
@@ -47,17 +50,19 @@ def collect(
     runs = read_runs(metrics)
     measured = read_measures(measures)
     references = read_cells(scale, reference) if scale == COMPARABLE_SCALE else {}
+    by_cell: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        by_cell.setdefault((run.task, run.attention), []).append(run)
+    tuned = tuning_columns(choices, by_cell)
     rows = []
     for task in dict.fromkeys(run.task for run in runs):
-        cells: dict[str, list[Run]] = {}
-        for run in runs:
-            if run.task == task:
-                cells.setdefault(run.attention, []).append(run)
+        cells = {attention: cell for (of, attention), cell in by_cell.items() if of == task}
         compared = compare_attentions(cells)
         for attention, cell in cells.items():
-            columns = _results(cell) | compared.get(attention, {}) | measured.get((task, attention), {})
+            place = task, attention
+            columns = _results(cell) | compared.get(attention, {}) | measured.get(place, {}) | tuned.get(place, {})
             if scale == COMPARABLE_SCALE:
-                columns |= set_beside(cell, references.get((task, attention)))
+                columns |= set_beside(cell, references.get(place))
             rows.append(TableRow(scale=scale, task=task, attention=attention, **columns))
     write_rows(adjust(rows), out)
 

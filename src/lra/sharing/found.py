@@ -26,6 +26,7 @@ from lra.data.shards import read_shards
 from lra.errors import LraError
 from lra.files import LARGEST_JSON, check_metrics, read_json, read_metrics, refuse_foreign_run_files
 from lra.fingerprint import fingerprint
+from lra.results.choice import tuned_changes
 from lra.results.reading import NEEDED, RESULTS, Run
 from lra.training.run_folder import run_key
 
@@ -125,7 +126,7 @@ class Place:
         folder: its folder.
         code: fingerprint of the code as it is here.
         data: identity of the data as they are prepared here; None where they are not.
-        asked: whether `seeds` of the configuration has its seed.
+        asked: whether `seeds` or `tune` of the configuration has its seed.
     """
 
     scale: str
@@ -165,7 +166,9 @@ class Places:
                 if not different:
                     module = (experiment.attention.module or "").partition(":")[0]
                     code = fingerprint("lra.training.run", module)
-                    asked = experiment.seed in chosen.seeds
+                    asked = (
+                        experiment.seed in chosen.seeds or experiment in chosen.tries(run.attention, run.task).values()
+                    )
                     return Place(chosen.scale, folder, code, _prepared(chosen.scale, run.task), asked)
                 if best is None or len(different) < len(best[0]):
                     best = different, chosen.scale
@@ -177,8 +180,11 @@ class Places:
 def _candidates(chosen: Arena, run: Run) -> Iterator[tuple[Path, Experiment]]:
     seed = run.metrics["seed"]
     if run.task in chosen.tasks and run.attention in chosen.attentions:
+        for name, tried in chosen.tries(run.attention, run.task).items():
+            yield paths.tuning(chosen.scale, run.task, run.attention) / name, tried
         folder = paths.run(chosen.scale, run.task, run.attention, seed)
-        yield folder, chosen.experiment(run.attention, run.task, seed)
+        for changes in tuned_changes(chosen, run.attention, run.task):
+            yield folder, chosen.experiment(run.attention, run.task, seed, **changes)
     if (sweep := chosen.sweep) and (run.task, run.attention) == (sweep.task, sweep.attention):
         for cell, (batch, rate) in sweep.cells().items():
             folder = paths.swept_run(chosen.scale, cell, seed)
