@@ -157,3 +157,20 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(LraError, match=rf"^{path} is not a Python file: .* can't decode byte 0xff"):
         fingerprint(str(path))
+
+
+def test_an_empty_name_is_no_package() -> None:
+    assert module._installed("") == []
+
+
+def test_a_file_that_no_parser_takes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A null byte: an older Python has a ValueError for it."""
+
+    def parse(*arguments: object) -> None:
+        raise ValueError("source code string cannot contain null bytes")
+
+    path = tmp_path / "odd.py"
+    path.write_text("x = 1")
+    monkeypatch.setattr(module.ast, "parse", parse)
+    with pytest.raises(LraError, match=rf"^{path} is not a Python file: source code string cannot contain null bytes"):
+        fingerprint(str(path))

@@ -56,3 +56,7 @@ def test_every_path_is_below_a_folder_that_git_ignores() -> None:
         paths.log("mini", "prepare_text"),
     ):
         assert path.parts[0] in ("data", "results", "logs"), path
+
+
+def test_a_pretraining_lies_where_its_cell_does() -> None:
+    assert paths.pretraining("mini", "text", "vmean", 3) == Path("results/pretrain/mini/text/vmean/seed-3")

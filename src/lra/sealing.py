@@ -17,9 +17,11 @@ SEAL = "checksum"
 """Last column of a sealed CSV file: a digest of all rows that were written with it, the same in each."""
 
 
-def write_measure(path: Path, measure: dict[str, Any]) -> None:
-    """Write ``measure.json``."""
-    write_json(path, sealed(measure))
+def write_measure(path: Path, measure: dict[str, Any]) -> dict[str, Any]:
+    """Write ``measure.json``; returns its content, which ends with its checksum."""
+    content = sealed(measure)
+    write_json(path, content)
+    return content
 
 
 def read_measure(path: Path) -> dict[str, Any]:

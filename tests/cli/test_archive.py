@@ -106,8 +106,8 @@ def test_runs_of_an_arena_that_tunes(here: Path, elsewhere: Path, capsys: pytest
     Path("config.yaml").write_text(yaml.safe_dump(config))
     assert main(["merge", str(elsewhere)]) == 0
     told = " ".join(lines(capsys)[0])
-    assert f"linked to {RUN} " in told
-    assert "linked to results/tune/mini/listops/vmean/rate-0.001 " in told and "add its seed" not in told
+    assert f"copied to {RUN} " in told
+    assert "copied to results/tune/mini/listops/vmean/rate-0.001 " in told and "add its seed" not in told
 
 
 @pytest.mark.parametrize("ending", ["tar", "tar.gz", "tgz", "zip"])

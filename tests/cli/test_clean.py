@@ -194,6 +194,7 @@ def test_of_a_tuned_cell_its_tries_and_the_chosen_rate_are_asked_for(
         assert main(["clean"]) == 0
         return capsys.readouterr().out.count(str(STORE))
 
+    leave_the_store_alone()
     assert listed() == 1  # the short one
     assert main(TRAIN) == 1
     sentence = f"no learning rate is chosen yet for vmean on listops; `snakemake --cores 1 {choice}` does"
@@ -204,7 +205,7 @@ def test_of_a_tuned_cell_its_tries_and_the_chosen_rate_are_asked_for(
     metrics = [str(path) for path in choice.parent.glob("*/metrics.json")]
     assert main(["choose", "--metrics", *metrics, "--out", str(choice)]) == 0
     for path in metrics:
-        shutil.rmtree(Path(path).parent)  # else what is linked is kept
+        shutil.rmtree(Path(path).parent)  # else what a folder holds is kept
     chosen = read_choice(choice)["learning_rate"]
     assert listed() == (1 if chosen == 1e-3 else 2)
     assert main([*TRAIN, "--max-steps", "1"]) == 0

@@ -19,6 +19,7 @@ from lra.cost.estimate import plan
 from lra.cost.flops import count_flops
 from lra.cost.training_step import Measurement
 from lra.data.synthetic import describe
+from lra.errors import LraError
 from lra.files import sealed
 from lra.model import build_model, padded_length
 
@@ -195,3 +196,11 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     config = ROOT / "config.yaml"
     assert cli.main(["plan", "--config", str(config), "--out", "plan.md"]) == 0
     assert "# Plan of the arena at scale `mini`" in (tmp_path / "plan.md").read_text()
+
+
+def test_a_measurement_without_its_device_is_named(paper: Arena, tmp_path: Path) -> None:
+    path = tmp_path / "measures/image/softmax/measure.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(sealed({"status": "ok"})))
+    with pytest.raises(LraError, match=rf"^{path} is not a measurement \('device'\); measure this cell again\."):
+        plan(paper, tmp_path, memory=GIB)

@@ -25,6 +25,7 @@ from lra.cost.training_step import Measurement, accumulation_steps, is_current, 
 from lra.data.synthetic import describe
 from lra.errors import LraError
 from lra.files import read_json
+from lra.sealing import read_measure
 from lra.tasks.description import Task
 from lra.tasks.listops_trees import Generator, generate
 
@@ -70,7 +71,7 @@ def odd(folder: Path, how: str) -> AttentionSettings:
 def test_what_is_written(task: str, towers: int, tmp_path: Path) -> None:
     chosen = replace(settings("skeinformer"), data=DATA if task == "text" else PAIRS)
     row = measure(task, chosen, tmp_path / "measure.json", code="c0de", threads=1)
-    assert read_json(tmp_path / "measure.json") == row
+    assert read_measure(tmp_path / "measure.json") == row
     assert (row["status"], row["reason"], row["task"], row["attention"]) == ("ok", "", task, "skeinformer")
     assert (row["length"], row["towers"], row["batch"], row["code"]) == (64, towers, 2, "c0de")
     assert row["machine"]["threads"] == 1
@@ -304,7 +305,7 @@ def test_a_failure_is_a_row(how: str, status: str, reason: str, tmp_path: Path) 
     chosen = replace(settings(), attention=odd(tmp_path, how))
     row = measure("text", chosen, tmp_path / "measure.json", code="", threads=1)
     assert (row["status"], row["reason"]) == (status, reason)
-    assert read_json(tmp_path / "measure.json") == row
+    assert read_measure(tmp_path / "measure.json") == row
     assert "train_ms" not in row
 
 

@@ -14,7 +14,7 @@ from lra.results import provenance
 from lra.results.plots import accuracy_time, loss
 from lra.results.report import inline_svg, write_report
 from lra.results.table import collect
-from results.builder import write_run
+from results.builder import write_measure, write_run
 from results.publishing import publish
 
 FIGURES = ("accuracy_time", "loss_seconds", "loss_steps")
@@ -259,3 +259,14 @@ def test_other_scales_and_methods_compare_with_nothing_published(metrics, tmp_pa
         collect([run], tmp_path / "table.csv", scale=scale)
         write_report(tmp_path / "table.csv", [run], [], tmp_path / "report.html")
         assert words in text_of(tmp_path / "report.html", "published-values")
+
+
+def test_what_is_reached_at_equal_compute_is_a_table(tmp_path):
+    names = ("softmax_nodropout", "vmean")
+    metrics = [write_run(tmp_path / "runs", "listops", name) for name in names]
+    measures = [write_measure(tmp_path / "measures", "listops", name, 7.0) for name in names]
+    collect(metrics, tmp_path / "table.csv", measures=measures)
+    write_report(tmp_path / "table.csv", metrics, [], tmp_path / "report.html", measures)
+    assert "equal compute" in (tmp_path / "report.html").read_text().lower()
+    write_report(tmp_path / "table.csv", metrics, [], tmp_path / "report.html")
+    assert "equal compute" not in (tmp_path / "report.html").read_text().lower()

@@ -212,3 +212,16 @@ def test_the_batch_that_a_graph_is_made_with_has_the_form_of_all_others(
     empty = run._empty_batch(4, 24)
     assert empty.label.shape == (4, 24)
     assert run._accumulate(empty) > 0
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_metrics_that_cannot_be_read_are_no_pretraining(content: str, tmp_path: Path) -> None:
+    """So that whoever merges the folder is told of the damage."""
+    (tmp_path / "metrics.json").write_text(content)
+    assert find_runs(tmp_path) == [tmp_path]
+
+
+def test_weights_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(LraError, match=r"model.safetensors cannot be read .*; train this run again"):
+        read_weights(tmp_path)

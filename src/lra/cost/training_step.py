@@ -137,8 +137,7 @@ def write(
         "code": code,
         **results,
     }
-    write_measure(out, row)
-    return row
+    return write_measure(out, row)
 
 
 def is_current(path: Path, settings: MeasureSettings, code: str) -> bool:
