@@ -218,6 +218,8 @@ def test_autocast() -> None:
     torch.testing.assert_close(output, attention(*arguments))
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_compiles_in_one_graph_and_exports() -> None:
     attention = make().eval()
     arguments = [argument.detach() for argument in inputs(65, torch.float32)]

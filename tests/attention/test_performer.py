@@ -102,6 +102,8 @@ def test_fused_form_is_finite(dtype: torch.dtype) -> None:
     assert all(tensor.isfinite().all() for tensor in (output, query.grad, key.grad, value.grad))
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_fused_form_compiles() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(favor_in_half_precision, fullgraph=True, dynamic=True, backend="aot_eager")

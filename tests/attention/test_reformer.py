@@ -123,6 +123,8 @@ def test_autocast_hashes_alike() -> None:
     torch.testing.assert_close(output.float(), attention(*arguments), atol=0.05, rtol=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("released", [False, True])
 def test_compiles_in_one_graph(released: bool) -> None:
     compiles_for_two_lengths(make(released=released), lambda length, dtype: inputs(length, dtype=dtype))
