@@ -11,7 +11,7 @@ import pytest
 
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ROW = "vmean_pretrained"
 RUN = Path(f"results/runs/mini/listops/{ROW}/seed-1/metrics.json")

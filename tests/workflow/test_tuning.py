@@ -11,7 +11,7 @@ import pytest
 
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 TRIED = "results/tune/mini/listops/{}/{}"
 RUNS = [f"results/runs/mini/listops/{attention}/seed-1/metrics.json" for attention in ("softmax", "vmean")]

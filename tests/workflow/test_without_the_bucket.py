@@ -17,7 +17,7 @@ from tasks.image_files import write_cifar10
 from workflow.arena import ROOT, Checkout
 from workflow.paper import REVIEWS, TASKS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 WITHOUT = "config/without-the-bucket.yaml"
 SMALL = {"train": 24, "dev": 8, "test": 8}
