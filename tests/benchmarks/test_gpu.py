@@ -131,6 +131,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_program_on_a_cpu(tmp_path: Path) -> None:
     """The reduced form runs every part but those that a slow machine has no time for."""
     import subprocess
