@@ -3,7 +3,7 @@
 import os
 
 # On a node of a cluster Snakemake is started with `python -m`, which looks for modules in this folder first.
-os.environ["PYTHONSAFEPATH"] = "1"
+os.environ.update(PYTHONSAFEPATH="1")
 
 
 include: "workflow/Snakefile"

@@ -2,6 +2,7 @@
 
 
 include: "tune_targets.smk"
+include: "train_targets.smk"
 
 
 SEVERAL_SEEDS = len(ARENA.seeds) > 1
@@ -10,28 +11,6 @@ TRAIN = (
     "python -m lra train --settings {params.settings:q} --seed {params.seed} --code {params.code} {params.start} "
     "--data $(dirname {input.manifest}) --out $(dirname {output.metrics}) --threads {threads} > {log} 2>&1"
 )
-
-
-def get_seed(wildcards):
-    """The seed of a job that trains."""
-    return wildcards.get("seed", str(ARENA.seeds[0]))
-
-
-def get_start(attention, task, seed):
-    """The pretraining that a run starts from, if any: metrics and weights."""
-    folder = paths.pretraining(ARENA.scale, task, attention, seed)
-    return [folder / name for name in (paths.METRICS, paths.WEIGHTS)] if attention in ARENA.pretrained else []
-
-
-def get_pretrained(wildcards, input):
-    """The option of `lra train` that names the folder of this pretraining."""
-    return f"--pretrained {shlex.quote(str(Path(input.start[0]).parent))}" if input.get("start") else ""
-
-
-def get_pretrain_settings(wildcards):
-    """What decides a pretraining besides code, data and seed, as JSON."""
-    experiment = pretraining(ARENA.experiment(wildcards.attention, wildcards.task, seed=0))
-    return json.dumps(as_mapping(experiment, leave_out="seed"), sort_keys=True)
 
 
 # Hidden tokens of the training split are predicted; a run that starts from these weights names them as its input.
