@@ -1,4 +1,4 @@
-# make demo: four attentions on two tasks, in little over a minute. make: the arena at the scale of config.yaml, from
+# make demo: four attentions on two tasks, in about two minutes. make: the arena at the scale of config.yaml, from
 # nothing. make test: the checks, and the tests of minutes. make long: the other tests.
 
 # The first that is new enough; `make PYTHON=...` takes another.
