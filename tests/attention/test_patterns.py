@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from attention.padded import random_inputs
-from lra.attention import build
+from lra.attention import build, exact, local
 
 LENGTHS = [1, 2, 7, 16, 37, 64]
 
@@ -55,6 +55,28 @@ def test_blocks(length: int, window: int) -> None:
 def test_sliding_window(length: int, window: int) -> None:
     tensors, mask = random_inputs(length)
     assert_same("local", tensors, mask, distance(length) <= window // 2, window=window, sliding=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("local", {"sliding": True}), ("longformer", {}), ("sparse", {"block_size": 8, "summary": 2, "heads": 1})],
+)
+def test_no_call_of_a_kernel_has_more_rows_than_a_card_takes(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks times sequences times heads, in pieces."""
+    monkeypatch.setattr(exact, "MOST_ROWS", 4)
+    called: list[int] = []
+
+    def kernel(query: Tensor, *others: Tensor, **more: Any) -> Tensor:
+        called.append(query.shape[0] * query.shape[1])
+        return scaled_dot_product_attention(query, *others, **more)
+
+    monkeypatch.setattr(local, "scaled_dot_product_attention", kernel)
+    tensors, mask = random_inputs(37)
+    sizes = {"heads": 2, "head_dim": 5, "max_length": 37} | ({} if name == "sparse" else {"window": 8}) | options
+    build(name, **sizes)(*(tensor[:, : sizes["heads"]].float() for tensor in tensors), mask)
+    assert len(called) > 3 and max(called) <= 4
 
 
 @pytest.mark.parametrize("global_tokens", [1, 3])

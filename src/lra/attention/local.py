@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from lra.attention.contract import Attention, Draws
-from lra.attention.exact import attend
+from lra.attention.exact import attend, in_pieces
 
 
 class Local(Attention):
@@ -77,10 +77,13 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) ->
     Returns:
         (batch, blocks, heads, queries, head_dim); 0 where nothing is seen.
     """
-    output = scaled_dot_product_attention(
-        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=seen.flatten(0, 1).unsqueeze(1)
-    )
+    mask = seen.flatten(0, 1).unsqueeze(1)
+    output = in_pieces(_attend_to_seen, query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), mask)
     return output.unflatten(0, query.shape[:2])
+
+
+def _attend_to_seen(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+    return scaled_dot_product_attention(query, key, value, attn_mask=seen)
 
 
 def attend_within_blocks(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, size: int) -> Tensor:
