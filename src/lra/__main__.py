@@ -7,6 +7,6 @@ import sys
 if sys.path[0] == os.getcwd():  # noqa: PTH109
     sys.path.append(sys.path.pop(0))
 
-from lra.cli.main import main
+from lra.cli.forking import run
 
-raise SystemExit(main())
+raise SystemExit(run(sys.argv[1:]))

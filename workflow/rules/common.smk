@@ -54,7 +54,8 @@ SURROUNDINGS = (
     "unset ${{!PYTHON@}} ${{!PYTORCH@}} ${{!TORCH@}} ${{!MPL@}} MATPLOTLIBRC NVIDIA_TF32_OVERRIDE; "
     "export LC_ALL=C PYTHONUTF8=1 PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 MPLBACKEND=agg"
 )
-shell.prefix(f"set -euo pipefail; {SURROUNDINGS}; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; ")
+PREPARED = f"{SURROUNDINGS}; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; "
+shell.prefix(f"set -euo pipefail; {PREPARED}")
 
 # Training and measuring ask for a GPU if Snakemake knows their number, as with the profile for Slurm.
 LIMITS = workflow.global_resources

@@ -5,6 +5,7 @@ import time
 
 from snakemake.logging import logger
 
+from lra.cli.forking import ADDRESS, start
 from lra.cli.follow import Failures, Follower, Preamble, Suggester, summary
 from lra.files import lock
 
@@ -15,6 +16,19 @@ def hold_lock():
     LOCK = open(".snakemake/arena.lock", "w")
     if not lock(LOCK, wait=False):
         sys.exit("Error: another snakemake is running in this folder; wait for it, or stop it first.")
+
+
+def share_imports():
+    """Start the server that this machine's jobs are forked from, so that they import torch once."""
+    global FORKSERVER
+    if sys.platform != "linux" or BRINGS_PYTHON or not workflow.local_exec or os.environ.get(ADDRESS) == "":
+        return
+    socket = Path(".snakemake/forkserver.sock")
+    try:
+        FORKSERVER = start(socket, PREPARED.format() + "exec python")
+    except OSError:  # a file system without sockets
+        return
+    os.environ.update({ADDRESS: str(socket)})
 
 
 logger.addFilter(Suggester(lambda: [rule.name for rule in workflow.rules if not rule.has_wildcards()]))

@@ -1,0 +1,100 @@
+"""Jobs that share their imports.
+
+Importing torch takes a job longer than a short run trains. While a workflow runs on one machine, :mod:`forkserver
+<lra.cli.forkserver>` imports it once, and ``python -m lra train ...`` has a fork of that process do its work: with its
+own arguments, folder, environment and output, and with its exit code. Without a server, or if it fails before the work
+has begun, the command does its work itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from lra.cli.main import main
+
+ADDRESS = "LRA_FORKSERVER"
+"""Environment variable with the path of the server's socket."""
+COMMANDS = ("train", "pretrain", "measure", "bench", "approximate")
+"""The commands that need torch."""
+KILLED = 128 + signal.SIGKILL
+"""What a shell gives as the exit code of a process that was killed."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command, forked from the server where there is one; returns the exit code."""
+    address = os.environ.get(ADDRESS)
+    code = ask(address, arguments) if address and arguments and arguments[0] in COMMANDS else None
+    return main(arguments) if code is None else code
+
+
+def ask(address: str, arguments: Sequence[str]) -> int | None:
+    """Have the server run a command; returns its exit code, None where it did not begin.
+
+    SIGTERM and SIGINT are passed on, and the command ends with this process.
+    """
+    request = {"arguments": list(arguments), "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    content = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        try:
+            server.connect(address)
+            socket.send_fds(server, [len(content).to_bytes(8, "big")], [1, 2])
+            server.sendall(content)
+            worker = int.from_bytes(receive(server, 8), "big")
+        except OSError:
+            return None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: os.kill(worker, number))
+        try:
+            return receive(server, 1)[0]
+        except OSError:
+            return KILLED  # by the system, for its memory
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """So many bytes.
+
+    Raises:
+        ConnectionResetError: the other side is no more.
+    """
+    content = b""
+    while len(content) < size:
+        if not (piece := connection.recv(size - len(content))):
+            raise ConnectionResetError
+        content += piece
+    return content
+
+
+def start(address: Path, python: str) -> subprocess.Popen[bytes]:
+    """Start a server, which ends with this process.
+
+    Args:
+        address: its socket, in a folder that only this user writes in.
+        python: the shell command that runs Python as jobs do.
+
+    Raises:
+        OSError: the file system has no sockets, or the path is too long for one.
+    """
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.umask(0o077)
+        try:
+            listener.bind(str(address))
+        finally:
+            os.umask(before)
+        listener.listen(128)  # those who ask before the server has begun wait
+        command = f"{python} -m lra.cli.forkserver {listener.fileno()}"
+        # In a session of its own, so that Ctrl-C reaches those who ask, who pass it on.
+        return subprocess.Popen(
+            ["bash", "-c", command],
+            stdin=subprocess.PIPE,  # never written to: its end tells the server that this process is no more
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )

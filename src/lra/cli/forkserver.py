@@ -1,0 +1,77 @@
+"""The process that jobs of a workflow are forked from, which imports torch once; see :mod:`lra.cli.forking`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+
+from lra.cli.forking import receive
+from lra.cli.main import main
+
+SHARED = (
+    "lra.training.run",
+    "lra.cost.training_step",
+    "lra.cost.attention_core",
+    "lra.cost.approximation_error",
+    "torch._dynamo",  # which torch imports when an optimiser is made
+)
+"""What jobs import, or torch for them."""
+
+
+def serve(listener: socket.socket) -> None:
+    """Fork a process for each request, until standard input ends: the process that started this one is no more."""
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        for name in SHARED:  # at the first request, since a workflow that only draws figures makes none
+            importlib.import_module(name)
+        connection, _ = listener.accept()
+        with connection:
+            if os.fork() == 0:
+                listener.close()
+                work(connection)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):  # forget those that have ended
+                pass
+
+
+def work(connection: socket.socket) -> None:
+    """Run the command that is asked for, and end this process."""
+    header, descriptors, _, _ = socket.recv_fds(connection, 8, 2)
+    request = json.loads(receive(connection, int.from_bytes(header, "big")))
+    for own, given in enumerate([os.open(os.devnull, os.O_RDONLY), *descriptors]):
+        os.dup2(given, own)
+        os.close(given)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv[1:] = request["arguments"]
+    connection.sendall(os.getpid().to_bytes(8, "big"))
+    threading.Thread(target=end_with, args=[connection], daemon=True).start()
+    code = 1
+    try:
+        code = main(request["arguments"])
+    except SystemExit as end:  # of the parser of the command line
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    connection.sendall(bytes([code]))
+    os._exit(code)
+
+
+def end_with(connection: socket.socket) -> None:
+    """End this process as soon as the one that asked is no more."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as listening:
+        serve(listening)
