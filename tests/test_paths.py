@@ -50,7 +50,7 @@ def test_every_path_is_below_a_folder_that_git_ignores() -> None:
         paths.rehearsed_run("mini", "text", "softmax"),
         paths.measurement("text", "softmax"),
         paths.approximation("mini", "softmax"),
-        paths.bench("softmax"),
+        paths.BENCH,
         paths.plot("sweep", "svg"),
         paths.table("time", "csv"),
         paths.log("mini", "prepare_text"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lra.errors import LraError
-from lra.sealing import read_measure, refuse_edited_csv, write_measure, write_sealed_csv
+from lra.sealing import read_measure, read_sealed_csv, write_measure, write_sealed_csv
 
 Edit = Callable[[list[str]], list[str]]
 
@@ -35,18 +35,21 @@ def test_an_edited_measurement(content: object, says: str, tmp_path: Path) -> No
         read_measure(path)
 
 
-def two_files_in_one(folder: Path) -> Path:
-    """As the workflow puts the rows of all methods below one line of headings."""
-    texts = []
-    for name in "ab":
-        write_sealed_csv(folder / name, ["attention", "ms"], [[name, 0.25], [name, None], [f"{name},\n", 1e-07]])
-        texts.append((folder / name).read_text())
-    (folder / "both.csv").write_text(texts[0] + texts[1].partition("\n")[2])
-    return folder / "both.csv"
+LINES = [["a", "0.25"], ["a", ""], ["a,\n", "1e-07"], ["b", "2"]]
 
 
-def test_several_sealed_files_in_one(tmp_path: Path) -> None:
-    refuse_edited_csv(two_files_in_one(tmp_path), "lra bench")
+def sealed_table(folder: Path) -> Path:
+    write_sealed_csv(folder / "table.csv", ["attention", "ms"], [["a", 0.25], ["a", None], ["a,\n", 1e-07], ["b", 2]])
+    return folder / "table.csv"
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert read_sealed_csv(sealed_table(tmp_path), "lra bench") == (["attention", "ms"], LINES)
+
+
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    write_sealed_csv(tmp_path / "empty.csv", ["ms"], [])
+    assert read_sealed_csv(tmp_path / "empty.csv", "lra bench") == (["ms"], [])
 
 
 @pytest.mark.parametrize(
@@ -57,11 +60,12 @@ def test_several_sealed_files_in_one(tmp_path: Path) -> None:
         lambda lines: [*lines[:3], lines[1], *lines[3:]],
         lambda lines: [*lines, "c,1.0,"],
         lambda lines: [line.rpartition(",")[0] for line in lines[:3]],
+        lambda lines: lines[:3],
     ],
-    ids=["a number", "a row less", "a row twice", "a foreign row", "no checksums"],
+    ids=["a number", "a row less", "a row twice", "a foreign row", "no checksums", "the end less"],
 )
 def test_an_edited_table(edit: Edit, tmp_path: Path) -> None:
-    path = two_files_in_one(tmp_path)
+    path = sealed_table(tmp_path)
     path.write_text("\n".join(edit(path.read_text().splitlines())) + "\n")
     with pytest.raises(LraError, match=f"^{path} was edited; delete it, and write it again with `lra bench`"):
-        refuse_edited_csv(path, "lra bench")
+        read_sealed_csv(path, "lra bench")

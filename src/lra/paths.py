@@ -143,11 +143,6 @@ def approximation(scale: str, attention: str) -> Path:
     return RESULTS / "approximation" / scale / f"{attention}.csv"
 
 
-def bench(attention: str) -> Path:
-    """Times of an attention's core."""
-    return BENCH.with_suffix("") / f"{attention}.csv"
-
-
 def plot(figure: str, ending: str) -> Path:
     """A figure; ``ending`` is png or svg."""
     return PLOTS / f"{figure}.{ending}"

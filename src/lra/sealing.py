@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,8 +48,8 @@ def digest(lines: Sequence[Sequence[str | None]]) -> str:
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
 
-def refuse_edited_csv(path: Path, command: str) -> None:
-    """Compare the rows of one sealed CSV file, or of several in one, with their checksums.
+def read_sealed_csv(path: Path, command: str) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of a sealed CSV file, both without :data:`SEAL`; an empty field is an empty text.
 
     Raises:
         LraError: a row was edited, added or left out.
@@ -58,6 +57,7 @@ def refuse_edited_csv(path: Path, command: str) -> None:
     """
     with path.open(encoding="utf-8", newline="") as stream:
         header, *lines = csv.reader(stream)
-    for seal, group in itertools.groupby(lines, key=lambda line: line[-1]):
-        if header[-1] != SEAL or digest([line[:-1] for line in group]) != seal:
-            raise LraError(f"{path} was edited; delete it, and write it again with `{command}`.")
+    rows = [line[:-1] for line in lines]
+    if header[-1] != SEAL or {line[-1] for line in lines} - {digest(rows)}:
+        raise LraError(f"{path} was edited; delete it, and write it again with `{command}`.")
+    return header[:-1], rows

@@ -15,9 +15,12 @@ from torch.export import Dim
 
 from lra.attention import bigbird, exact, skeinformer
 from lra.attention.checking import inputs, maker, masks
+from lra.attention.registry import METHODS as REGISTERED
 
 METHODS = ["softmax", "softmax_nodropout", "vmean", "bigbird", "informer", "informer_mask"]
 METHODS += ["skeinformer", "skein_uniform", "skein_nonorm", "skein_simplenorm", "skein_nopilot"]
+BEYOND = list(REGISTERED)[list(REGISTERED).index("local") :]
+"""The rows that are not the paper's."""
 LENGTHS = (600, 1000)
 
 
@@ -29,7 +32,7 @@ def arguments(length: int) -> list[Tensor]:
 @pytest.mark.long
 @pytest.mark.parametrize("columns", [False, True], ids=["masks", "columns"])
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS + BEYOND)
 def test_compiles_for_any_length(name: str, training: bool, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a break, in at most three graphs for two lengths and a third, and with the same outputs."""
     for module in (bigbird, exact, skeinformer):
@@ -50,7 +53,7 @@ def test_compiles_for_any_length(name: str, training: bool, columns: bool, monke
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS + BEYOND)
 def test_exports_for_any_length(name: str) -> None:
     attention = maker(name)(1024).eval()
     sizes = [{0: Dim.AUTO, 2: Dim.AUTO}] * 3 + [{0: Dim.AUTO, 1: Dim.AUTO}]
@@ -61,7 +64,7 @@ def test_exports_for_any_length(name: str) -> None:
             torch.testing.assert_close(exported.module()(*given), attention(*given), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS + BEYOND)
 def test_traces_for_one_length(name: str) -> None:
     """For other batches of the same length; torch warns that shapes become constants."""
     attention = maker(name)(600).eval()

@@ -8,6 +8,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,18 @@ def test_what_the_child_process_does(
     assert capsys.readouterr().out == "text vmean: failed, x\n"
     assert main([*MEASURE[:3], "--settings", json.dumps({"text": SETTINGS | {"batches": 2}})]) == 1
     assert capsys.readouterr().err.startswith("Error: --settings: text: unknown key 'batches'. Did you mean 'batch'?")
+
+
+def test_the_processes_of_all_tasks_share_the_imports(small: list[str]) -> None:
+    """In a process of its own: this one may have imported everything already."""
+    program = """
+import sys
+from lra.cli import cost, main
+cost.in_child = lambda work: print("torch._dynamo" in sys.modules) or 0
+sys.exit(main.main(sys.argv[1:]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, *MEASURE, *small], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_every_task_of_config_is_measured_or_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

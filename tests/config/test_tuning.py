@@ -58,8 +58,3 @@ def test_a_mistake_is_one_sentence(changes: dict[str, Any], sentence: str) -> No
     with pytest.raises(LraError, match=sentence) as error:
         arena(tuned(**changes))
     assert "\n" not in str(error.value)
-
-
-def test_the_settings_of_timing_are_those_of_the_block() -> None:
-    chosen = arena(CONFIG).bench_settings("vmean", "softmax")
-    assert [one.name for one in chosen.attentions] == ["vmean", "softmax"] and chosen.lengths[0] == 512

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +155,7 @@ def test_a_pass_leaves_no_gradients_and_pads() -> None:
 
 
 def test_csv(rows: dict[str, Row], tmp_path: Path) -> None:
-    write_rows(list(rows.values()), tmp_path / "bench.csv")
+    write_rows(map(astuple, rows.values()), tmp_path / "bench.csv")
     with (tmp_path / "bench.csv").open() as stream:
         read = {row["attention"]: row for row in csv.DictReader(stream)}
     assert float(read["vmean"]["ratio"]) == rows["vmean"].ratio
@@ -171,6 +173,46 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(math.isfinite(float(row["peak_mib"])) for row in read)
     assert main(["bench", "--attentions", "skeinformr", *options]) == 1
     assert "Did you mean 'skeinformer'?" in capsys.readouterr().err
+
+
+def test_only_what_is_stale_is_timed_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "attention.csv"
+    options = ["--repeats", "1", "--threads", "1", "--out", str(out), "--stale"]
+
+    def timed(*attentions: str, length: str = "16", codes: Sequence[str] = ()) -> list[str]:
+        """Names of the attentions that are timed, not kept; the table has the rows of all."""
+        settings = json.dumps([{"name": name, "features": 8} for name in attentions])
+        known = ["--codes", json.dumps(codes)] if codes else []
+        assert main(["bench", "--settings", settings, "--lengths", length, *known, *options]) == 0
+        assert [row["attention"] for row in csv.DictReader(out.read_text().splitlines())] == list(attentions)
+        return [line.split()[0] for line in capsys.readouterr().out.splitlines() if "timed already" not in line]
+
+    assert timed("vmean", "linformer") == ["vmean", "linformer"]
+    before = out.read_text()
+    assert timed("vmean", "linformer") == [] and out.read_text() == before
+    assert timed("linformer", "performer", "vmean") == ["performer"]
+    assert timed("vmean", length="32") == ["vmean"]
+    assert timed("vmean", "linformer", length="32", codes=["0", "1"]) == ["vmean", "linformer"]
+    assert timed("vmean", "linformer", length="32", codes=["0", "2"]) == ["linformer"]
+    out.write_text(out.read_text().replace("vmean", "vmeen"))
+    assert timed("vmean", "linformer", length="32", codes=["0", "2"]) == ["vmean", "linformer"]
+    out.write_text("attention,ms,checksum\n")
+    assert timed("vmean", length="32") == ["vmean"]
+
+
+def test_a_row_is_kept_as_soon_as_its_attention_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "attention.csv"
+
+    def stopped(row: Row) -> None:
+        if row.attention == "linformer":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmarking, "report", stopped)
+    options = ["--attentions", "vmean", "linformer", "--lengths", "16", "--repeats", "1", "--threads", "1"]
+    assert main(["bench", *options, "--out", str(out)]) == 130
+    assert [row["attention"] for row in csv.DictReader(out.read_text().splitlines())] == ["vmean"]
 
 
 def test_by_hand_it_leaves_the_table_of_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,5 @@ def test_a_folder_may_have_spaces_and_quotes_in_its_name(tmp_path: Path) -> None
 
 
 def test_without_the_block_nothing_is_timed(finished: Checkout) -> None:
-    """Joining the tables of no attention would wait for the keyboard."""
     assert "bench" in finished.snakemake("--dry-run", "bench", code=1)
     assert "rule bench:" not in finished.snakemake("--dry-run", "all")

@@ -65,39 +65,22 @@ rule approximate:
 
 if ARENA.bench:
 
-    rule bench_attention:
+    rule bench:
+        # In one process for all attentions; rows of the same code and settings are kept.
         output:
-            paths.bench("{attention}"),
+            update(paths.BENCH),
         log:
-            paths.log("bench", "{attention}"),
-        wildcard_constraints:
-            attention=get_regex(ARENA.attentions),
+            paths.log("bench"),
         conda:
             "../../envs/train.yaml"
         threads: get_all_cores
         resources:
-            **get_resources_alone(),
+            **get_resources_alone(runtime=120),
         params:
-            settings=get_bench_settings,
+            settings=get_bench_settings(),
             lengths=ARENA.bench["lengths"],
             repeats=ARENA.bench["repeats"],
-            code=lambda wildcards: get_code(wildcards.attention, "lra.cost.attention_core"),
+            codes=get_bench_codes(),
         shell:
-            "python -m lra bench --settings {params.settings:q} --lengths {params.lengths} --repeats {params.repeats} "
-            "--out {output} --threads {threads} > {log} 2>&1"
-
-    rule bench:
-        input:
-            [paths.bench(attention) for attention in get_benched()],
-        output:
-            paths.BENCH,
-        log:
-            paths.log("bench"),
-        localrule: True
-        conda:
-            "../../envs/report.yaml"
-        params:
-            order=get_benched(),
-        shell:
-            # One header, then the rows of all files.
-            "awk 'FNR > 1 || NR == 1' {input} > {output} 2> {log}"
+            "python -m lra bench --settings {params.settings:q} --codes {params.codes:q} --lengths {params.lengths} "
+            "--repeats {params.repeats} --stale --out {output} --threads {threads} > {log} 2>&1"

@@ -26,9 +26,14 @@ def get_approximate_settings(wildcards):
     return json.dumps(as_mapping(ARENA.approximate_settings(wildcards.attention)), sort_keys=True)
 
 
-def get_bench_settings(wildcards):
-    """Settings of the attention whose core is timed, as a list in JSON."""
-    return json.dumps(as_mapping(ARENA.bench_settings(wildcards.attention))["attentions"], sort_keys=True)
+def get_bench_settings():
+    """Settings of the attentions whose cores are timed, as a list in JSON."""
+    return json.dumps([as_mapping(ARENA.measured_attention(name)) for name in ARENA.attentions], sort_keys=True)
+
+
+def get_bench_codes():
+    """Fingerprints of the code that can change these times, in the same order, as a list in JSON."""
+    return json.dumps([get_code(name, "lra.cost.attention_core") for name in ARENA.attentions])
 
 
 def get_approximating():
@@ -54,21 +59,16 @@ def get_approximate_code(wildcards):
     return fingerprint("lra.cost.approximation_error", get_module(wildcards.attention), exact)
 
 
-def get_benched():
-    """The attentions whose cores are timed at several lengths."""
-    return list(ARENA.attentions) if ARENA.bench else []
-
-
 def get_all_cores(wildcards):
     """All cores, so that a measurement runs alone; on a cluster, which hides their number, the threads of training."""
     return workflow.resource_settings.cores or ARENA.settings["threads"]
 
 
-def get_resources_alone():
+def get_resources_alone(runtime=30):
     """Memory in MB, minutes and GPUs of a job that measures; on a cluster, it has a node of its own."""
     return {
         "mem_mb": get_more(16000),
-        "runtime": get_more(30),
+        "runtime": get_more(runtime),
         "gpu": GPUS,
         "slurm_extra": "'--exclusive'",
     }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from lra.cli.console import as_json, at_least, guarded, named
 from lra.config.arena import TEXTS, Arena, load
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.settings import ApproximateSettings, AttentionSettings, MeasureSettings
+from lra.files import checksum
 from lra.fingerprint import fingerprint
 
 EXACT = "softmax"
@@ -52,6 +55,12 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         type=Path,
         default=Path("config.yaml"),
         help="where options are, and names of your own (config.yaml)",
+    )
+    bench.add_argument("--codes", type=as_json(list), help=argparse.SUPPRESS)
+    bench.add_argument(
+        "--stale",
+        action="store_true",
+        help="keep the rows of attentions that the same code has timed with the same settings",
     )
     bench.add_argument("--out", type=Path, default=paths.TRIED_BENCH, help=f"default: {paths.TRIED_BENCH}")
     bench.set_defaults(run=run_bench)
@@ -114,18 +123,43 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    from lra.cost.attention_core import benchmark, report, write_rows
+    """Time the attentions in one process, which loads torch once; each is written as soon as it is timed."""
+    from lra.cost.attention_core import benchmark, read_rows, report, write_rows
 
-    if options.settings is not None:
-        chosen = options.settings
-    else:
-        chosen = attentions_to_bench(options.config, options.attentions, options.features)
-    attentions = [from_mapping(AttentionSettings, one, "--settings") for one in chosen]
-    rows = []
-    for row in benchmark(attentions, options.lengths, repeats=options.repeats, threads=options.threads):
-        report(row)
-        rows.append(row)
-    write_rows(rows, options.out)
+    given = options.settings
+    if given is None:
+        given = attentions_to_bench(options.config, options.attentions, options.features)
+    attentions = [from_mapping(AttentionSettings, one, "--settings") for one in given]
+    codes = options.codes or [bench_fingerprint(one) for one in attentions]
+    keys = {
+        one.name: checksum(
+            {"attention": as_mapping(one), "lengths": options.lengths, "repeats": options.repeats, "code": code}
+        )
+        for one, code in zip(attentions, codes, strict=True)
+    }
+    earlier = read_rows(options.out) if options.stale else {}
+    table: dict[str, Sequence[Sequence[object]]] = {name: earlier[key] for name, key in keys.items() if key in earlier}
+    for name in table:
+        print(f"{name}: timed already, {options.out}")
+
+    def write() -> None:
+        write_rows((row for name in keys for row in table.get(name, ())), options.out)
+
+    stale = [one for one in attentions if one.name not in table]
+    timed = benchmark(stale, options.lengths, repeats=options.repeats, threads=options.threads)
+    for name, group in itertools.groupby(timed, key=attrgetter("attention")):
+        rows = []
+        for row in group:
+            report(row)
+            rows.append(astuple(replace(row, key=keys[name])))
+        table[name] = rows
+        write()
+    write()
+
+
+def bench_fingerprint(attention: AttentionSettings) -> str:
+    """Fingerprint of the code that decides how long an attention's core takes."""
+    return fingerprint("lra.cost.attention_core", attention_module(attention.name, attention.module))
 
 
 def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: int | None) -> list[dict[str, Any]]:
@@ -148,7 +182,10 @@ def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: in
 
 def run_measure(options: argparse.Namespace) -> int:
     """Measure each task in a process of its own: one that the system kills for its memory is a result too."""
-    # Before the first process: all inherit what is imported here, which takes longer than measuring one task.
+    # Before the first process: all inherit what is imported here, which takes longer than measuring one task. An
+    # optimiser imports torch._dynamo when it is made.
+    import torch._dynamo  # noqa: F401
+
     from lra.cost.training_step import is_current, measure, write
     from lra.devices import own_gpu
 

@@ -23,7 +23,6 @@ from lra.config.settings import (
     SHARD_ROWS,
     ApproximateSettings,
     AttentionSettings,
-    BenchSettings,
     Experiment,
     MeasureSettings,
     ModelSettings,
@@ -150,11 +149,6 @@ class Arena:
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
         block = {"attention": method, "model": model, **self.settings.get("approximate", {})}
         return from_mapping(ApproximateSettings, block, f"scales.{self.scale}.approximate")
-
-    def bench_settings(self, *attentions: str) -> BenchSettings:
-        """Settings of timing attention cores; config.yaml must have a ``bench`` block."""
-        methods = tuple(self.measured_attention(attention) for attention in attentions)
-        return BenchSettings(methods, lengths=tuple(self.bench["lengths"]), repeats=self.bench["repeats"])
 
     def data(self, task: str) -> dict[str, Any]:
         """The task's data settings; those of a task of your own hold its name too."""

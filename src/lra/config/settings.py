@@ -211,11 +211,3 @@ class BenchOptions:
     """Positions of a sequence."""
     repeats: Count
     """Timed pairs at each length."""
-
-
-@dataclass(frozen=True)
-class BenchSettings(BenchOptions):
-    """Which cores are timed, and how."""
-
-    attentions: tuple[AttentionSettings, ...]
-    """The methods, each with its budget d and its options."""

@@ -11,9 +11,11 @@ fused CPU kernel can do.
 
 from __future__ import annotations
 
+import csv
+import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -27,9 +29,9 @@ from lra.cost.limits import Limits, measure_limits
 from lra.cost.probes import allocated_peak, milliseconds
 from lra.cost.timing import in_turn, largest_that_runs, ratio
 from lra.devices import default_device, machine
-from lra.errors import reason_of
+from lra.errors import LraError, reason_of
 from lra.model import build_attention
-from lra.sealing import write_sealed_csv
+from lra.sealing import read_sealed_csv, write_sealed_csv
 
 HEADS, HEAD_DIM = 2, 32
 POSITIONS = {"cpu": 8192, "cuda": 2**19}
@@ -72,6 +74,7 @@ class Row:
         copy_ms: at that bandwidth, the least time to read and write Q, K, V, the output and their gradients.
         matmul_ms: at that rate, the least time for the method's counted FLOPs, three forward passes' for both.
         reason: why there are no numbers, if there are none.
+        key: digest of the settings and code that it was timed with.
     """
 
     attention: str
@@ -96,6 +99,7 @@ class Row:
     copy_ms: float | None = None
     matmul_ms: float | None = None
     reason: str = ""
+    key: str = ""
 
 
 def benchmark(
@@ -111,22 +115,21 @@ def benchmark(
         threads: CPU threads.
 
     Yields:
-        One row each; with a reason and no numbers where a method cannot be built or run.
+        One row each, an attention after the other; with a reason and no numbers where a method cannot be built or run.
     """
     torch.set_num_threads(threads)
     device = default_device()
     name = machine(device, threads)["device"]
-    for dtype in (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,):
-        limits = measure_limits(device, dtype)
-        for length in lengths:
-            for attention in attentions:
-                batch = max(1, POSITIONS[device.type] // length)
-                row = Row(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
-                try:
-                    row = _timed(row, attention, repeats, device, dtype, limits)
-                except Exception as problem:  # a method that crashes is a row
-                    row = replace(row, reason=reason_of(problem))
-                yield row
+    dtypes = (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,)
+    limits = {dtype: measure_limits(device, dtype) for dtype in dtypes}
+    for attention, dtype, length in itertools.product(attentions, dtypes, lengths):
+        batch = max(1, POSITIONS[device.type] // length)
+        row = Row(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
+        try:
+            row = _timed(row, attention, repeats, device, dtype, limits[dtype])
+        except Exception as problem:  # a method that crashes is a row
+            row = replace(row, reason=reason_of(problem))
+        yield row
 
 
 def _timed(
@@ -245,9 +248,24 @@ class PackedPass(Pass):
         return scaled_dot_product_attention(query, key, value).transpose(1, 2).values()
 
 
-def write_rows(rows: Sequence[Row], out: Path) -> None:
-    """Write the rows, their fields being the columns, and their checksum."""
-    write_sealed_csv(out, [field.name for field in fields(Row)], map(astuple, rows))
+COLUMNS = [field.name for field in fields(Row)]
+
+
+def write_rows(rows: Iterable[Sequence[object]], out: Path) -> None:
+    """Write rows of :data:`COLUMNS`, and their checksum."""
+    write_sealed_csv(out, COLUMNS, rows)
+
+
+def read_rows(path: Path) -> dict[str, list[list[str]]]:
+    """The rows of an earlier table by their key; none if it is missing, damaged or edited."""
+    try:
+        header, lines = read_sealed_csv(path, "lra bench")
+    except (LraError, OSError, ValueError, csv.Error):
+        return {}
+    rows: dict[str, list[list[str]]] = {}
+    for line in lines if header == COLUMNS else []:
+        rows.setdefault(line[-1], []).append(line)
+    return rows
 
 
 def report(row: Row) -> None:

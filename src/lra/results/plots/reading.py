@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lra.errors import LraError
-from lra.sealing import refuse_edited_csv
+from lra.sealing import read_sealed_csv
 
 
 def read_table(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def read_table(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame
     try:
         table = pd.read_csv(path)
         if not (missing := [column for column in columns if column not in table]):
-            refuse_edited_csv(path, command)
+            read_sealed_csv(path, command)
     except FileNotFoundError:
         raise LraError(f"{path} is not there; write it with `{command}`.") from None
     except (OSError, ValueError) as problem:
