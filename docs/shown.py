@@ -1,9 +1,9 @@
-"""Put the table and the figure of an arena's results into the documentation: what `make shown` ends with.
+"""Copy the table and the figure of an arena's results into the documentation; the last step of `make shown`.
 
     python docs/shown.py RESULTS
 
-The accuracies of RESULTS/tables/accuracy.md go into docs/running.md, and RESULTS/plots/accuracy_time.png into
-docs/images, which the README shows.
+RESULTS/tables/accuracy.md is inserted into docs/running.md. RESULTS/plots/accuracy_time.png is copied to docs/images,
+where the README shows it.
 """
 
 import shutil

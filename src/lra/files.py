@@ -1,4 +1,4 @@
-"""Atomic writes (a temporary name, then a rename), locks, and checksums of files."""
+"""Atomic writes (to a temporary name, then a rename), file locks, and checksums."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from lra.errors import LraError
 from lra.paths import SEALED_FILES
 
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-"""Errors of the operating system on a file system without locks."""
+"""Error numbers of a file system without locks."""
 
 LARGEST_JSON = 1 << 26
-"""Largest JSON file that is read, 64 MiB; files of this project are a thousand times smaller."""
+"""Largest JSON file that is read: 64 MiB, about a thousand times the size of this project's files."""
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; renamed to ``path`` on success, removed on failure.
+    """Yield a temporary path in the same folder; it is renamed to ``path`` on success and removed on failure.
 
     Raises:
-        LraError: ``path`` is a folder or a device.
+        LraError: ``path`` is not a regular file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
@@ -51,10 +51,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
-    """Refuse to replace a folder with other files than ``names``, in which ``*`` stands for any characters.
+    """Refuse to replace a folder that has files other than ``names``, such as the project's folder.
+
+    Args:
+        folder: the folder; it may be missing.
+        names: allowed names; ``*`` matches any characters.
 
     Raises:
-        LraError: the folder has other files, as the project's folder or the folder of all results.
+        LraError: the folder has other files.
     """
     # Snakemake writes this file into the folders that it makes.
     kept = [".snakemake_timestamp", *names]
@@ -64,7 +68,7 @@ def refuse_foreign_files(folder: Path, names: Collection[str]) -> None:
 
 
 def lock(file: IO[str], *, wait: bool = True) -> bool:
-    """Lock an open file until it is closed, at the latest by the end of its process.
+    """Lock an open file until it is closed or its process ends.
 
     On a file system without locks (Lustre without ``flock``, some NFS), warn once and continue without a lock.
 
@@ -94,23 +98,23 @@ def _warn_of_missing_locks() -> None:
 
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside ``file_lock(path)``. The death of a process releases its lock."""
+    """Hold a lock on ``path``; wait while another process holds it. The lock is released if the process dies."""
     guard = path.with_name(f".{path.name}.guard")
     guard.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with guard.open("a") as file:
             lock(file)
-            # The previous process removes the guard when it leaves; a lock on a removed file has no effect.
+            # The previous holder removes the guard file at the end, and a lock on a removed file has no effect.
             if _is(file, guard):
                 try:
                     yield
                 finally:
-                    guard.unlink(missing_ok=True)  # without locks, another process may be first
+                    guard.unlink(missing_ok=True)  # without locks, another process may have removed it
                 return
 
 
 def _is(file: IO[str], path: Path) -> bool:
-    """Whether the open file is the one that ``path`` names now."""
+    """Whether ``path`` is still the open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -119,21 +123,21 @@ def _is(file: IO[str], path: Path) -> bool:
 
 @contextlib.contextmanager
 def atomic_directory(target: Path, names: Collection[str]) -> Iterator[Path]:
-    """A folder ``<target>.part`` to fill; it replaces ``target`` on success and is removed on failure.
+    """Yield an empty folder ``<target>.part``; it replaces ``target`` on success and is removed on failure.
 
-    Of several processes that build the same folder, one waits for the other.
+    Only one process at a time builds a folder; others wait.
 
     Args:
         target: the folder.
         names: allowed names at its top level, see :func:`refuse_foreign_files`.
 
     Raises:
-        LraError: ``target`` cannot be written, is a file, or is a folder with other files.
+        LraError: ``target`` cannot be written, is a file, or has other files.
     """
     if target.exists() and not target.is_dir():
         raise LraError(f"{target} is a file, not a folder; give another name.")
     refuse_foreign_files(target, names)
-    target = target.resolve()  # a link to a folder stays one
+    target = target.resolve()  # keeps a symbolic link to a folder
     part = target.with_name(f"{target.name}.part")
     try:
         with file_lock(target), contextlib.ExitStack() as stack:
@@ -149,18 +153,18 @@ def atomic_directory(target: Path, names: Collection[str]) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file."""
+    """Write a text file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a whole JSON file, keys in the given order."""
+    """Write a JSON file atomically, with keys in the given order."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a whole CSV file with a line of headings; None is an empty field."""
+    """Write a CSV file with a header atomically; None becomes an empty field."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(columns)
@@ -168,7 +172,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
         LraError: the file is missing, unreadable or not JSON.
@@ -186,23 +190,23 @@ def read_json(path: Path) -> Any:
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON content with its ``checksum``, by which an edit by hand is detected."""
+    """Add a ``checksum`` to JSON content, which reveals edits by hand."""
     plain = json.loads(json.dumps(content))
     return {**plain, "checksum": checksum(plain)}
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON content in a normal form, its own ``checksum`` left out."""
+    """SHA-256 of JSON content with sorted keys, without its entry ``checksum``."""
     rest = {name: value for name, value in content.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a run's ``metrics.json``.
+    """Read a run's ``metrics.json`` and check it.
 
     Args:
         path: the file.
-        needed: required keys with their types (or unions, as in ``int | None``).
+        needed: required keys with their types or unions of types, such as ``int | None``.
 
     Raises:
         LraError: the file is missing, not JSON, lacks a key, has a value of another type, or was edited by hand.
@@ -211,7 +215,7 @@ def read_metrics(path: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_metrics(metrics: Any, needed: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The content of a ``metrics.json`` that was read from ``path``; arguments and errors as :func:`read_metrics`."""
+    """Check the content of a ``metrics.json`` that was read from ``path``; see :func:`read_metrics`."""
     for name, kind in (*needed.items(), ("files", dict)):
         if not isinstance(metrics, dict) or name not in metrics:
             problem = f"it has no {name!r}"
@@ -226,10 +230,10 @@ def check_metrics(metrics: Any, needed: Mapping[str, Any], path: Path) -> dict[s
 
 
 def refuse_foreign_run_files(folder: Path, metrics: Mapping[str, Any], names: Collection[str] = SEALED_FILES) -> None:
-    """Compare files of a run, as far as they are there, with the checksums in its ``metrics.json``.
+    """Compare the existing files of a run with the checksums in its ``metrics.json``.
 
     Raises:
-        LraError: a file was edited, damaged or is another run's.
+        LraError: a file is damaged, was edited, or belongs to another run.
     """
     for name in names:
         if (path := folder / name).is_file() and sha256(path) != metrics["files"].get(name):

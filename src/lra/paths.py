@@ -1,6 +1,6 @@
-"""Every path under ``data/``, ``results/`` and ``logs/``, for rules and commands; relative to the project's folder.
+"""All paths under ``data/``, ``results/`` and ``logs/``, for rules and commands, relative to the project's folder.
 
-A part of a path may be a wildcard of Snakemake: ``run("mini", "text", "softmax", "{seed}")``.
+Arguments may be Snakemake wildcards: ``run("mini", "text", "softmax", "{seed}")``.
 """
 
 from __future__ import annotations
@@ -8,48 +8,48 @@ from __future__ import annotations
 from pathlib import Path
 
 REFERENCE = Path("reference")
-"""Published runs, a file each."""
+"""Published runs, one file per run."""
 DATA = Path("data")
 RESULTS = Path("results")
 LOGS = Path("logs")
 RUNS = RESULTS / "runs"
 STORE = RESULTS / "store"
-"""Finished runs, each under a digest of its settings, code and data."""
+"""Finished runs, one folder per digest of settings, code and data."""
 
 LOCK = DATA / "sources" / "lock.json"
-"""Checksums of the sources at first use."""
+"""Checksums of the downloads, pinned at first use."""
 TABLE = RESULTS / "table.csv"
 TABLES = RESULTS / "tables"
 PLOTS = RESULTS / "plots"
 REPORT = RESULTS / "report.html"
 PLAN = RESULTS / "plan.md"
 BENCH = RESULTS / "benchmarks" / "attention.csv"
-"""Times of every configured attention's core, as the workflow measured them."""
+"""Times of the attention cores, measured by the workflow."""
 TRIED_BENCH = RESULTS / "tries" / "bench.csv"
-"""Times of a command by hand, apart from those that the workflow measures."""
+"""Times measured by a command run by hand, separate from those of the workflow."""
 CONTACT_SHEET = PLOTS / "pathfinder_examples.png"
 
 MANIFEST = "manifest.json"
-"""Checksums of a prepared task's files; without it they are not valid."""
+"""Checksums of a prepared task's files; without it the files are invalid."""
 METRICS, HISTORY, PREDICTIONS, WEIGHTS = "metrics.json", "history.csv", "predictions.parquet", "model.safetensors"
 SEALED_FILES = (HISTORY, PREDICTIONS, WEIGHTS)
-"""The files whose checksums ``metrics.json`` holds."""
+"""Files whose checksums are in ``metrics.json``."""
 RUN_FILES = (METRICS, *SEALED_FILES)
-"""Files of a finished run."""
+"""All files of a finished run."""
 
 
 def source(artefact: str) -> Path:
-    """A download, or a link to a file or folder of the user's own."""
+    """A download, or a link to a file or folder of the user's."""
     return LOCK.parent / artefact
 
 
 def downloaded(artefact: str) -> Path:
-    """An empty file that says that a download is there. Snakemake could not touch a link to a folder."""
+    """An empty file that marks a finished download, because Snakemake cannot touch a link to a folder."""
     return LOCK.parent / f"{artefact}.ready"
 
 
 def extracted(artefact: str) -> Path:
-    """Folder of the extracted files of an archive."""
+    """Folder of the files extracted from an archive."""
     return DATA / "extracted" / artefact
 
 
@@ -59,22 +59,22 @@ def shards(scale: str, task: str) -> Path:
 
 
 def prepared(task: str) -> list[Path]:
-    """Folders of the task as it is prepared now, of every scale."""
+    """Folders of the prepared task, at all scales."""
     return sorted(manifest.parent for manifest in DATA.glob(f"*/{task}/{MANIFEST}"))
 
 
 def part_name(number: int) -> str:
-    """Name of a Parquet file of a split, in the split's folder."""
+    """Name of a Parquet file in the folder of a split."""
     return f"part-{number:05d}.parquet"
 
 
 def rehearsal_shards(scale: str, task: str) -> Path:
-    """Folder of random rows of a task's true length."""
+    """Folder of random rows with the task's full length."""
     return DATA / "rehearsal" / scale / task
 
 
 def cell(scale: str, task: str, attention: str, results: Path = RESULTS) -> Path:
-    """Folder of an attention's runs on a task, a folder ``seed-N`` each."""
+    """Folder of a cell's runs, with a folder ``seed-N`` per run."""
     return results / RUNS.name / scale / task / attention
 
 
@@ -84,7 +84,7 @@ def run(scale: str, task: str, attention: str, seed: int | str) -> Path:
 
 
 def tried_run(scale: str, task: str, attention: str, seed: int | str) -> Path:
-    """Folder of a run by hand, whose code and settings Snakemake does not know."""
+    """Folder of a run by hand, which Snakemake does not manage."""
     return RESULTS / "tries" / scale / task / attention / seed_name(seed)
 
 
@@ -94,12 +94,12 @@ def pretraining(scale: str, task: str, attention: str, seed: int | str) -> Path:
 
 
 def pretrained_cell(scale: str, task: str, attention: str, results: Path = RESULTS) -> Path:
-    """Folder of an attention's pretrainings on a task, a folder ``seed-N`` each."""
+    """Folder of a cell's pretrainings, with a folder ``seed-N`` per run."""
     return results / "pretrain" / scale / task / attention
 
 
 def swept_cell(scale: str, name: str, results: Path = RESULTS) -> Path:
-    """Folder of the sweep's runs with one batch size and learning rate, a folder ``seed-N`` each."""
+    """Folder of the sweep's runs at one batch size and learning rate, with a folder ``seed-N`` per run."""
     return results / "sweep" / scale / name
 
 
@@ -114,32 +114,32 @@ def tuning(scale: str, task: str, attention: str, results: Path = RESULTS) -> Pa
 
 
 def choice(scale: str, task: str, attention: str) -> Path:
-    """The learning rate that was chosen for a cell, and what was tried."""
+    """File with the chosen learning rate of a cell and all tries."""
     return tuning(scale, task, attention) / "choice.json"
 
 
 def apart_run(name: str, task: str, attention: str, seed: int | str) -> Path:
-    """Folder of a run from elsewhere that must not stand beside the runs of the workflow."""
+    """Folder of a merged run that is kept separate from the runs of the workflow."""
     return RESULTS / "apart" / name / task / attention / seed_name(seed)
 
 
 def rehearsed_run(scale: str, task: str, attention: str) -> Path:
-    """Folder of a run of a few steps."""
+    """Folder of a rehearsal, a run of a few steps."""
     return RESULTS / "rehearsal" / scale / task / attention
 
 
 def seed_name(seed: int | str) -> str:
-    """Name of a run's folder within its cell's."""
+    """Name of a run's folder in the folder of its cell."""
     return f"seed-{seed}"
 
 
 def measurement(task: str, attention: str, results: Path = RESULTS) -> Path:
-    """The measured cost of training an attention on a task; the same at every scale."""
+    """Measured cost of training an attention on a task; the same at every scale."""
     return results / "measures" / task / attention / "measure.json"
 
 
 def approximation(scale: str, attention: str) -> Path:
-    """An attention's errors against exact attention."""
+    """Approximation errors of an attention against exact attention."""
     return RESULTS / "approximation" / scale / f"{attention}.csv"
 
 
@@ -148,11 +148,11 @@ def plot(figure: str, ending: str) -> Path:
     return PLOTS / f"{figure}.{ending}"
 
 
-def table(kind: str, ending: str) -> Path:
-    """The table of ``kind``, such as accuracy; ``ending`` is csv, md, tex or html."""
-    return TABLES / f"{kind}.{ending}"
+def table(name: str, ending: str) -> Path:
+    """A table: accuracy, time, memory or flops; ``ending`` is csv, md, tex or html."""
+    return TABLES / f"{name}.{ending}"
 
 
 def log(*parts: str) -> Path:
-    """The log of a job, named by ``parts``."""
+    """Log file of a job; ``parts`` are its folders and its name."""
     return LOGS.joinpath(*parts[:-1], f"{parts[-1]}.log")

@@ -1,4 +1,4 @@
-"""Small results that notice an edit by hand: JSON with a checksum, CSV with one in each row."""
+"""Sealed files, which reveal edits by hand: JSON with a checksum, CSV with a checksum in each row."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lra.errors import LraError
 from lra.files import checksum, read_json, sealed, write_csv, write_json
 
 SEAL = "checksum"
-"""Last column of a sealed CSV file: a digest of all rows that were written with it, the same in each."""
+"""Key of the checksum in sealed JSON, and last column of sealed CSV, where each row has a digest of all rows."""
 
 
 def write_measure(path: Path, measure: dict[str, Any]) -> dict[str, Any]:
-    """Write ``measure.json``; returns its content, which ends with its checksum."""
+    """Write a ``measure.json``; returns its content, including the checksum."""
     content = sealed(measure)
     write_json(path, content)
     return content
 
 
 def read_measure(path: Path) -> dict[str, Any]:
-    """The content of a ``measure.json``.
+    """Read a ``measure.json``.
 
     Raises:
-        LraError: it is missing, no measurement, or was edited.
+        LraError: the file is missing, is no measurement, or was edited.
     """
     measure = read_json(path)
     if not isinstance(measure, dict) or "status" not in measure:
@@ -38,22 +38,29 @@ def read_measure(path: Path) -> dict[str, Any]:
 
 
 def write_sealed_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a CSV file with a line of headings, of which the last is :data:`SEAL`; None is an empty field."""
+    """Write a CSV file with the given columns and :data:`SEAL` as the last one; None becomes an empty field."""
     lines = [["" if value is None else str(value) for value in row] for row in rows]
     write_csv(path, [*columns, SEAL], ([*line, digest(lines)] for line in lines))
 
 
 def digest(lines: Sequence[Sequence[str | None]]) -> str:
-    """SHA-256 of rows of texts, its first 16 hexadecimal digits."""
+    """First 16 hexadecimal digits of the SHA-256 of all rows."""
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
 
 def read_sealed_csv(path: Path, command: str) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a sealed CSV file, both without :data:`SEAL`; an empty field is an empty text.
+    """Read a sealed CSV file and compare its rows with their checksum.
+
+    Args:
+        path: the file.
+        command: the command that writes it, for the error message.
+
+    Returns:
+        Columns and rows without :data:`SEAL`; an empty field is an empty text.
 
     Raises:
         LraError: a row was edited, added or left out.
-        OSError, ValueError, csv.Error: it cannot be read.
+        OSError, ValueError, csv.Error: the file cannot be read.
     """
     with path.open(encoding="utf-8", newline="") as stream:
         header, *lines = csv.reader(stream)
