@@ -76,8 +76,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
 def test_results_of_another_clone(here: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", str(elsewhere)]) == 0
     told, _ = lines(capsys)
-    assert sorted(line.split(":")[0] for line in told[:-1]) == ["skipped", "taken", "taken", "taken"]
-    assert told[-1] == "3 taken, 1 skipped" or told[-1] == "1 skipped, 3 taken"
+    assert sorted(line.split(":")[0] for line in told[:-1]) == ["merged", "merged", "merged", "skipped"]
+    assert told[-1] == "3 merged, 1 skipped" or told[-1] == "1 skipped, 3 merged"
     assert any("copied to results/runs/mini/listops/vmean/seed-2; add its seed to `seeds`" in line for line in told)
     swept = Path("results/sweep/mini/batch-8_rate-0.001/seed-1")
     for run in (RUN, RUN.parent / "seed-2", swept):
@@ -96,7 +96,7 @@ def test_results_of_another_clone(here: Path, elsewhere: Path, capsys: pytest.Ca
     assert main([*TRAIN, "--out", str(RUN)]) == 0
     assert "taken from" in capsys.readouterr().out
     assert main(["merge", str(elsewhere)]) == 0
-    assert "3 had" in lines(capsys)[0][-1]
+    assert "3 present" in lines(capsys)[0][-1]
 
 
 def test_runs_of_an_arena_that_tunes(here: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +136,7 @@ def test_an_archive_without_weights(
     assert main(["evaluate", str(RUN)]) == 1
     assert "came from another machine without its weights" in capsys.readouterr().err
     assert main(["merge", str(packed)]) == 0
-    assert "3 had" in lines(capsys)[0][-1]
+    assert "3 present" in lines(capsys)[0][-1]
     # The weights may follow.
     assert main(["merge", str(elsewhere)]) == 0
     assert main(["evaluate", str(RUN)]) == 0
@@ -148,7 +148,7 @@ def test_an_archive_with_weights(here: Path, elsewhere: Path, capsys: pytest.Cap
     assert main(["evaluate", str(RUN)]) == 0
     (elsewhere / "runs/mini/listops/vmean/seed-1/model.safetensors").unlink()
     assert main(["archive", "packed.tar", "--weights", "--runs", str(elsewhere / "runs")]) == 1
-    assert "model.safetensors is missing; leave --weights out." in capsys.readouterr().err
+    assert "model.safetensors is missing; pack without --weights." in capsys.readouterr().err
 
 
 def test_where_data_are_not_prepared_the_store_waits(
@@ -172,8 +172,8 @@ def other_settings(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (other_settings, "it has other settings than the scale mini of config.yaml: train.steps is 5, not 4."),
-        (lambda run: changed(run, code="x"), "the code that trained it is not the code here"),
+        (other_settings, "its settings differ from the scale mini of config.yaml: train.steps is 5, not 4."),
+        (lambda run: changed(run, code="x"), "it was trained by other code than this"),
         (lambda run: changed(run, data="x"), "trained on other examples than data/mini/listops holds"),
     ],
 )
@@ -197,7 +197,7 @@ def test_what_differs_is_refused_or_kept_apart(
     assert main(["collect", "--measures", "--metrics", f"{kept}/metrics.json"]) == 0
     changed(run, code="y")
     assert main(["merge", str(run), "--apart", "theirs"]) == 1
-    assert "holds another run; give another name to --apart." in capsys.readouterr().out
+    assert "contains another run; give another name to --apart." in capsys.readouterr().out
 
 
 def break_settings(run: Path) -> None:
@@ -232,16 +232,16 @@ def be_a_link(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (break_settings, "task, attention or seed are not those of its settings"),
-        (break_name, "'../..' cannot be the name of a folder"),
-        (break_key, "its key is not that of its settings, code and data"),
-        (break_history, "holds what is no number"),
+        (break_settings, "task, attention or seed differ from those in its settings"),
+        (break_name, "'../..' is not allowed as the name of a folder"),
+        (break_key, "its key does not match its settings, code and data"),
+        (break_history, "contains a value that is not a finite number"),
         (be_large, "is larger than 64 MiB"),
         (be_a_link, "is a link; copy the file itself"),
         (lambda run: (run / "predictions.parquet").unlink(), "predictions.parquet is missing"),
-        (lambda run: changed(run, test_rows=10**8), "is no number that a run can have"),
-        (lambda run: changed(run, test_accuracy=float("nan")), "is no number that a run can have"),
-        (lambda run: changed(run, test_accuracy=0.987), "does not belong to the metrics.json beside it"),
+        (lambda run: changed(run, test_rows=10**8), "is out of range"),
+        (lambda run: changed(run, test_accuracy=float("nan")), "is out of range"),
+        (lambda run: changed(run, test_accuracy=0.987), "does not match the metrics.json in its folder"),
         (lambda run: (run / "history.csv").write_text("x"), "is damaged or another run's"),
         (lambda run: changed(run, settings={}), "settings"),
         (lambda run: (run / "metrics.json").write_text("{}"), "is not the metrics.json of a run"),
@@ -276,7 +276,7 @@ def test_what_is_here_stays(here: Path, elsewhere: Path, capsys: pytest.CaptureF
     assert main([*TRAIN, "--out", str(RUN)]) == 0
     mine = sha256(RUN / "metrics.json")
     assert main(["merge", str(elsewhere / "runs/mini/listops/vmean/seed-1")]) == 0
-    assert "has this run, of another machine or attempt: test accuracy" in capsys.readouterr().out
+    assert "has this run from another machine or attempt, with a test accuracy of" in capsys.readouterr().out
     assert sha256(RUN / "metrics.json") == mine
     key = read_json(elsewhere / "runs/mini/listops/vmean/seed-2/metrics.json")["key"]
     with file_lock(STORE / key):
@@ -286,8 +286,8 @@ def test_what_is_here_stays(here: Path, elsewhere: Path, capsys: pytest.CaptureF
 
 def test_mistakes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", "nowhere"]) == 1
-    assert "nowhere holds no finished run" in capsys.readouterr().err
+    assert "nowhere contains no finished run" in capsys.readouterr().err
     assert main(["merge", ".", "--apart", "../x"]) == 1
-    assert "--apart ../x cannot be the name of a folder" in capsys.readouterr().err
+    assert "--apart ../x is not allowed as the name of a folder" in capsys.readouterr().err
     assert main(["archive", "runs.rar"]) == 1
-    assert "ends in .tar, .tar.gz, .tgz or .zip." in capsys.readouterr().err
+    assert "must end in .tar, .tar.gz, .tgz or .zip." in capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_paths_are_where_training_and_measuring_put_them(arena):
         (["plots", "loss_second"], "unknown figure 'loss_second'. Did you mean 'loss_seconds'?"),
         (["tables", "--table", "nowhere.csv"], "nowhere.csv is not there; make it with `lra collect`."),
         (["collect", "--metrics", "nowhere.json", "--measures", "--scale", "x"], "nowhere.json is not there"),
-        (["report", "--figures", "nowhere.svg"], "nowhere.svg is not there or is no SVG"),
+        (["report", "--figures", "nowhere.svg"], "nowhere.svg is missing or is not SVG"),
     ],
 )
 def test_mistakes_are_one_sentence(arena, capsys, arguments, words):

@@ -74,7 +74,7 @@ def test_a_record_that_was_edited_is_refused(tmp_path: Path, content: str | None
     out = tmp_path / "choice.json"
     choose([write_try(tmp_path, 1e-3, 0.5)], out)
     out.write_text(content or out.read_text().replace("0.001", "0.002"))
-    with pytest.raises(LraError, match="is not what `lra choose` wrote; delete it and make it again"):
+    with pytest.raises(LraError, match="was edited or was not written by `lra choose`; delete it, and make it again"):
         read_choice(out)
 
 
@@ -94,7 +94,7 @@ def test_the_table_says_which_rate_and_how_many_were_tried(tmp_path: Path) -> No
     assert (tuned.learning_rate, tuned.tuned, tuned.tuning_seconds) == (1e-3, 2, 4.0)
     write_report(tmp_path / "table.csv", runs, [], tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
-    assert "Learning rates chosen on dev, of 2, but not for all rows." in report
+    assert "Learning rates are the best on dev of 2 tried; some rows were not tuned." in report
     assert ">0.005</td>" in report and ">0.001, of 2 tried</td>" in report
 
 

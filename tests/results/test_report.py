@@ -66,7 +66,7 @@ def test_it_opens_with_findings_and_shows_tables_and_figures(report):
     text = report.read_text()
     order = [
         'id="basis-table"',
-        "What failed",
+        "Failures",
         "Not distinguishable",
         'id="accuracy-1-table"',
         'id="time-1-table"',
@@ -254,7 +254,7 @@ def test_published_values_and_reference_results_stand_beside_rows(metrics, tmp_p
 def test_other_scales_and_methods_compare_with_nothing_published(metrics, tmp_path):
     for scale, run, words in (
         ("mini", metrics[0], "the scale “mini” is not comparable with the paper's."),
-        ("paper", write_run(tmp_path, "text", "mine"), "Nothing was published on these methods and tasks."),
+        ("paper", write_run(tmp_path, "text", "mine"), "There are no published values for these methods and tasks."),
     ):
         collect([run], tmp_path / "table.csv", scale=scale)
         write_report(tmp_path / "table.csv", [run], [], tmp_path / "report.html")

@@ -107,8 +107,8 @@ def test_a_task_that_some_runs_learn_and_others_do_not_has_no_common_variance():
     pooled = pool(bimodal + steady)
     assert not pooled.comparable
     own = bimodal[0].mean(axis=1).var(ddof=1)
-    assert pooled.of(bimodal[0]) == pytest.approx((own, 2))
-    assert pooled.of(steady[0]) == pytest.approx((pooled.value, pooled.freedom))
+    assert pooled.for_method(bimodal[0]) == pytest.approx((own, 2))
+    assert pooled.for_method(steady[0]) == pytest.approx((pooled.value, pooled.freedom))
     found = compare(steady[0], steady[1], pooled)
     assert found.noise == "seeds and examples"
     assert found.p > compare(steady[0], steady[1]).p

@@ -62,7 +62,7 @@ def test_a_pretraining_is_told_apart_from_training(tmp_path):
     assert (row.pretrained, row.pretrain_seconds) == (132, 8)
     assert row.train_seconds == scratch.train_seconds
     assert accuracy_basis([scratch, row]).endswith(
-        " Pretrained on hidden tokens of the training split, in steps and seconds that no time here counts: "
+        " Pretrained on hidden tokens of the training split; the times here leave this out: "
         "softmax_pretrained (Text 132 steps, 8 s)."
     )
 
@@ -241,8 +241,8 @@ def test_it_reads_what_training_writes(tmp_path, toy_shards, toy_experiment):
         ({"code": "other"}, "different settings or code"),
         ({"data_settings": {"source": "other"}}, "have equal examples from two sources"),
         ({"settings": {"seed": 2, "train": {"steps": 1}}}, "different settings or code"),
-        ({"test_accuracy": 0.1}, "does not belong to the metrics.json"),
-        ({"test_rows": 399}, "does not belong to the metrics.json"),
+        ({"test_accuracy": 0.1}, "does not match the metrics.json"),
+        ({"test_rows": 399}, "does not match the metrics.json"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(tmp_path, change, words):

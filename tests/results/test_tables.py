@@ -61,7 +61,7 @@ def test_failed_runs_at_the_majoritys_accuracy_are_a_view(folder, table):
     assert float(row["text_with_failures"]) == pytest.approx(100 * failed.majority_accuracy)
     text = (folder / "accuracy.md").read_text()
     assert "(3 failed)" in text and "(1 failed)" in text
-    assert "The same with the 4 runs that gave no result counted at" in text
+    assert "Test accuracy with the 4 runs that failed, counted with" in text
 
 
 def test_markdown_marks_the_best_verdicts_intervals_and_seeds(folder, table):
@@ -115,7 +115,7 @@ def test_time_is_measured_or_absent_and_compared_with_exact_attention_without_dr
     assert (found["softmax"]["text"], found["vmean"]["text_share"]) == ("oom", "")
     assert (found["skeinformer"]["text"], found["skeinformer"]["average"]) == ("", "")
     text = (tmp_path / "time.md").read_text()
-    sizes = "at the length of ListOps 2048, Text 2048, with 32 features, in fp32"
+    sizes = "at length n (ListOps 2048, Text 2048) with 32 features in fp32"
     assert f"Measured alone on the machine (a processor, 2 threads) {sizes}." in text
     assert "Add `softmax_nodropout`" not in text
 
@@ -162,7 +162,7 @@ def test_below_three_seeds_nothing_is_marked_and_it_is_said(seeds):
         for name in ("softmax", "vmean")
     ]
     view = tables.accuracy(rows).views[0]
-    assert "Below 3 seeds nothing is marked" in view.caption
+    assert "With fewer than 3 seeds there are no marks" in view.caption
     assert "▲" not in view.caption and "Bold" not in view.caption
     assert [column.key for column in view.columns] == ["text"]
     assert view.lines[0][0] == Entry("50.00 ± 10.00", 50.0, half_width=pytest.approx(10))
@@ -235,6 +235,6 @@ def test_numbers_of_full_data_do_not_stand_beside_small_data():
 
 
 def test_yardsticks_are_explained_where_there_are_some():
-    sentence = "A yardstick is no attention: it shows what another kind of layer reaches."
+    sentence = "A yardstick is another kind of layer, not an attention."
     assert sentence in tables.accuracy(beyond("mini")).views[0].caption
     assert sentence not in tables.accuracy(beyond("mini")[:3]).views[0].caption

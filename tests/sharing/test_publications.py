@@ -80,7 +80,7 @@ def test_what_is_published(arena: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert first.answers().mean() == pytest.approx(metrics["test_accuracy"])
     assert len(first.answers()) == 60 and not np.array_equal(first.metrics["seed"], second.metrics["seed"])
     assert main(["publish", str(RUNS / "seed-1"), "--by", "A. Name"]) == 1
-    assert "is there already; delete it first to replace it." in capsys.readouterr().err
+    assert "exists already; delete it first to replace it." in capsys.readouterr().err
 
 
 def without_weights(run: Path) -> None:
@@ -94,14 +94,14 @@ def failed(content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (without_weights, "has no weights; publish the run where they are"),
+        (without_weights, "has no weights; publish the run on the machine that has them"),
         (lambda run: (run / "history.csv").write_text("x"), "is damaged or another run's"),
-        (lambda run: resealed(run / "metrics.json", failed), "ended as oom; only results are published"),
+        (lambda run: resealed(run / "metrics.json", failed), "ended as oom; only runs with results are published"),
         (lambda run: resealed(run / "metrics.json", lambda c: c.update(max_steps=3)), "was cut short at 3 steps"),
         (lambda run: resealed(run / "metrics.json", lambda c: c.update(code="x")), "was trained by other code"),
         (lambda run: resealed(run / "metrics.json", lambda c: c.update(data="x")), "was trained on other examples"),
         (lambda run: resealed(run / "metrics.json", lambda c: c.pop("compile_seconds")), "no 'compile_seconds'"),
-        (lambda run: resealed(run / "metrics.json", lambda c: c["machine"].pop("torch")), "says no 'torch'"),
+        (lambda run: resealed(run / "metrics.json", lambda c: c["machine"].pop("torch")), "its machine has no 'torch'"),
         (
             lambda run: resealed(run / "metrics.json", lambda c: c["settings"]["train"].update(steps=5)),
             "train.steps is 5, not 4",
@@ -119,12 +119,12 @@ def test_what_is_not_published(
 
 def test_the_commit_is_that_of_a_clean_checkout(tmp_path: Path) -> None:
     """A run of code that no commit has could be repeated by nobody."""
-    with pytest.raises(LraError, match="is no Git checkout"):
+    with pytest.raises(LraError, match="is not a Git checkout"):
         clean_commit(tmp_path)
     identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "a.py").touch()
-    with pytest.raises(LraError, match="is no Git checkout"):
+    with pytest.raises(LraError, match="is not a Git checkout"):
         clean_commit(tmp_path)
     subprocess.run(["git", "add", "a.py"], cwd=tmp_path, check=True)
     subprocess.run(["git", *identity, "commit", "-qm", "x"], cwd=tmp_path, check=True)
@@ -134,7 +134,7 @@ def test_the_commit_is_that_of_a_clean_checkout(tmp_path: Path) -> None:
     assert len(clean_commit(tmp_path)) == 40
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text("x = 1\n")
-        with pytest.raises(LraError, match=rf"has changes that no commit has \(.* {name}\)"):
+        with pytest.raises(LraError, match=rf"has uncommitted changes \(.* {name}\)"):
             clean_commit(tmp_path)
         subprocess.run(["git", "checkout", "-q", "."], cwd=tmp_path, check=True)
 
@@ -153,7 +153,7 @@ def test_weights_are_scored_again(arena: Path, published: Path, capsys: pytest.C
     answers = read_publication(published).answers()[::-1]
     resealed(published, lambda c: c.update(correct=base64.b64encode(np.packbits(answers).tobytes()).decode()))
     assert main(["accept", "theirs"]) == 1
-    assert "of the test examples only." in capsys.readouterr().err and not ONE.exists()
+    assert "of the test examples." in capsys.readouterr().err and not ONE.exists()
     published.write_text(honest)
     assert main(["accept", "theirs"]) == 0
     assert "weights agree on 100.00% of the test examples" in capsys.readouterr().out
@@ -182,15 +182,15 @@ def give_provenance(**changes: Any) -> Callable[[dict[str, Any]], object]:
         (give(format=2), "format"),
         (give(scale="../x"), "scale"),
         (give(scale="paper"), "its settings are those of the scale mini, not paper"),
-        (give(correct="!"), "its answers do not give its accuracy"),
-        (give(correct=base64.b64encode(b"\xff" * 8).decode()), "its answers do not give its accuracy"),
-        (give(correct=base64.b64encode(b"\x00" * 7).decode()), "its answers do not give its accuracy"),
-        (give(history=["step"]), "its history is not the run's"),
-        (give_metrics(test_accuracy=0.99), "its answers do not give its accuracy"),
-        (give_metrics(test_accuracy=99.0), "test_rows or test_accuracy is no number that a run can have"),
-        (give_metrics(train_seconds=float("inf")), "holds what JSON cannot express|is no number"),
-        (give_metrics(task="image"), "task, attention or seed are not those of its settings"),
-        (give_metrics(status="oom"), "only results are published"),
+        (give(correct="!"), "its answers do not match its accuracy"),
+        (give(correct=base64.b64encode(b"\xff" * 8).decode()), "its answers do not match its accuracy"),
+        (give(correct=base64.b64encode(b"\x00" * 7).decode()), "its answers do not match its accuracy"),
+        (give(history=["step"]), "its history does not match its checksum"),
+        (give_metrics(test_accuracy=0.99), "its answers do not match its accuracy"),
+        (give_metrics(test_accuracy=99.0), "test_rows or test_accuracy is out of range"),
+        (give_metrics(train_seconds=float("inf")), "holds what JSON cannot express|not a finite number"),
+        (give_metrics(task="image"), "task, attention or seed differ from those in its settings"),
+        (give_metrics(status="oom"), "only runs with results are published"),
         (give_provenance(dirty=True), "dirty"),
         (give_provenance(commit="main"), "commit"),
         (give_provenance(by=""), "by"),
@@ -230,10 +230,10 @@ def test_seeds_of_a_cell_share_settings_code_and_data(
         capsys.readouterr().err
     )
     shutil.copy(published, ONE)
-    with pytest.raises(LraError, match="no mean is taken of both"):
+    with pytest.raises(LraError, match="and cannot be averaged"):
         read_reference()
     shutil.move(ONE, ONE.with_name("seed-3.json"))
-    with pytest.raises(LraError, match=r"belongs to reference/mini/listops/vmean/seed-1\.json"):
+    with pytest.raises(LraError, match=r"belongs at reference/mini/listops/vmean/seed-1\.json"):
         read_reference()
 
 

@@ -19,7 +19,7 @@ from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import read_json
 from lra.model import build_model
-from lra.sharing.found import find_runs, read_whole
+from lra.sharing.foreign_runs import find_runs, read_complete_run
 from lra.tasks.contract import Task
 from lra.training.checkpoint import Checkpoints
 from lra.training.objective import IGNORED, TRAINING, HiddenTokens, Labels
@@ -157,9 +157,9 @@ def test_another_clone_is_told_what_a_pretraining_is(
     pretrained: Experiment, toy_shards: Shards, tmp_path: Path
 ) -> None:
     train_run(pretraining(pretrained), toy_shards.folder, tmp_path / "first", **HOW)
-    with pytest.raises(LraError, match="first holds a pretraining, which no table counts"):
-        read_whole(tmp_path / "first")
-    with pytest.raises(LraError, match="holds no finished run"):
+    with pytest.raises(LraError, match="first is a pretraining, which has no row in a table"):
+        read_complete_run(tmp_path / "first")
+    with pytest.raises(LraError, match="contains no finished run"):
         find_runs(tmp_path)
 
 

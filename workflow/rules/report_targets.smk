@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from lra.results.beside import COMPARABLE_SCALE
 from lra.results.captions import CAPTIONS
+from lra.results.published_columns import COMPARABLE_SCALE
 
 TABLES = ("accuracy", "time", "memory", "flops")
 

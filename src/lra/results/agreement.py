@@ -1,4 +1,4 @@
-"""Whether two results of one cell agree, and what differs between a run's protocol and the paper's."""
+"""Whether two results of one cell agree, and how a run's protocol differs from the paper's."""
 
 from __future__ import annotations
 
@@ -14,37 +14,40 @@ from lra.results.basis import ARENA_SOURCES
 from lra.results.statistics import ALPHA
 
 PAPER_SEEDS = 3
-"""Runs that the paper's interval is reckoned with; it names no number and no deviation."""
+"""Assumed number of runs behind each mean of the paper, which states neither a number nor a deviation."""
 ROUNDING = 5e-5
-"""The paper's accuracies have two digits of a per cent."""
+"""Largest rounding error of the paper's accuracies, which are given to 0.01 %."""
 TOO_FEW = "too few seeds"
 SPLIT_AT_RANDOM = ("pathfinder", "pathx")
-"""Tasks without an official split: no two code bases share a test set."""
+"""Tasks without an official split: each code base has its own test set."""
 
 
 def compatible(
-    accuracies: Sequence[float], told: float, rows: int, their_rows: int, their_seeds: int = PAPER_SEEDS
+    accuracies: Sequence[float], their_mean: float, rows: int, their_rows: int, their_seeds: int = PAPER_SEEDS
 ) -> str:
-    """Whether another mean accuracy lies in the 95 % prediction interval around ours: ``yes``, ``no``, too few seeds.
+    """Whether another mean accuracy lies in the 95 % prediction interval around our mean.
 
-    The interval is t s sqrt(1/their_seeds + 1/S) for S seeds of the standard deviation s. Where the test examples are
-    others, the binomial variance of both test sets is added, and t has Satterthwaite's degrees of freedom.
+    The interval is ± t s sqrt(1/their_seeds + 1/S), where S is the number of our seeds and s their standard deviation.
+    If the two test sets differ, the binomial variance of both is added, and t has Satterthwaite's degrees of freedom.
 
     Args:
-        accuracies: ours, one a seed, between 0 and 1.
-        told: the other mean.
-        rows: our test examples.
-        their_rows: the other's test examples where they are others than ours, else 0.
-        their_seeds: runs that the other is a mean of, which are taken to vary as ours do.
+        accuracies: our accuracies, one per seed, between 0 and 1.
+        their_mean: the other mean, between 0 and 1.
+        rows: number of our test examples.
+        their_rows: number of their test examples if these differ from ours, else 0.
+        their_seeds: number of runs behind the other mean; these runs are assumed to vary as ours do.
+
+    Returns:
+        ``yes``, ``no`` or :data:`TOO_FEW`.
     """
     if len(accuracies) < 2:
         return TOO_FEW
     half = prediction_half_width(accuracies, rows, their_rows, their_seeds)
-    return "yes" if abs(told - float(np.mean(accuracies))) <= half + ROUNDING else "no"
+    return "yes" if abs(their_mean - float(np.mean(accuracies))) <= half + ROUNDING else "no"
 
 
 def prediction_half_width(accuracies: Sequence[float], rows: int, their_rows: int, their_seeds: int) -> float:
-    """Half of the interval of :func:`compatible`, which explains the arguments; two seeds at least."""
+    """Half of the interval of :func:`compatible`, for at least two seeds; the arguments are explained there."""
     seeds, mean = len(accuracies), float(np.mean(accuracies))
     of_seeds = float(np.var(accuracies, ddof=1)) * (1 / their_seeds + 1 / seeds)
     of_rows = mean * (1 - mean) * (1 / rows + 1 / their_rows) if their_rows else 0.0
@@ -53,15 +56,15 @@ def prediction_half_width(accuracies: Sequence[float], rows: int, their_rows: in
     return float(stats.t.ppf(1 - ALPHA / 2, freedom)) * math.sqrt(variance)
 
 
-def published_half_width(told: float, accuracies: Sequence[float], their_rows: int) -> float:
-    """Half of the 95 % interval of a published mean: of its test examples, and of seeds that vary as ours do.
+def published_half_width(mean: float, accuracies: Sequence[float], their_rows: int) -> float:
+    """Half of the 95 % interval of a published mean, over test examples and over seeds that vary as ours do.
 
     Args:
-        told: the mean, between 0 and 1.
-        accuracies: of our runs; fewer than two say nothing about seeds.
-        their_rows: its test examples.
+        mean: the published mean, between 0 and 1.
+        accuracies: accuracies of our runs; with fewer than two the interval covers test examples only.
+        their_rows: number of test examples behind the published mean.
     """
-    of_rows = told * (1 - told) / their_rows
+    of_rows = mean * (1 - mean) / their_rows
     seeds = len(accuracies)
     of_seeds = float(np.var(accuracies, ddof=1)) / PAPER_SEEDS if seeds > 1 else 0.0
     variance = of_rows + of_seeds
@@ -70,10 +73,10 @@ def published_half_width(told: float, accuracies: Sequence[float], their_rows: i
 
 
 def other_test_rows(metrics: Mapping[str, Any]) -> int:
-    """The paper's test examples where a run's are others; 0 where they are the same.
+    """Number of the paper's test examples if the run has a different test set, else 0.
 
     Args:
-        metrics: of a run of one of the paper's tasks.
+        metrics: metrics of a run on one of the paper's tasks.
     """
     task = metrics["task"]
     theirs = published.test_rows(task)
@@ -82,12 +85,13 @@ def other_test_rows(metrics: Mapping[str, Any]) -> int:
 
 
 def protocol_differences(metrics: Mapping[str, Any]) -> str:
-    """What of a run's protocol is not the paper's, such as ``test examples, train.steps 4 (20000)``.
+    """Differences between a run's protocol and the paper's, such as ``test examples, train.steps 4 (20000)``.
 
-    docs/fidelity.md has what differs throughout, such as the precision; the method's own options are its row's.
+    Differences that all runs share, such as the precision, are listed in docs/fidelity.md. Options of the attention
+    belong to the row, so they are no differences.
 
     Args:
-        metrics: of a run of one of the paper's tasks.
+        metrics: metrics of a run on one of the paper's tasks.
     """
     return ", ".join(_differences(metrics))
 
@@ -98,7 +102,7 @@ def _differences(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield "test examples"
     if metrics["task"] == "text" and data.get("dev") == "train":
         yield "dev split"
-    for name, wanted in published.protocol(metrics["task"]).items():
-        room = next((room for room in ("train", "model", "attention") if name in settings.get(room, {})), None)
-        if room and settings[room][name] != wanted:
-            yield f"{room}.{name} {settings[room][name]:g} ({wanted:g})"
+    for name, paper_value in published.protocol(metrics["task"]).items():
+        section = next((key for key in ("train", "model", "attention") if name in settings.get(key, {})), None)
+        if section and settings[section][name] != paper_value:
+            yield f"{section}.{name} {settings[section][name]:g} ({paper_value:g})"

@@ -1,4 +1,7 @@
-"""The record of how a cell's learning rate was chosen. Light, since the Snakefile reads it."""
+"""Read ``choice.json``, the record of a cell's chosen learning rate.
+
+The Snakefile imports this module, so it must not load heavy packages.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,29 @@ from lra.files import checksum, read_json
 if TYPE_CHECKING:
     from lra.results.reading import Run
 
-NEEDED = ("task", "attention", "learning_rate", "tries", "train_seconds")
-"""What a record says at least."""
+REQUIRED_KEYS = ("task", "attention", "learning_rate", "tries", "train_seconds")
+"""Keys that each record has."""
 
 
 def read_choice(path: Path) -> dict[str, Any]:
-    """What :func:`lra.results.choosing.choose` wrote.
+    """Read a record that :func:`lra.results.choosing.choose` wrote.
 
     Raises:
-        LraError: it is missing, no such file, or was edited by hand.
+        LraError: the file is missing, is no such record, or was edited by hand.
     """
     record = read_json(path)
-    if not isinstance(record, dict) or not set(NEEDED) <= set(record) or record.get("checksum") != checksum(record):
-        raise LraError(f"{path} is not what `lra choose` wrote; delete it and make it again.")
-    return record
+    complete = isinstance(record, dict) and set(REQUIRED_KEYS) <= set(record)
+    if not complete or record.get("checksum") != checksum(record):
+        raise LraError(f"{path} was edited or was not written by `lra choose`; delete it, and make it again.")
+    return dict(record)
 
 
 def tuned_changes(arena: Arena, attention: str, task: str) -> list[dict[str, float]]:
-    """How a cell's training may differ from the task's settings.
+    """Changes of the task's training settings that a run of the cell may have.
 
     Returns:
-        The learning rate that was chosen for the cell; every rate that is tried, as long as none is chosen; one empty
-        change where nothing is tuned.
+        One change with the chosen learning rate; before the choice, one for each rate to try; without tuning, one
+        empty change.
 
     Raises:
         LraError: the record of the choice is damaged.
@@ -50,14 +54,14 @@ def tuned_changes(arena: Arena, attention: str, task: str) -> list[dict[str, flo
 def tuning_columns(
     records: Sequence[Path], cells: Mapping[tuple[str, str], Sequence[Run]]
 ) -> dict[Any, dict[str, Any]]:
-    """Columns of the table that say how often a cell was tuned, by task and attention.
+    """The table's columns on tuning, by task and attention: the number of tries and their training time.
 
     Args:
         records: files that :func:`lra.results.choosing.choose` wrote.
-        cells: the runs of each cell.
+        cells: runs of each cell, by task and attention.
 
     Raises:
-        LraError: a file is damaged, or a cell's runs have another learning rate than the one that was chosen.
+        LraError: a file is damaged, or a run does not have the chosen learning rate.
     """
     columns = {}
     for path in records:

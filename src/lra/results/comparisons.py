@@ -1,6 +1,6 @@
-"""Columns of the table that compare the attentions of a task with each other, as :mod:`lra.results.statistics` does.
+"""Columns of the table that compare the attentions of a task, with the tests of :mod:`lra.results.statistics`.
 
-Nothing is called better, worse or best where an attention has fewer than three runs with a result.
+An attention with fewer than three finished runs gets no verdict: it is never called better, worse or best.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from lra.results.statistics import (
 )
 
 Columns = dict[str, Any]
-"""Some columns of a row."""
+"""Part of a row: values by column name."""
 
 
 def compare_attentions(cells: Mapping[str, Sequence[Run]]) -> dict[str, Columns]:
     """Intervals and comparisons of a task's attentions, by attention; p-values are not adjusted yet.
 
     Args:
-        cells: the runs of each attention.
+        cells: runs of each attention.
     """
     labels, answers = _answers(cells)
     if labels is None:
@@ -49,14 +49,14 @@ def compare_attentions(cells: Mapping[str, Sequence[Run]]) -> dict[str, Columns]
         interval = mean_accuracy(correct, pooled)
         columns[name] = {"accuracy_low": interval.low, "accuracy_high": interval.high}
         if BASELINE in answers and name != BASELINE:
-            found = compare(correct, answers[BASELINE], pooled)
-            columns[name] |= {"difference": found.mean, "difference_low": found.low, "difference_high": found.high}
-            columns[name] |= {"noise": found.noise}
+            test = compare(correct, answers[BASELINE], pooled)
+            columns[name] |= {"difference": test.mean, "difference_low": test.low, "difference_high": test.high}
+            columns[name] |= {"noise": test.noise}
             if name in enough and BASELINE in enough:
-                columns[name]["adjusted_p"] = found.p
-    against = {name: compare_with_constant(correct, majority, pooled) for name, correct in enough.items()}
-    for (name, found), p in zip(against.items(), holm([found.p for found in against.values()]), strict=True):
-        columns[name]["versus_majority"] = verdict(found.mean, p)
+                columns[name]["adjusted_p"] = test.p
+    tests = {name: compare_with_constant(correct, majority, pooled) for name, correct in enough.items()}
+    for (name, test), p in zip(tests.items(), holm([test.p for test in tests.values()]), strict=True):
+        columns[name]["versus_majority"] = verdict(test.mean, p)
     if len(enough) > 1:
         best = among_best(enough, pooled)
         for name in enough:
@@ -65,7 +65,7 @@ def compare_attentions(cells: Mapping[str, Sequence[Run]]) -> dict[str, Columns]
 
 
 def _answers(cells: Mapping[str, Sequence[Run]]) -> tuple[npt.NDArray[np.uint8] | None, dict[str, Correct]]:
-    """The task's labels (examples,), and which examples each attention's runs got right (seeds, examples)."""
+    """The task's labels (examples,), and per attention whether each answer is correct (seeds, examples)."""
     labels = None
     answers: dict[str, Correct] = {}
     for attention, cell in cells.items():
@@ -74,7 +74,7 @@ def _answers(cells: Mapping[str, Sequence[Run]]) -> tuple[npt.NDArray[np.uint8] 
             if run.ok:
                 label, prediction = run.predictions()
                 if labels is not None and not np.array_equal(label, labels):
-                    raise LraError(f"{run.folder}/predictions.parquet has other labels than its task's other runs.")
+                    raise LraError(f"{run.folder}/predictions.parquet has other labels than the task's other runs.")
                 labels = label
                 correct.append(label == prediction)
         if correct:
@@ -83,31 +83,31 @@ def _answers(cells: Mapping[str, Sequence[Run]]) -> tuple[npt.NDArray[np.uint8] 
 
 
 def adjust(rows: Sequence[TableRow]) -> list[TableRow]:
-    """The rows with p-values adjusted by Holm's method: over the attentions of each task, and over all tasks'."""
-    over_all = _adjusted(rows)
-    over_task: dict[tuple[str, str], float] = {}
+    """Adjust the rows' p-values by Holm's method, over the attentions of each task and over those of all tasks."""
+    across_tasks = _adjusted(rows)
+    within_task: dict[tuple[str, str], float] = {}
     for task in tasks(rows):
-        over_task |= _adjusted([row for row in rows if row.task == task])
+        within_task |= _adjusted([row for row in rows if row.task == task])
     adjusted = []
     for row in rows:
         cell = row.task, row.attention
-        if cell in over_all and row.difference is not None:
+        if cell in across_tasks and row.difference is not None:
             row = replace(
                 row,
-                adjusted_p=over_task[cell],
-                adjusted_p_all_tasks=over_all[cell],
-                versus_softmax=verdict(row.difference, over_task[cell]),
+                adjusted_p=within_task[cell],
+                adjusted_p_all_tasks=across_tasks[cell],
+                versus_softmax=verdict(row.difference, within_task[cell]),
             )
         adjusted.append(row)
     return adjusted
 
 
 def _adjusted(family: Sequence[TableRow]) -> dict[tuple[str, str], float]:
-    """The adjusted p-value of each row that has a p-value, by task and attention."""
-    found = {(row.task, row.attention): row.adjusted_p for row in family if row.adjusted_p is not None}
-    return dict(zip(found, holm(list(found.values())), strict=True))
+    """Adjusted p-values of the rows that have a p-value, by task and attention."""
+    p_values = {(row.task, row.attention): row.adjusted_p for row in family if row.adjusted_p is not None}
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
 def holds_over_all_tasks(row: TableRow) -> bool:
-    """Whether the row's verdict against softmax survives the adjustment over all tasks."""
+    """Whether the row's verdict against softmax still holds when p-values are adjusted over all tasks."""
     return row.adjusted_p_all_tasks is not None and row.adjusted_p_all_tasks < ALPHA

@@ -1,4 +1,4 @@
-"""What the measurements of a task say, in words: who takes the least time and memory, and how sure that is."""
+"""Sentences on the measurements of a task: the attentions with the least time and memory, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from lra.results.basis import bases
 from lra.results.published import task_title, title
 from lra.results.rows import BASELINE, YARDSTICK, TableRow
 
-WORKSPACE_MATTERS = 0.1
-"""A workspace is told of where it is more than this share of what a further example takes."""
+WORKSPACE_SHARE = 0.1
+"""A workspace is mentioned if it is larger than this share of the memory of one more example."""
 
 
-def cheapest(rows: Sequence[TableRow]) -> str:
-    """Sentences on a task's time and memory; empty where nothing was measured.
+def cost_sentence(rows: Sequence[TableRow]) -> str:
+    """A sentence on a task's time and memory; empty if nothing was measured.
 
     Args:
-        rows: the task's, one an attention.
+        rows: the task's rows, one per attention.
     """
     machines = list(dict.fromkeys(row.measured_on for row in rows if row.measured_on))
     if len(machines) > 1:
-        where = "; ".join(machines)
-        return f"{task_title(rows[0].task)}: measured on different machines ({where}), so times do not compare."
+        listed = "; ".join(machines)
+        return f"{task_title(rows[0].task)}: measured on different machines ({listed}), so times are not comparable."
     measured = [row for row in rows if None not in (row.seconds_per_1000_steps, row.memory_per_example_mib)]
     if not measured:
         return ""
@@ -31,7 +31,7 @@ def cheapest(rows: Sequence[TableRow]) -> str:
 
 
 def _time(rows: Sequence[TableRow]) -> str:
-    """Who is fastest as a multiple of exact attention, timed in turn with it, and who takes less time than that."""
+    """The fastest attention relative to exact attention, ties with it, and how many are faster than exact attention."""
     timed = [row for row in rows if None not in (row.time_ratio, row.time_ratio_low, row.time_ratio_high)]
     if not timed:
         fastest = min(rows, key=lambda row: row.seconds_per_1000_steps or 0.0)
@@ -39,15 +39,15 @@ def _time(rows: Sequence[TableRow]) -> str:
     fastest = min(timed, key=lambda row: row.time_ratio or 0.0)
     sentence = f"{title(fastest.attention)} takes the least time"
     if fastest.attention != YARDSTICK:
-        sentence += f", {_interval(fastest)} of that of exact attention without dropout (95\u00a0% interval)"
+        sentence += f", {_interval(fastest)} times that of exact attention without dropout (95\u00a0% interval)"
     tied = [row for row in timed if row is not fastest and _ends(row)[0] <= _ends(fastest)[1]]
     if tied:
-        sentence += f", and {_listed(tied)} cannot be told from it"
+        sentence += f", and {_listed(tied)} cannot be distinguished from it"
     others = [row for row in timed if row.attention not in (YARDSTICK, BASELINE)]
     faster = sum(_ends(row)[1] < 1 for row in others)
     undecided = sum(_ends(row)[0] <= 1 <= _ends(row)[1] for row in others)
-    sentence += f"; {faster} of {len(others)} approximations take less than exact attention without dropout"
-    return sentence + (f", {undecided} cannot be told from it" if undecided else "")
+    sentence += f"; {faster} of {len(others)} approximations are faster than exact attention without dropout"
+    return sentence + (f", {undecided} cannot be distinguished from it" if undecided else "")
 
 
 def _ends(row: TableRow) -> tuple[float, float]:
@@ -60,18 +60,18 @@ def _interval(row: TableRow) -> str:
 
 
 def _memory(rows: Sequence[TableRow]) -> str:
-    """Who holds the least in a step, and who grows least with the batch: a workspace does not grow."""
+    """The attentions with the least memory per further example, and those with the least memory in a whole step."""
     growing = _least(rows, lambda row: row.memory_per_example_mib or 0.0)
     least = growing[0].memory_per_example_mib or 0.0
     verb = "takes" if len(growing) == 1 else "take"
-    sentence = f"{_listed(growing)} {verb} the least memory a further example ({least:.1f}\u00a0MiB)"
-    spaces = [row for row in growing if (row.workspace_mib or 0.0) > WORKSPACE_MATTERS * least]
+    sentence = f"{_listed(growing)} {verb} the least memory per further example ({least:.1f}\u00a0MiB)"
+    spaces = [row for row in growing if (row.workspace_mib or 0.0) > WORKSPACE_SHARE * least]
     if spaces:
         named = ", ".join(f"{title(row.attention)} {row.workspace_mib:.1f}\u00a0MiB" for row in spaces)
-        sentence += f", besides a workspace that does not grow with the batch ({named})"
-    whole = [row for row in rows if row.peak_memory_mib is not None]
-    if whole:
-        holding = _least(whole, lambda row: row.peak_memory_mib or 0.0)
+        sentence += f", plus a workspace that does not grow with the batch ({named})"
+    with_peak = [row for row in rows if row.peak_memory_mib is not None]
+    if with_peak:
+        holding = _least(with_peak, lambda row: row.peak_memory_mib or 0.0)
         batch = holding[0].cost_batch
         step = f"a step of {batch} example{'' if batch == 1 else 's'}" if batch else "a step"
         verb = "holds" if len(holding) == 1 else "hold"
@@ -80,7 +80,7 @@ def _memory(rows: Sequence[TableRow]) -> str:
 
 
 def _least(rows: Sequence[TableRow], quantity: Callable[[TableRow], float]) -> list[TableRow]:
-    """The rows with the lowest number, by the digit shown."""
+    """The rows with the lowest quantity, rounded as it is shown."""
     least = min(f"{quantity(row):10.1f}" for row in rows)
     return [row for row in rows if f"{quantity(row):10.1f}" == least]
 

@@ -1,6 +1,7 @@
-"""What each method has reached on dev by the time that exact attention has reached its best, at equal compute.
+"""Compare methods at equal compute: the best dev accuracy of each when exact attention reaches its own best.
 
-The cost of a step is measured alone on the machine at the task's full length; evaluations are left out.
+Compute is the number of training steps times the cost of one step, which is measured alone on the machine at the task's
+full length. Evaluations are left out.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import numpy as np
 from lra.errors import LraError
 from lra.results.published import task_title, title
 from lra.results.reading import Run
-from lra.results.rendering import NOTHING, Column, Entry, Sheet, View
+from lra.results.rendering import NO_VALUE, Column, Entry, Sheet, View
 from lra.results.rows import YARDSTICK
 from lra.sealing import read_measure
 
 Quantity = Literal["flops", "seconds"]
 QUANTITIES: Mapping[Quantity, str] = {"flops": "FLOPs", "seconds": "seconds"}
-BACKWARD_TOO = 3
-"""Forward passes that a training step costs: the backward pass has two matrix products for each of the forward's."""
+FORWARD_PASSES_PER_STEP = 3
+"""FLOPs of a training step in forward passes: the backward pass has two matrix products for each forward one."""
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """What one example in a training step costs, and the size that this was measured at."""
+    """Cost of one example in a training step (FLOPs, seconds), and the size at which it was measured."""
 
     flops: float
     seconds: float
@@ -36,7 +37,7 @@ class StepCost:
 
 
 def best_so_far(histories: Sequence[Sequence[dict[str, float]]]) -> tuple[list[float], list[float]]:
-    """Steps that every seed evaluated, and the mean over seeds of the best dev accuracy until then."""
+    """Steps at which every seed was evaluated, and the best dev accuracy up to each step, averaged over seeds."""
     by_step = []
     for history in histories:
         best = itertools.accumulate((row["dev_accuracy"] for row in history), max)
@@ -46,28 +47,28 @@ def best_so_far(histories: Sequence[Sequence[dict[str, float]]]) -> tuple[list[f
 
 
 def read_costs(paths: Sequence[Path]) -> dict[tuple[str, str], StepCost]:
-    """What an example costs in a training step, by task and attention; of cells that could be measured.
+    """Read the cost of an example in a training step, by task and attention; failed measurements are left out.
 
     Raises:
         LraError: a file is no measurement.
     """
-    found = {}
+    costs = {}
     for path in paths:
         measure = read_measure(path)
         try:
             if measure["status"] == "ok":
-                found[measure["task"], measure["attention"]] = StepCost(
-                    BACKWARD_TOO * float(measure["flops_forward"]),
+                costs[measure["task"], measure["attention"]] = StepCost(
+                    FORWARD_PASSES_PER_STEP * float(measure["flops_forward"]),
                     float(measure["seconds_per_1000_steps"]) / 1000 / measure["paper_batch"],
                     f"n = {measure['length']}, d = {measure['settings']['attention']['features']}",
                 )
         except (KeyError, TypeError, ValueError) as problem:
             raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
-    return found
+    return costs
 
 
 def measured_cells(runs: Sequence[Run], costs: Mapping[tuple[str, str], StepCost]) -> dict[tuple[str, str], list[Run]]:
-    """The runs with a result whose step was measured, by task and attention."""
+    """The finished runs of each measured cell, by task and attention."""
     cells: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.ok and (run.task, run.attention) in costs:
@@ -76,11 +77,11 @@ def measured_cells(runs: Sequence[Run], costs: Mapping[tuple[str, str], StepCost
 
 
 def equal_compute(runs: Sequence[Run], measures: Sequence[Path]) -> Sheet | None:
-    """A table of what each method has reached on dev; None where exact attention was not trained or not measured.
+    """The table of dev accuracies at equal compute; None if exact attention was not trained or not measured.
 
     Args:
-        runs: every run.
-        measures: ``measure.json`` of measured cells.
+        runs: all runs.
+        measures: ``measure.json`` of each measured cell.
     """
     costs = read_costs(measures)
     cells = measured_cells(runs, costs)
@@ -88,8 +89,8 @@ def equal_compute(runs: Sequence[Run], measures: Sequence[Path]) -> Sheet | None
     names = tuple(dict.fromkeys(run.attention for run in runs))
     views = [_view(against, label, tasks, names, cells, costs) for against, label in QUANTITIES.items()]
     caption = (
-        "FLOPs and seconds of a step are measured at the task's full length, which need not be that of the runs; "
-        "evaluations are left out."
+        "FLOPs and seconds of a step are measured at the task's full length, which can differ from that of the runs. "
+        "Evaluations are left out."
     )
     return Sheet("equal compute", caption, names, tuple(views)) if views[0].columns else None
 
@@ -111,19 +112,19 @@ def _view(
             columns.append(Column(f"{task}_{against}", task_title(task), f"{budget:.2g} {label}"))
             entries.append([_reached(curves.get(name), budget) for name in names])
     caption = (
-        f"Best accuracy on dev in per cent, mean over seeds, by the {label} of training at which {title(YARDSTICK)} "
-        f"reached its best (below the task). {NOTHING}: not one evaluation until then, or not measured."
+        f"Best dev accuracy in per cent, mean over seeds, within the training {label} that {title(YARDSTICK)} needs to "
+        f"reach its own best (given below the task). {NO_VALUE}: no evaluation within that budget, or not measured."
     )
     return View(f"At equal {label}", caption, tuple(columns), tuple(zip(*entries, strict=True)))
 
 
 def curve(cell: Sequence[Run], cost: StepCost, against: Quantity) -> tuple[list[float], list[float]]:
-    """What training has cost by each evaluation, and the best accuracy until then."""
+    """Cost of training up to each evaluation, and the best dev accuracy up to it, averaged over seeds."""
     examples = cell[0].metrics["settings"]["train"]["batch"]
     steps, best = best_so_far([run.history() for run in cell])
     return [step * examples * float(getattr(cost, against)) for step in steps], best
 
 
 def _reached(curve: tuple[list[float], list[float]] | None, budget: float) -> Entry:
-    until = [best for spent, best in zip(*curve, strict=True) if spent <= budget] if curve else []
-    return Entry(f"{100 * until[-1]:.2f}", round(100 * until[-1], 2)) if until else Entry(NOTHING)
+    within = [best for spent, best in zip(*curve, strict=True) if spent <= budget] if curve else []
+    return Entry(f"{100 * within[-1]:.2f}", round(100 * within[-1], 2)) if within else Entry(NO_VALUE)

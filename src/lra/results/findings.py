@@ -1,4 +1,4 @@
-"""What the collected table says, in words: every sentence is computed, none is written beforehand."""
+"""Findings of the collected table in words; every sentence is computed from its numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lra.results.basis import bases
 from lra.results.comparisons import holds_over_all_tasks
-from lra.results.cost_findings import cheapest
+from lra.results.cost_findings import cost_sentence
 from lra.results.published import task_title, title
 from lra.results.rows import BASELINE, TableRow, tasks
 from lra.results.statistics import ENOUGH_SEEDS
@@ -15,7 +15,7 @@ from lra.results.statistics import ENOUGH_SEEDS
 
 @dataclass(frozen=True)
 class Finding:
-    """A heading and its sentences; a ``warning`` limits what the others mean."""
+    """A heading and its sentences; a ``warning`` limits how the other findings may be read."""
 
     heading: str
     sentences: tuple[str, ...]
@@ -25,58 +25,56 @@ class Finding:
 def findings(rows: Sequence[TableRow]) -> list[Finding]:
     """The findings of a collected table, warnings first."""
     by_task = [[row for row in rows if row.task == task] for task in tasks(rows)]
-    found = [
-        Finding("What the accuracies stand on", _data(rows), warning=True),
-        Finding("How learning rates were chosen", _rates(rows), warning=True),
-        Finding("How far the seeds carry", _seeds(rows), warning=True),
-        Finding("What failed", _failures(rows), warning=True),
-        Finding("Where there are too few runs to compare", tuple(filter(None, map(_range, by_task)))),
+    candidates = [
+        Finding("Data and sizes", _data(rows), warning=True),
+        Finding("Choice of learning rates", _rates(rows), warning=True),
+        Finding("Number of seeds", _seeds(rows), warning=True),
+        Finding("Failures", _failures(rows), warning=True),
+        Finding("Tasks with too few runs to compare", tuple(filter(None, map(_range, by_task)))),
         Finding("Not distinguishable from the best", tuple(filter(None, map(_best, by_task)))),
-        Finding(f"Against {title(BASELINE)}, beyond noise", tuple(filter(None, map(_versus_softmax, by_task)))),
-        Finding(
-            "Against always answering the most frequent class", tuple(filter(None, map(_versus_majority, by_task)))
-        ),
+        Finding(f"Significant differences to {title(BASELINE)}", tuple(filter(None, map(_versus_softmax, by_task)))),
+        Finding("Compared with the most frequent class", tuple(filter(None, map(_versus_majority, by_task)))),
         Finding("Time and memory", _costs(rows, by_task)),
-        Finding("Against the published values", _published(rows)),
+        Finding("Compared with published values", _published(rows)),
     ]
-    return [finding for finding in found if finding.sentences]
+    return [finding for finding in candidates if finding.sentences]
 
 
 def _data(rows: Sequence[TableRow]) -> tuple[str, ...]:
-    """That tasks are not the Arena's, and that accuracy and cost belong to different sizes."""
-    found = bases(rows)
+    """Warnings of data other than the Arena's, and of accuracy and cost at different sizes."""
+    task_bases = bases(rows)
     sentences = []
-    if others := [basis for basis in found if not basis.arena]:
+    if others := [basis for basis in task_bases if not basis.arena]:
         named = "; ".join(f"{basis.task}: {basis.heading}" for basis in others)
         sentences.append(
-            "These are not results on the Long Range Arena: other data or shorter sequences stand for its tasks "
+            "These are not results on the Long Range Arena: its tasks are replaced by other data or shorter sequences "
             f"({named})."
         )
-    if unlike := [basis for basis in found if basis.cost and not basis.comparable]:
+    if unlike := [basis for basis in task_bases if basis.cost and not basis.comparable]:
         named = "; ".join(f"{basis.task}: {basis.cost}" for basis in unlike)
         sentences.append(
-            f"Time and memory were measured at the tasks' full length, and possibly with more features ({named}), so "
+            f"Time and memory were measured at the tasks' full length and possibly with more features ({named}), so "
             "accuracy and cost of a row do not belong to one trained model."
         )
     return tuple(sentences)
 
 
 def _rates(rows: Sequence[TableRow]) -> tuple[str, ...]:
-    """Whether each method had a learning rate of its own, and what the search for it took."""
-    told = [row for row in rows if row.learning_rate is not None]
-    tuned = [row for row in told if row.tuned]
-    if not told:
+    """Whether each method has a tuned learning rate, and how long the search took."""
+    known = [row for row in rows if row.learning_rate is not None]
+    tuned = [row for row in known if row.tuned]
+    if not known:
         return ()
     if not tuned:
-        return ("No learning rate was tuned: the methods of a task share one, and each may do better at another.",)
+        return ("Learning rates were not tuned: the methods of a task share one, and each may do better at another.",)
     tries = " or ".join(map(str, sorted({row.tuned or 0 for row in tuned})))
     seconds = sum(row.tuning_seconds or 0.0 for row in tuned)
     sentence = (
-        f"For each method on each task, short runs with a seed of their own tried {tries} learning rates, and the one "
-        f"with the highest dev accuracy was taken; they trained for {seconds:.0f} seconds in all."
+        f"Each method tried {tries} learning rates on each task, in short runs with a separate seed, and has the one "
+        f"with the highest dev accuracy. These runs trained for {seconds:.0f} seconds in total."
     )
-    if others := [_cell(row) for row in told if not row.tuned]:
-        return (sentence, f"Not tuned, so that they do not compare with the rest: {_listed(others)}.")
+    if others := [_cell(row) for row in known if not row.tuned]:
+        return (sentence, f"Not tuned, and so not comparable with the other rows: {_listed(others)}.")
     return (sentence,)
 
 
@@ -85,25 +83,25 @@ def _seeds(rows: Sequence[TableRow]) -> tuple[str, ...]:
     if not counts or min(counts) >= ENOUGH_SEEDS:
         return ()
     least, most = min(counts), max(counts)
-    runs = f"{_count(least, 'run') if least == most else f'{least} to {most} runs'} with a result"
+    runs = _count(least, "finished run") if least == most else f"{least} to {most} finished runs"
     return (
-        f"An attention has {runs} a task. Where it has fewer than {ENOUGH_SEEDS}, nothing is called better, worse or "
-        "best: how much another seed would change is not known well enough. A single run shows what this one trained "
-        "model does, and its interval covers the draw of test examples alone.",
-        f"Give config.yaml at least {ENOUGH_SEEDS} seeds to compare methods.",
+        f"Each attention has {runs} per task. With fewer than {ENOUGH_SEEDS}, no method is called better, worse or "
+        "best, because too little is known about how results vary with the seed. The interval of a single run covers "
+        "the draw of test examples only.",
+        f"Set at least {ENOUGH_SEEDS} seeds in config.yaml to compare methods.",
     )
 
 
 def _failures(rows: Sequence[TableRow]) -> tuple[str, ...]:
     failed = [
-        f"{_cell(row)}: {row.seeds_run - row.seeds_ok} of {_count(row.seeds_run, 'run')} gave no result ({row.reason})."
+        f"{_cell(row)}: {row.seeds_run - row.seeds_ok} of {_count(row.seeds_run, 'run')} failed ({row.reason})."
         for row in rows
         if row.status != "ok"
     ]
     if failed:
         failed.append(
-            "Means leave these runs out; a view of the accuracy table counts them at the accuracy of the most frequent "
-            "class."
+            "Means leave these runs out. The view “With failed runs” of the accuracy table counts them at the accuracy "
+            "of the most frequent class."
         )
     unmeasured = [
         f"{_cell(row)} could not be measured: {row.measure_status} ({row.measure_reason})."
@@ -114,12 +112,12 @@ def _failures(rows: Sequence[TableRow]) -> tuple[str, ...]:
 
 
 def _range(rows: Sequence[TableRow]) -> str:
-    """What a task's accuracies are where there are too few runs to compare them."""
+    """The range of a task's accuracies if there are too few runs to compare them, else an empty text."""
     if any(row.seeds_ok >= ENOUGH_SEEDS for row in rows):
         return ""
     shown = [(row.accuracy, row) for row in rows if row.accuracy is not None]
     if not shown:
-        return f"{task_title(rows[0].task)}: no run gave a result."
+        return f"{task_title(rows[0].task)}: all runs failed."
     accuracies = [accuracy for accuracy, _ in shown]
     sentence = f"{task_title(rows[0].task)}: accuracies from {_percent(min(accuracies))} to {_percent(max(accuracies))}"
     majority = rows[0].majority_accuracy
@@ -141,7 +139,7 @@ def _best(rows: Sequence[TableRow]) -> str:
     named = ", ".join(f"{title(row.attention)} ({_percent(accuracy)})" for accuracy, row in best)
     sentence = f"{task_title(rows[0].task)}: {named}"
     if len(best) == len(compared):
-        sentence += f"; that is all {len(compared)}, so the differences between them may be noise"
+        sentence += f"; these are all {len(compared)} compared attentions, so their differences may be noise"
     majority = best[0][1].majority_accuracy
     if majority is not None:
         sentence += f"; the most frequent class alone gives {_percent(majority)}"
@@ -155,16 +153,16 @@ def _versus_softmax(rows: Sequence[TableRow]) -> str:
         return ""
     parts = []
     for verdict in ("better", "worse"):
-        chosen = [(difference, row) for difference, row in compared if row.versus_softmax == verdict]
-        chosen.sort(key=lambda pair: -abs(pair[0]))
-        named = [f"{title(row.attention)} ({_difference(row)})" for _, row in chosen]
+        cells = [(difference, row) for difference, row in compared if row.versus_softmax == verdict]
+        cells.sort(key=lambda pair: -abs(pair[0]))
+        named = [f"{title(row.attention)} ({_difference(row)})" for _, row in cells]
         parts.append(f"{verdict}: {_listed(named)}")
     undecided = sum(row.versus_softmax == "undecided" for _, row in compared)
     return f"{name} – {'; '.join(parts)}; undecided: {undecided} of {len(compared)}."
 
 
 def _difference(row: TableRow) -> str:
-    """The difference in percentage points, and whether it is one over this task only."""
+    """The difference in percentage points, marked if it is significant over this task only."""
     return _points(row.difference or 0.0) + ("" if holds_over_all_tasks(row) else "; not over all tasks")
 
 
@@ -175,17 +173,17 @@ def _versus_majority(rows: Sequence[TableRow]) -> str:
     if not compared:
         return ""
     if not others:
-        return f"{name}: every attention with {ENOUGH_SEEDS} or more results is better."
+        return f"{name}: every attention with {ENOUGH_SEEDS} or more finished runs is better."
     if len(others) == len(compared):
-        return f"{name}: none of {_count(len(compared), 'attention')} is better beyond noise."
+        return f"{name}: none of {_count(len(compared), 'attention')} is significantly better."
     better = len(compared) - len(others)
-    return f"{name}: {better} of {len(compared)} are better; not better beyond noise: {_listed(others)}."
+    return f"{name}: {better} of {len(compared)} are better; not significantly better: {_listed(others)}."
 
 
 def _costs(rows: Sequence[TableRow], by_task: Sequence[Sequence[TableRow]]) -> tuple[str, ...]:
     if not any(row.measured_on for row in rows):
-        return ("Nothing was measured alone on the machine, so there is no claim about time or memory.",)
-    return tuple(filter(None, map(cheapest, by_task)))
+        return ("Cost was not measured alone on the machine, so nothing is claimed about time or memory.",)
+    return tuple(filter(None, map(cost_sentence, by_task)))
 
 
 def _published(rows: Sequence[TableRow]) -> tuple[str, ...]:
@@ -195,8 +193,8 @@ def _published(rows: Sequence[TableRow]) -> tuple[str, ...]:
     farthest, row = max(compared, key=lambda pair: abs(pair[0]))
     mean = 100 * sum(abs(difference) for difference, _ in compared) / len(compared)
     return (
-        f"Over {_count(len(compared), 'cell')} the accuracy is {mean:.2f} percentage points from the published one on "
-        f"average, at most {_points(farthest)} ({_cell(row)}).",
+        f"Over {_count(len(compared), 'cell')}, accuracy differs from the published one by {mean:.2f} percentage "
+        f"points on average and by at most {_points(farthest)} ({_cell(row)}).",
     )
 
 

@@ -1,4 +1,4 @@
-"""Time, memory and FLOPs as columns of the table; :mod:`lra.cost.training_step` describes ``measure.json``."""
+"""The table's columns on time, memory and FLOPs; :mod:`lra.cost.training_step` describes ``measure.json``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ RATIOS = ("ratio", "ratio_low", "ratio_high")
 
 
 def read_measures(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The columns of :class:`lra.results.rows.TableRow` that come from measurements, by task and attention.
+    """Columns of :class:`lra.results.rows.TableRow` from measurements, by task and attention.
 
     Raises:
-        LraError: a file is no measurement or was edited, or a cell is given twice.
+        LraError: a file is no measurement or was edited, or two files measure the same cell.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    measured: dict[tuple[str, str], dict[str, Any]] = {}
     for path in paths:
         measure = read_measure(path)
         try:
             cell, columns = (measure["task"], measure["attention"]), _columns(measure)
         except (KeyError, TypeError) as problem:
             raise LraError(f"{path} is not a measurement ({problem}); measure this cell again.") from problem
-        if cell in found:
-            raise LraError(f"{path} measures {cell[1]} on {cell[0]}, as an earlier file does; give one.")
-        found[cell] = columns
-    return found
+        if cell in measured:
+            raise LraError(f"{path} measures {cell[1]} on {cell[0]}, as an earlier file does; give only one of them.")
+        measured[cell] = columns
+    return measured
 
 
 def _columns(measure: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +66,6 @@ def _columns(measure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workspace(measure: dict[str, Any]) -> int:
-    """Bytes at a step's worst moment that neither weights nor examples explain, such as blocks of exact attention."""
+    """Bytes at a step's memory peak beyond fixed memory and examples, such as blocks of exact attention."""
     examples = int(measure["batch"]) * int(measure["memory_per_example_bytes"])
     return max(0, int(measure["peak_memory_bytes"]) - int(measure["fixed_memory_bytes"]) - examples)

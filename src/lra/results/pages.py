@@ -1,4 +1,4 @@
-"""HTML pages that need nothing but themselves, from the folder ``templates``."""
+"""Self-contained HTML pages, rendered from the folder ``templates``."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def _environment() -> Environment:
 
 
 def page(template: str, **values: object) -> str:
-    """Fill in a template; every value is escaped unless it is marked as safe HTML."""
+    """Render a template; values are escaped unless they are marked as safe HTML."""
     return _environment().get_template(template).render(values)

@@ -1,4 +1,4 @@
-"""Where results come from: machines, versions, code, data and settings, as the runs themselves recorded them."""
+"""Provenance of results: machines, versions, code, data and settings, as each run recorded them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lra.results.reading import Run
 
 
 def provenance(runs: Sequence[Run]) -> dict[str, Any]:
-    """What runs have in common and where they differ.
+    """The distinct values that runs recorded, as lists of pairs.
 
     Returns:
-        ``facts``: (name, value) pairs; ``data``: (task, checksum of its manifest); ``code``: (attention, fingerprint);
-        ``settings``: (task, JSON of model and training) pairs; ``attentions``: (attention, JSON of its settings).
+        ``facts``: (name, value); ``data``: (task, checksum of its data); ``code``: (attention, fingerprint);
+        ``settings``: (task, JSON of model, training, pretraining); ``attentions``: (attention, JSON of its settings).
     """
     metrics = [run.metrics for run in runs]
     machines = [run.get("machine", {}) for run in metrics]
     started = sorted(run["started"] for run in metrics if run.get("started"))
-    facts = [("Report made from commit", commit()), ("Runs", str(len(runs)))]
+    facts = [("Report written at commit", commit()), ("Runs", str(len(runs)))]
     if started:
         facts.append(("Started", started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"))
     for name in dict.fromkeys(name for machine in machines for name in machine):
@@ -36,7 +36,7 @@ def provenance(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The checkout's commit, with ``-dirty`` where files differ from it."""
+    """The checkout's commit, with ``-dirty`` if files differ from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -54,7 +54,7 @@ def _distinct(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _counted(values: Iterable[str]) -> str:
-    """Distinct values, each with its number of runs where there are several."""
+    """Distinct values; several values each with their number of runs."""
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1

@@ -1,4 +1,4 @@
-"""Finished runs, read and checked: what is averaged or compared must belong together."""
+"""Read finished runs, and refuse to average or compare runs that do not belong together."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from lra import paths
 from lra.errors import LraError
 from lra.files import read_metrics, refuse_foreign_run_files
 
-NEEDED = {
+REQUIRED_KEYS = {
     "status": str, "reason": str, "task": str, "attention": str, "seed": int, "settings": dict, "code": str,
     "data": str, "test_accuracy": float | int | None, "majority_accuracy": float | int, "test_rows": int,
     "max_steps": int | None,
 }  # fmt: skip
-RESULTS = {"test_accuracy": float | int, "train_seconds": float | int, "steps": int}
-"""What a run that ended well must say besides."""
+"""Keys that the ``metrics.json`` of every run must have, with their types."""
+RESULT_KEYS = {"test_accuracy": float | int, "train_seconds": float | int, "steps": int}
+"""Keys that a run with the status ``ok`` must have too, with their types."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        """Whether it has a result."""
+        """Whether the run finished with a result."""
         return bool(self.metrics["status"] == "ok")
 
     @property
@@ -47,13 +48,13 @@ class Run:
         return str(self.metrics["attention"])
 
     def predictions(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Label and prediction of each test example, (examples,) each.
+        """Labels and predictions of the test examples, two arrays of shape (examples,) and dtype uint8.
 
         Raises:
-            LraError: the file is damaged, or not that of the metrics beside it.
+            LraError: the file is damaged, or does not match the run's ``metrics.json``.
         """
         path = self.folder / paths.PREDICTIONS
-        foreign = LraError(f"{path} does not belong to the metrics.json beside it; train this run again.")
+        foreign = LraError(f"{path} does not match the metrics.json in its folder; train this run again.")
         try:
             if pq.read_metadata(path).num_rows != self.metrics["test_rows"]:
                 raise foreign
@@ -67,7 +68,7 @@ class Run:
         return label, prediction
 
     def history(self) -> list[dict[str, float]]:
-        """One row an evaluation on dev; the columns are those of ``lra.training.run.HISTORY``.
+        """One row per evaluation on dev, with the columns of ``lra.training.run.HISTORY``.
 
         Raises:
             LraError: the file is missing or damaged.
@@ -83,15 +84,15 @@ class Run:
 def read_runs(
     paths: Sequence[Path], cell_of: Callable[[Run], Hashable] = lambda run: (run.task, run.attention)
 ) -> list[Run]:
-    """Read the ``metrics.json`` at each path, the runs of a cell in the order of their seeds.
+    """Read runs, ordered by cell and within a cell by seed.
 
     Args:
-        paths: one file a run.
-        cell_of: what runs that differ in nothing but the seed share.
+        paths: ``metrics.json`` of each run.
+        cell_of: key of a run's cell; the runs of a cell may differ in the seed only.
 
     Raises:
-        LraError: a file is no run's or was edited, a run is cut short or given twice, or runs that are compared are not
-            comparable: seeds of a cell with other settings, code or source, or a task's runs on other data.
+        LraError: a file is not the metrics of a run or was edited; a run was cut short or is given twice; the runs of a
+            cell differ in settings, code or data source; or the runs of a task differ in data.
     """
     cells: dict[Hashable, list[Run]] = {}
     first_of_task: dict[str, Run] = {}
@@ -108,25 +109,26 @@ def read_runs(
                 raise LraError(f"{before.folder} and {run.folder} are the same task, attention and seed; give one.")
             if _identity(run) != _identity(before):
                 raise LraError(
-                    f"{before.folder} and {run.folder} have different settings or code, so that their mean means "
-                    "nothing; train the older again."
+                    f"{before.folder} and {run.folder} have different settings or code, so they cannot be averaged; "
+                    "train the older again."
                 )
             if _source(run) != _source(before):
                 raise LraError(
                     f"{before.folder} and {run.folder} have equal examples from two sources, {_source(before)} and "
-                    f"{_source(run)}; `lra clean RUN --yes` the one that config.yaml does not name, and train it again."
+                    f"{_source(run)}; remove the run whose source config.yaml does not name by `lra clean RUN --yes`, "
+                    "and train it again."
                 )
     return [run for cell in cells.values() for run in cell]
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    metrics = read_metrics(path, NEEDED)
+    metrics = read_metrics(path, REQUIRED_KEYS)
     if metrics["status"] == "ok":
-        read_metrics(path, RESULTS)
+        read_metrics(path, RESULT_KEYS)
     refuse_foreign_run_files(path.parent, metrics)
     if metrics["max_steps"] is not None:
         raise LraError(
-            f"{path.parent} was cut short at {metrics['max_steps']} steps by --max-steps, so that it counts in no "
+            f"{path.parent} was cut short at {metrics['max_steps']} steps by --max-steps, so it cannot enter a "
             "table; delete it and train it in full."
         )
     return metrics
@@ -138,5 +140,5 @@ def _identity(run: Run) -> tuple[dict[str, Any], str]:
 
 
 def _source(run: Run) -> object:
-    """What a row says its data came from; other sources may give equal examples, and so the same ``data``."""
+    """Name of the data source. Two sources can have equal examples and thus the same ``data`` checksum."""
     return (run.metrics.get("data_settings") or {}).get("source")

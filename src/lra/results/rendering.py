@@ -1,7 +1,7 @@
-"""A table of attentions in the formats people use it in: CSV, Markdown, LaTeX (booktabs) and HTML.
+"""Render a table of attentions as CSV, Markdown, LaTeX (booktabs) and HTML.
 
-A table has one view or several, such as times, shares of exact attention's time, and the paper's shares. A page shows
-one view at a time; Markdown and LaTeX have them one below the other, and CSV has all columns side by side.
+A table has one or more views, such as times, shares of exact attention's time, and the paper's shares. An HTML page
+shows one view at a time, Markdown and LaTeX show them one below the other, and CSV has all columns side by side.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from lra.files import write_text
 from lra.results.pages import page
 from lra.results.published import title
 
-NOTHING = "–"
+NO_VALUE = "–"
+"""Text of an entry without a value."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is shown, and its number; None where there is none, ``failed`` where the text says why.
-
-    ``half_width`` is half of the number's 95 % interval; what is ``bold`` is best, as the caption says.
-    """
+    """One entry of a table."""
 
     text: str
     value: float | None = None
+    """The number that ``text`` shows, if it shows one."""
     failed: bool = False
+    """Whether ``text`` says why there is no number."""
     half_width: float | None = None
+    """Half of the number's 95 % interval."""
     bold: bool = False
+    """Whether the entry is among the best of its column, as the caption defines it."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """Name in the CSV file, heading for people, and on a page what stands below it."""
+    """Name in the CSV file, heading elsewhere, and a note that HTML pages show below the heading."""
 
     key: str
     heading: str
@@ -44,7 +46,7 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """One way to see a table: one line of entries an attention, one entry a column."""
+    """One view of a table: a line per attention, with an entry per column."""
 
     label: str
     caption: str
@@ -52,13 +54,13 @@ class View:
     lines: tuple[tuple[Entry, ...], ...]
 
     def texts(self, bold: Callable[[str], str]) -> list[list[str]]:
-        """The texts by line."""
+        """The texts of each line; ``bold`` marks up those of bold entries."""
         return [[bold(entry.text) if entry.bold else entry.text for entry in line] for line in self.lines]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table; ``caption`` says what holds for all of its views."""
+    """A table with its views; ``caption`` holds for all of them."""
 
     name: str
     caption: str
@@ -67,13 +69,13 @@ class Sheet:
 
 
 def write(sheet: Sheet, folder: Path) -> None:
-    """Write ``<folder>/<name>`` with the endings csv, md, tex and html."""
+    """Write ``<folder>/<name>.csv``, ``.md``, ``.tex`` and ``.html``."""
     for ending, text in (("csv", csv), ("md", markdown), ("tex", latex), ("html", html)):
         write_text(folder / f"{sheet.name}.{ending}", text(sheet))
 
 
 def csv(sheet: Sheet) -> str:
-    """Numbers, or the word that stands for one; empty where there is neither."""
+    """CSV with numbers, or a word such as ``diverged``; empty if there is neither."""
     stream = io.StringIO()
     writer = csv_writer(stream, lineterminator="\n")
     writer.writerow(["model", "attention", *(column.key for view in sheet.views for column in view.columns)])
@@ -84,12 +86,12 @@ def csv(sheet: Sheet) -> str:
 
 def _plain(entry: Entry) -> str:
     if entry.value is None:
-        return "" if entry.text == NOTHING else entry.text
+        return "" if entry.text == NO_VALUE else entry.text
     return f"{entry.value:.10g}"
 
 
 def markdown(sheet: Sheet) -> str:
-    """A Markdown table for each view, with the captions below."""
+    """A Markdown table per view, with the captions below."""
     tables = []
     for view in sheet.views:
         label = f"**{view.label}**\n\n" if len(sheet.views) > 1 else ""
@@ -111,7 +113,7 @@ def _markdown_table(sheet: Sheet, view: View) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A booktabs ``tabular`` for each view, with the captions as comments."""
+    """A booktabs ``tabular`` per view, with the captions as comments."""
     lines = [f"% {sheet.caption}", "% Needs \\usepackage{booktabs}; \\input this file in a table."]
     for view in sheet.views:
         head = ["Model", *(column.heading for column in view.columns)]
@@ -139,12 +141,12 @@ def _escape(text: str) -> str:
 
 
 def html(sheet: Sheet) -> str:
-    """A page of its own, sortable, with buttons for its views."""
+    """A self-contained page: a sortable table with buttons to switch views."""
     return page("table.html", sheet=sheet_for_page(sheet))
 
 
 def sheet_for_page(sheet: Sheet) -> dict[str, object]:
-    """What the macro ``show`` of the template ``sheet.html`` shows of a sheet."""
+    """Values for the macro ``show`` of the template ``sheet.html``."""
     return {
         "name": sheet.name.replace(" ", "-"),
         "title": "FLOPs" if sheet.name == "flops" else sheet.name.capitalize(),

@@ -1,4 +1,4 @@
-"""The report: one HTML page with findings, tables, figures and provenance that needs nothing but itself."""
+"""Write the report: one self-contained HTML page with findings, tables, figures and provenance."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from markupsafe import Markup
 from lra.errors import LraError
 from lra.files import write_text
 from lra.results.basis import bases
-from lra.results.beside import COMPARABLE_SCALE
 from lra.results.captions import CAPTIONS
 from lra.results.equal_compute import equal_compute
 from lra.results.findings import findings
 from lra.results.pages import page
 from lra.results.provenance import provenance
 from lra.results.published import PAPER, task_title, title
+from lra.results.published_columns import COMPARABLE_SCALE
 from lra.results.reading import read_runs
-from lra.results.rendering import NOTHING, sheet_for_page
+from lra.results.rendering import NO_VALUE, sheet_for_page
 from lra.results.rows import BASELINE, TableRow, attentions, read_rows, tasks
 from lra.results.tables import TABLES
 
@@ -31,19 +31,19 @@ def write_report(
     """Write the report.
 
     Args:
-        table: what ``lra collect`` wrote.
+        table: the table that ``lra collect`` wrote.
         metrics: ``metrics.json`` of every run, for the provenance.
-        figures: SVG files of the figures that are shown, in order.
-        out: the HTML file.
-        measures: ``measure.json`` of measured cells, for the comparison at equal compute.
+        figures: SVG files of the figures, in the order of the page.
+        out: the HTML file to write.
+        measures: ``measure.json`` of each measured cell, for the comparison at equal compute.
 
     Raises:
         LraError: a file is missing or damaged.
     """
     rows, runs = read_rows(table), read_runs(metrics)
     sheets = [build(rows) for name, build in TABLES.items() if name == "accuracy" or _measured(rows)]
-    if found := equal_compute(runs, measures):
-        sheets.append(found)
+    if sheet := equal_compute(runs, measures):
+        sheets.append(sheet)
     text = page(
         "report.html",
         title=f"Self-attentions compared, scale “{rows[0].scale}”",
@@ -55,9 +55,9 @@ def write_report(
         sheets=[sheet_for_page(sheet) for sheet in sheets],
         figures=[(path.stem, CAPTIONS.get(path.stem, path.stem), inline_svg(path)) for path in figures],
         cells=[_cell(row) for row in rows],
-        compares=rows[0].scale == COMPARABLE_SCALE,
+        comparable=rows[0].scale == COMPARABLE_SCALE,
         scale=rows[0].scale,
-        beside=[_beside(row) for row in rows if row.published_source or row.reference_accuracy is not None],
+        comparisons=[_comparison(row) for row in rows if row.published_source or row.reference_accuracy is not None],
         provenance=provenance(runs),
         titles={name: title(name) for name in attentions(rows)},
         task_titles={name: task_title(name) for name in tasks(rows)},
@@ -72,21 +72,21 @@ def _measured(rows: Sequence[TableRow]) -> bool:
 def _summary(rows: Sequence[TableRow]) -> str:
     counts = {"attention": len(attentions(rows)), "task": len(tasks(rows)), "run": sum(row.seeds_run for row in rows)}
     listed = ", ".join(f"{number} {noun}{'s' if number != 1 else ''}" for noun, number in counts.items())
-    return f"{listed}, of which {sum(row.seeds_ok for row in rows)} gave a result."
+    return f"{listed}, of which {sum(row.seeds_ok for row in rows)} finished with a result."
 
 
 def _cell(row: TableRow) -> dict[str, Any]:
-    """A row of the table of all cells: texts, or pairs of a text and the number it is sorted by."""
+    """A row of the table of all cells: texts, or pairs of a text and its sort key."""
 
     def number(value: float | None, form: str, factor: float = 1) -> tuple[str, object]:
-        return (NOTHING, "") if value is None else (f"{factor * value:{form}}".replace("-", "−"), value)
+        return (NO_VALUE, "") if value is None else (f"{factor * value:{form}}".replace("-", "−"), value)
 
     def probability(value: float | None) -> tuple[str, object]:
         return ("< 0.001", value) if value is not None and value < 0.001 else number(value, ".3f")
 
     def interval(low: float | None, high: float | None, form: str) -> str:
         return (
-            NOTHING if low is None or high is None else f"{100 * low:{form}} to {100 * high:{form}}".replace("-", "−")
+            NO_VALUE if low is None or high is None else f"{100 * low:{form}} to {100 * high:{form}}".replace("-", "−")
         )
 
     return {
@@ -105,8 +105,8 @@ def _cell(row: TableRow) -> dict[str, Any]:
     }
 
 
-def _beside(row: TableRow) -> dict[str, Any]:
-    """A row of the table of published values and reference results: numbers, what they are sorted by, and details."""
+def _comparison(row: TableRow) -> dict[str, Any]:
+    """A row of the table of published values and reference results: texts, their sort keys, and details."""
 
     def result(mean: float | None, low: float | None, high: float | None, *details: str) -> dict[str, Any]:
         interval = [] if low is None or high is None else [f"{100 * low:.2f} to {100 * high:.2f}"]
@@ -116,7 +116,7 @@ def _beside(row: TableRow) -> dict[str, Any]:
     def size(seeds: int | None, rows: int | None) -> tuple[str, str]:
         return f"{seeds} seed{'' if seeds == 1 else 's'}", f"{rows} test rows"
 
-    elsewhere = row.published_source if row.published_source != PAPER else None
+    source = row.published_source if row.published_source != PAPER else None
     published = result(row.published_accuracy, None, None)
     reference = result(
         row.reference_accuracy, row.reference_low, row.reference_high,
@@ -125,7 +125,7 @@ def _beside(row: TableRow) -> dict[str, Any]:
     return {
         "row": row,
         "ours": result(row.accuracy, row.accuracy_low, row.accuracy_high, *size(row.seeds_ok, row.test_rows)),
-        "published": published | {"details": [elsewhere] if elsewhere else []},
+        "published": published | {"details": [source] if source else []},
         "reference": reference | {"text": reference["text"] or "not run"},
     }
 
@@ -133,7 +133,7 @@ def _beside(row: TableRow) -> dict[str, Any]:
 def _rate(row: TableRow) -> str:
     """Such as ``0.002, of 3 tried``."""
     if row.learning_rate is None:
-        return NOTHING
+        return NO_VALUE
     return f"{row.learning_rate:g}" + (f", of {row.tuned} tried" if row.tuned else "")
 
 
@@ -142,16 +142,16 @@ def _sort_key(value: float | None) -> object:
 
 
 def inline_svg(path: Path) -> Markup:
-    """An SVG file to put into a page: without its prolog and size, and with identifiers that no other figure uses.
+    """The SVG element of a file, to be put into a page: without prolog and size, its identifiers made unique.
 
     Raises:
-        LraError: it is missing or no SVG.
+        LraError: the file is missing or is not SVG.
     """
     try:
         text = path.read_text(encoding="utf-8")
         text = text[text.index("<svg") :]
     except (OSError, ValueError):
-        raise LraError(f"{path} is not there or is no SVG; make it with `lra plots {path.stem}`.") from None
+        raise LraError(f"{path} is missing or is not SVG; make it with `lra plots {path.stem}`.") from None
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", text)
     head, rest = text.removeprefix("<svg").split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)

@@ -1,4 +1,4 @@
-"""The rows of ``results/table.csv``, one an attention x task. Accuracies are shares, 0 to 1; None is an empty field."""
+"""Rows of ``results/table.csv``, one per attention and task. Accuracies are between 0 and 1; None is an empty field."""
 
 from __future__ import annotations
 
@@ -14,147 +14,150 @@ from lra.errors import LraError
 from lra.sealing import SEAL, digest, write_sealed_csv
 
 BASELINE = "softmax"
-"""The attention whose accuracy all others are compared with: exact, trained with dropout, as in the paper."""
+"""Baseline of accuracy: exact attention with dropout, as in the paper."""
 YARDSTICK = "softmax_nodropout"
-"""The attention whose time, memory and FLOPs all others are compared with: exact, without the cost of dropout."""
+"""Baseline of time, memory and FLOPs: exact attention without the cost of dropout."""
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A cell of the arena."""
+    """A cell of the arena: an attention on a task."""
 
     scale: str
     """Scale of the runs."""
     task: str
     attention: str
     status: str
-    """ok, partial (some seeds failed), or how the runs failed: diverged, oom, failed."""
+    """ok, partial (some seeds failed), or how all runs failed: diverged, oom (out of memory), failed."""
     reason: str
-    """Why runs failed, and which seeds."""
+    """Seeds and reasons of failed runs."""
     seeds_ok: int
-    """Runs with a result; means are over these unless they say otherwise."""
+    """Number of runs with a result; means are over these runs unless stated otherwise."""
     seeds_run: int
+    """Number of runs, failed ones included."""
     data_source: str | None = None
-    """Where the task's data comes from, as config.yaml names it."""
+    """Source of the task's data, as config.yaml names it."""
     max_length: int | None = None
-    """The most tokens of a sequence that the runs were trained and tested on."""
+    """Maximum number of tokens of a sequence in training and test."""
     train_rows: int | None = None
     test_rows: int | None = None
     train_features: int | None = None
-    """Features of the attention in the runs, and in the next column the precision they were trained in."""
+    """Number of features of the trained attention."""
     train_precision: str | None = None
+    """Precision of training: fp32, bf16 or fp16."""
     learning_rate: float | None = None
     """Peak learning rate of the runs."""
     tuned: int | None = None
-    """Learning rates that short runs tried to choose this one by dev accuracy; empty where it was not tuned."""
+    """Number of learning rates tried in short runs to choose this one by dev accuracy; empty without tuning."""
     tuning_seconds: float | None = None
-    """Training time of these short runs together."""
+    """Total training time of these short runs, in seconds."""
     accuracy: float | None = None
     """Mean test accuracy."""
     accuracy_std: float | None = None
-    """Its sample standard deviation over seeds."""
+    """Sample standard deviation of the accuracy over seeds."""
     accuracy_low: float | None = None
-    """Lower end of the mean's 95 % interval over seeds and test examples, over examples alone with one seed."""
+    """Lower end of the mean's 95 % interval over seeds and test examples; with one seed, over test examples only."""
     accuracy_high: float | None = None
     accuracy_with_failures: float | None = None
-    """Mean over all runs, a failed one counted at the majority's accuracy."""
+    """Mean over all runs; a failed run counts with ``majority_accuracy``."""
     among_best: str | None = None
-    """yes: not distinguishable from the task's highest mean; no; empty below three seeds."""
+    """yes or no: whether the accuracy is not distinguishable from the task's highest; empty below three seeds."""
     majority_accuracy: float | None = None
-    """Accuracy of always answering the test split's most frequent class."""
+    """Accuracy of always predicting the test split's most frequent class."""
     versus_majority: str | None = None
     """better, worse or undecided, at a family-wise error of 5 % over the task's attentions; empty below three seeds."""
     difference: float | None = None
     """Accuracy minus that of softmax."""
     difference_low: float | None = None
-    """Lower end of the difference's 95 % interval over what ``noise`` names."""
+    """Lower end of the difference's 95 % interval, which accounts for ``noise``."""
     difference_high: float | None = None
     adjusted_p: float | None = None
-    """Its two-sided p-value, adjusted by Holm's method over the task's attentions; empty below three seeds."""
+    """Two-sided p-value of the difference, Holm-adjusted over the task's attentions; empty below three seeds."""
     adjusted_p_all_tasks: float | None = None
-    """The same, adjusted over the attentions of all tasks."""
+    """The p-value, Holm-adjusted over the attentions of all tasks."""
     versus_softmax: str | None = None
     """better, worse or undecided, at an ``adjusted_p`` of 0.05; empty below three seeds."""
     noise: str | None = None
-    """What interval and p-value account for: examples, seeds and examples, or pooled seeds and examples."""
+    """Noise in interval and p-value: examples, seeds and examples, or pooled seeds and examples."""
     train_seconds: float | None = None
-    """Mean training time of the runs, which may have shared the machine."""
+    """Mean training time of the runs in seconds; they may have shared the machine."""
     steps: float | None = None
     """Mean number of training steps."""
     pretrained: float | None = None
-    """Mean number of steps of the pretraining that the runs started from, and in the next column its mean training
-    time, which ``train_seconds`` leaves out; empty for runs from random weights."""
+    """Mean number of pretraining steps; empty for runs from random weights."""
     pretrain_seconds: float | None = None
+    """Mean training time of the pretraining in seconds, which ``train_seconds`` leaves out."""
     parameters: int | None = None
+    """Number of parameters of the whole model."""
     measure_status: str | None = None
-    """Of the measurement alone on the machine: ok, or how it failed."""
+    """Status of the measurement alone on the machine: ok, or how it failed."""
     measure_reason: str | None = None
     measured_on: str | None = None
     """Processor or GPU, and CPU threads."""
     cost_length: int | None = None
-    """Padded length that was measured, the task's own at every scale."""
+    """Padded length of the measured sequences: the task's full length at every scale."""
     cost_features: int | None = None
-    """Features of the attention that was measured."""
+    """Number of features of the measured attention."""
     cost_precision: str | None = None
     """Precision of the measured steps: fp32, bf16 or fp16."""
     cost_batch: int | None = None
-    """Examples of a measured step."""
+    """Number of examples in a measured step."""
     ms_per_step: float | None = None
-    """Median milliseconds of such a training step; the fastest and the slowest follow."""
+    """Milliseconds of a measured training step: the median, then the fastest and the slowest."""
     ms_low: float | None = None
     ms_high: float | None = None
     seconds_per_1000_steps: float | None = None
-    """For 1000 steps of the paper's batch."""
+    """Seconds for 1000 training steps with the paper's batch."""
     extrapolated: str | None = None
-    """yes where those seconds are multiplied up from steps of fewer examples, else no."""
+    """yes if these seconds are extrapolated from steps with fewer examples, else no."""
     time_ratio: float | None = None
-    """Time of such a step as a multiple of exact attention's without dropout, timed in turn in one process."""
+    """Time of a step relative to exact attention without dropout, both timed alternately in one process."""
     time_ratio_low: float | None = None
-    """Lower end of its 95 % confidence interval."""
+    """Lower end of the ratio's 95 % confidence interval."""
     time_ratio_high: float | None = None
     real_time_ratio: float | None = None
-    """The same for the task's own lengths: padded in buckets, against exact attention over the real tokens only."""
+    """The ratio for the task's real lengths: padded in buckets, relative to exact attention on the real tokens only."""
     real_time_ratio_low: float | None = None
     real_time_ratio_high: float | None = None
     peak_memory_mib: float | None = None
-    """Most that a measured step holds in tensors."""
+    """Peak memory of the tensors in a measured step."""
     memory_per_example_mib: float | None = None
-    """What one more example adds to it."""
+    """Memory that one more example adds to the peak."""
     workspace_mib: float | None = None
-    """What such a step holds besides weights, the optimiser's state and examples: it does not grow with the batch."""
+    """Peak memory beyond weights, optimiser state and examples; it does not grow with the batch."""
     fitting_batch: int | None = None
-    """Largest piece of the paper's batch that fits in memory; 0 where not one example does."""
+    """Largest part of the paper's batch that fits in memory; 0 if not even one example fits."""
     fitting_memory_gib: float | None = None
-    """That memory."""
+    """Size of this memory."""
     flops_attention: float | None = None
-    """FLOPs of the attentions in one example's forward pass, counted."""
+    """Counted FLOPs of the attentions in the forward pass of one example."""
     flops_formula: float | None = None
-    """The same by the method's leading term."""
+    """FLOPs by the leading term of the method's formula."""
     published_accuracy: float | None = None
-    """The one that was published under the paper's protocol; it and the fields below are empty at other scales."""
+    """Accuracy published under the paper's protocol; this field and those below are empty at every scale but paper."""
     published_difference: float | None = None
-    """Accuracy minus the paper's."""
+    """Accuracy minus the published one."""
     published_source: str | None = None
-    """Where it was published, and what was published where that is no number."""
+    """Source of the published accuracy; on pathx with the published value."""
     published_differs: str | None = None
-    """What of the runs' protocol is not the paper's."""
+    """Differences between the runs' protocol and the paper's."""
     published_compatible: str | None = None
-    """yes, no or too few seeds: whether it lies in the 95 % prediction interval around ours."""
+    """yes, no or too few seeds: whether the published accuracy lies in the 95 % prediction interval around ours."""
     reference_accuracy: float | None = None
-    """Mean of the runs in reference/."""
+    """Mean accuracy of the runs in reference/."""
     reference_low: float | None = None
-    """Lower end of its 95 % interval over seeds and test examples."""
+    """Lower end of this mean's 95 % interval over seeds and test examples."""
     reference_high: float | None = None
     reference_seeds: int | None = None
     reference_test_rows: int | None = None
     reference_differs: str | None = None
-    """What of the runs is not the reference runs': data, code, settings."""
+    """Differences between the runs and the reference runs: data, code, settings."""
     reference_compatible: str | None = None
-    """yes, no or too few seeds: whether one lies in the prediction interval around the other."""
+    """yes, no or too few seeds: whether the two means agree within a 95 % prediction interval."""
 
 
 COLUMNS = (*(field.name for field in dataclasses.fields(TableRow)), SEAL)
-"""Those of :class:`TableRow`, and a digest of all rows, the same in each, so that an edit by hand is noticed."""
+"""Columns of the CSV file: the fields of :class:`TableRow`, then a digest of all rows, which reveals edits by hand."""
 
 
 def write_rows(rows: Iterable[TableRow], path: Path) -> None:
@@ -164,10 +167,10 @@ def write_rows(rows: Iterable[TableRow], path: Path) -> None:
 
 
 def read_rows(path: Path) -> list[TableRow]:
-    """Read what :func:`write_rows` wrote.
+    """Read a table that :func:`write_rows` wrote.
 
     Raises:
-        LraError: it is missing, empty, edited, or not such a table.
+        LraError: the file is missing, empty, edited, or not such a table.
     """
     hints = typing.get_type_hints(TableRow)
     try:
@@ -190,7 +193,7 @@ def read_rows(path: Path) -> list[TableRow]:
     for number, line in enumerate(lines, start=2):
         if line[-1] != seal:
             raise LraError(
-                f"{path} was edited (line {number} is not what `lra collect` wrote); make it again with that."
+                f"{path} was edited (line {number} is not as `lra collect` wrote it); make it again with `lra collect`."
             )
     return rows
 
@@ -206,15 +209,15 @@ def _value(hint: Any, text: str | None) -> Any:
         return hint(text)
     if text == "":
         return None
-    kind = next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return kind(text)
+    value_type = next(option for option in typing.get_args(hint) if option is not type(None))
+    return value_type(text)
 
 
 def tasks(rows: Sequence[TableRow]) -> list[str]:
-    """The tasks in order."""
+    """Names of the tasks, in the order of the rows."""
     return list(dict.fromkeys(row.task for row in rows))
 
 
 def attentions(rows: Sequence[TableRow]) -> list[str]:
-    """The attentions in order."""
+    """Names of the attentions, in the order of the rows."""
     return list(dict.fromkeys(row.attention for row in rows))

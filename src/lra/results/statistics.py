@@ -1,15 +1,14 @@
-"""What the numbers of several runs allow one to say.
+"""Intervals and tests for accuracies of several runs.
 
 A run's accuracy varies for two reasons: another seed trains another model, and another draw of test examples scores it
-differently. A claim that one attention beats another must survive both. A test over examples alone calls methods
-different that are not, the more often the more seeds vary; a test over seeds alone does so where seeds vary little.
-:func:`compare` accounts for both.
+differently. A claim that one attention beats another must hold under both. A test over examples alone makes more false
+claims the more the seeds vary. A test over seeds alone makes them if the seeds vary little. :func:`compare` accounts
+for both.
 
-Three seeds say little about how one method varies, but the methods of a task together say more: :func:`pool` takes one
-variance for all of them where their variances are comparable. Where they are not, as where some runs learn a task and
-others do not, each method keeps its own variance, but none less than the pooled one: three runs that happen to agree
-do not show that a method is stable. ``tests/results/test_power.py`` simulates what that does to false claims and to
-power.
+Three seeds give a poor estimate of one method's variance. :func:`pool` therefore uses one variance for all methods of a
+task, if Bartlett's test finds their variances comparable. If not, for example because only some runs learn the task,
+each method keeps its own variance, raised to the pooled one if it is smaller: three runs that happen to agree do not
+show that a method is stable. ``tests/results/test_power.py`` simulates the rate of false claims and the power.
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ from scipy import stats
 
 ALPHA = 0.05
 ENOUGH_SEEDS = 3
-"""With fewer runs of an attention nothing is called better or worse."""
+"""An attention with fewer runs gets no verdict."""
 COMPARABLE = 0.2
-"""Seed variances are comparable where Bartlett's test of equal variances gives at least this p-value."""
+"""Smallest p-value of Bartlett's test of equal variances at which seed variances count as comparable."""
 
 Correct = npt.NDArray[np.bool_]
+"""Whether each run answered each test example correctly, (seeds, examples)."""
 Noise = Literal["examples", "seeds and examples", "pooled seeds and examples"]
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -45,7 +45,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison(Interval):
-    """Difference of two mean accuracies, its two-sided p-value, and the noise that p-value and interval account for."""
+    """Difference of two mean accuracies, its two-sided p-value, and the noise that interval and p-value account for."""
 
     p: float
     noise: Noise
@@ -53,28 +53,29 @@ class Comparison(Interval):
 
 @dataclass(frozen=True)
 class SeedVariance:
-    """Variance of the accuracy from seed to seed pooled over methods, its degrees of freedom, whether it fits all."""
+    """Seed variance of the accuracy, pooled over methods, with its degrees of freedom."""
 
     value: float
     freedom: int
     comparable: bool
+    """Whether the methods' variances are comparable, so that the pooled one holds for each."""
 
-    def of(self, runs: Correct) -> tuple[float, int]:
-        """Variance from seed to seed of a method's runs, (seeds, examples), and its degrees of freedom."""
-        own, freedom = _own(runs) if len(runs) > 1 else (0.0, 0)
+    def for_method(self, runs: Correct) -> tuple[float, int]:
+        """Seed variance to use for a method with these runs, (seeds, examples), and its degrees of freedom."""
+        own, freedom = _own_variance(runs) if len(runs) > 1 else (0.0, 0)
         return (self.value, self.freedom) if self.comparable or own <= self.value else (own, freedom)
 
 
 def pool(answers: Iterable[Correct]) -> SeedVariance | None:
-    """Pool the seed variance over the methods of a task; None where no method says how seeds vary.
+    """Pool the seed variance over the methods of a task; None if no method has runs that differ.
 
-    Whether the variances are comparable is tested by Bartlett's test: with three runs a method it holds its level and
-    recognises a mixture of runs that learn and runs that do not, while Levene's rejects four times as often as it
-    should and Brown and Forsythe's never does. A method whose runs all score the same, as one that always answers the
-    same class, says nothing about the others and is left out.
+    Bartlett's test decides whether the variances are comparable. With three runs per method it holds its level and
+    detects a mixture of runs that learn and runs that do not. Levene's test rejects four times as often as it should,
+    the Brown-Forsythe test never. A method whose runs all have the same accuracy, such as one that always predicts the
+    same class, is left out, because it tells nothing about the other methods.
 
     Args:
-        answers: of each method whether each run answered each example correctly, (seeds, examples).
+        answers: for each method, whether each run answered each example correctly, (seeds, examples).
     """
     accuracies = [values for runs in answers if len(values := runs.mean(axis=1)) > 1 and np.ptp(values) > 0]
     if not accuracies:
@@ -86,9 +87,9 @@ def pool(answers: Iterable[Correct]) -> SeedVariance | None:
 
 
 def mean_accuracy(correct: Correct, pooled: SeedVariance | None = None) -> Interval:
-    """Mean accuracy of a method's runs, and its 95 % interval over seeds and examples, cut to 0 ... 1.
+    """Mean accuracy of a method's runs, and its 95 % interval over seeds and examples, clipped to [0, 1].
 
-    A single run has Wilson's binomial interval, unless ``pooled`` says how seeds vary.
+    A single run without ``pooled`` gets Wilson's binomial interval.
 
     Args:
         correct: whether each run answered each example correctly, (seeds, examples).
@@ -107,13 +108,13 @@ def compare(correct: Correct, baseline: Correct, pooled: SeedVariance | None = N
 
     Seeds and examples are two crossed random factors, as readers and cases are in multi-reader studies (Hillis, "A
     comparison of denominator degrees of freedom methods for multiple observer ROC analysis", 2007). The variance of the
-    difference is that over seeds, plus that over examples of the seed-averaged difference, minus the seed-by-example
-    remainder that both contain; the t-test's degrees of freedom are Satterthwaite's. Where a side has a single run and
-    nothing is pooled, the variance from seed to seed is unknown, and only examples count.
+    difference is the variance over seeds, plus the variance of the seed-averaged difference over examples, minus the
+    seed-by-example residual that both contain. The t-test has Satterthwaite's degrees of freedom. If one method has a
+    single run and ``pooled`` is None, the seed variance is unknown, and only the variance over examples counts.
 
     Args:
         correct: whether each run answered each example correctly, (seeds, examples).
-        baseline: the same of the other method, (its seeds, examples).
+        baseline: the same for the other method, (its seeds, examples).
         pooled: the seed variance of the task's methods.
     """
     runs = [correct, baseline]
@@ -121,7 +122,13 @@ def compare(correct: Correct, baseline: Correct, pooled: SeedVariance | None = N
 
 
 def compare_with_constant(correct: Correct, constant: Correct, pooled: SeedVariance | None = None) -> Comparison:
-    """Compare a method with answers that no seed changes, ``constant`` (examples,), such as the majority class."""
+    """Compare a method with fixed answers, such as the majority class.
+
+    Args:
+        correct: whether each run answered each example correctly, (seeds, examples).
+        constant: whether each fixed answer is correct, (examples,).
+        pooled: the seed variance of the task's methods.
+    """
     return _compare(correct.mean(axis=0) - constant, [correct], pooled)
 
 
@@ -151,42 +158,45 @@ class _Spread:
 
 
 def _spread(scores: npt.NDArray[np.float64], runs: Sequence[Correct], pooled: SeedVariance | None) -> _Spread:
-    """How much the mean of ``scores`` (examples,), averages over ``runs``, varies with seeds and examples."""
+    """Variance, over seeds and examples, of the mean of ``scores`` (examples,), which are averages over ``runs``."""
     examples = len(scores)
     if examples < 2:
-        return _Spread(math.inf, 1)  # from one example, nothing is known of how examples vary
+        return _Spread(math.inf, 1)  # one example gives no variance over examples
     several = [answers for answers in runs if len(answers) > 1]
-    known = [(answers, pooled.of(answers)) for answers in runs] if pooled else [(a, _own(a)) for a in several]
-    parts = [(variance / len(answers), freedom) for answers, (variance, freedom) in known]
+    if pooled:
+        seed_variances = [(answers, pooled.for_method(answers)) for answers in runs]
+    else:
+        seed_variances = [(answers, _own_variance(answers)) for answers in several]
+    parts = [(variance / len(answers), freedom) for answers, (variance, freedom) in seed_variances]
     of_seeds = sum(part for part, _ in parts)
     if pooled and pooled.comparable:
-        squares = of_seeds**2 / pooled.freedom  # one and the same estimate in every part
+        squares = of_seeds**2 / pooled.freedom  # every part has the same estimate
     else:
         squares = sum(part**2 / freedom for part, freedom in parts)
     of_examples = scores.var(ddof=1) / examples
-    remainder = sum(_remainder(answers) / len(answers) for answers in several) / examples
-    variance = float(max(of_seeds + max(of_examples - remainder, 0.0), of_examples))
+    residual = sum(_residual_variance(answers) / len(answers) for answers in several) / examples
+    variance = float(max(of_seeds + max(of_examples - residual, 0.0), of_examples))
     if variance == 0:
         return _Spread(0.0, 1)
     return _Spread(variance, float(variance**2 / (squares + of_examples**2 / (examples - 1))))
 
 
-def _own(runs: Correct) -> tuple[float, int]:
-    """Variance from seed to seed of a method's runs, (seeds, examples), and its degrees of freedom."""
+def _own_variance(runs: Correct) -> tuple[float, int]:
+    """Seed variance of a method's own runs, (seeds, examples), and its degrees of freedom."""
     return float(runs.mean(axis=1).var(ddof=1)), len(runs) - 1
 
 
-def _remainder(runs: Correct) -> float:
-    """Variance of single answers beyond what their seed and their example explain: the mean square of the residuals."""
+def _residual_variance(runs: Correct) -> float:
+    """Variance of single answers that neither seed nor example explains: the mean square of the residuals."""
     within_examples = runs.var(axis=0, ddof=1).mean() - runs.mean(axis=1).var(ddof=1)
     return float(within_examples) * runs.shape[1] / (runs.shape[1] - 1)
 
 
 def among_best(answers: Mapping[str, Correct], pooled: SeedVariance | None = None) -> set[str]:
-    """The methods that cannot be told from the one with the highest mean.
+    """The methods that are not distinguishable from the one with the highest mean.
 
-    The level is Bonferroni's over all others, so that the truly best method is left out of at most 5 % of such sets:
-    whichever has the highest mean, it is one of as many others.
+    The level is Bonferroni-corrected for the number of other methods. The truly best method is therefore missing from
+    at most 5 % of such sets, whichever method has the highest mean.
     """
     best = max(answers, key=lambda name: answers[name].mean())
     others = len(answers) - 1
@@ -198,7 +208,7 @@ def among_best(answers: Mapping[str, Correct], pooled: SeedVariance | None = Non
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: below 0.05 at a family-wise error of at most 5 %, whatever depends on what."""
+    """P-values adjusted by Holm's method, which controls the family-wise error rate under any dependence."""
     order = np.argsort(p, kind="stable")
     scaled = np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)
     adjusted = np.empty(len(p))
@@ -207,7 +217,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def verdict(difference: float, p: float) -> Verdict:
-    """What an (adjusted) p-value says of a difference."""
+    """The verdict on a difference by its (adjusted) p-value."""
     if p >= ALPHA:
         return "undecided"
     return "better" if difference > 0 else "worse"

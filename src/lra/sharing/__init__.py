@@ -1,1 +1,1 @@
-"""Runs that leave this arena or come from elsewhere: archives, merging, publications."""
+"""Exchange of runs between arenas: archives, merging, publications."""

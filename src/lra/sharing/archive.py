@@ -1,7 +1,7 @@
-"""Finished runs in one file, a tar or a zip: ``<key>/`` with the files of a run each.
+"""Pack finished runs into a tar or zip file, and unpack them. Each run has a folder ``<key>/`` in the archive.
 
-An archive may come from anyone. Its members are copied by their last name into folders that are named here, so that no
-path in it leads anywhere; links and devices are refused; the bytes of each file and of all are bounded.
+An archive may come from an untrusted source. Members are written by file name into folders that this module names, so
+paths in the archive have no effect. Links and devices are refused. The size of each file and of the archive is bounded.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from typing import IO
 from lra import paths
 from lra.errors import LraError
 from lra.files import atomic_write
-from lra.sharing.found import LARGEST, find_runs, read_whole
+from lra.sharing.foreign_runs import MAX_BYTES, find_runs, read_complete_run
 
-MODES = {".tar": "w:", ".gz": "w:gz", ".tgz": "w:gz"}
-ENDINGS = (*MODES, ".zip")
-MOST_MEMBERS = 100_000
-MOST_BYTES = 1 << 36
-"""Of all members together: 64 GiB."""
+TAR_MODES = {".tar": "w:", ".gz": "w:gz", ".tgz": "w:gz"}
+SUFFIXES = (*TAR_MODES, ".zip")
+MAX_MEMBERS = 100_000
+MAX_TOTAL_BYTES = 1 << 36
+"""Limit for all members together: 64 GiB."""
 CHUNK = 1 << 20
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is a file with the name of an archive."""
-    return path.is_file() and path.suffix in ENDINGS
+    """Whether a path is a file with the suffix of an archive."""
+    return path.is_file() and path.suffix in SUFFIXES
 
 
 def pack(folders: Sequence[Path], out: Path, *, weights: bool) -> tuple[int, list[str]]:
-    """Write the runs at or below ``folders`` to ``out``, each once.
+    """Write the runs at or below ``folders`` to an archive, each run once.
 
     Args:
-        folders: where the runs are.
-        out: the archive; its ending says which kind: .tar, .tar.gz, .tgz or .zip.
-        weights: whether ``model.safetensors`` goes in.
+        folders: folders to search for runs.
+        out: the archive to write; its suffix gives the format: .tar, .tar.gz, .tgz or .zip.
+        weights: whether to include ``model.safetensors``.
 
     Returns:
-        How many runs were written, and why others were left out.
+        The number of runs written, and a sentence for each run left out.
 
     Raises:
-        LraError: the ending is none of these, a run is damaged, or there is none.
+        LraError: the suffix is unknown, a run is damaged, or a folder contains no run.
     """
-    if out.suffix not in ENDINGS:
-        raise LraError(f"{out}: the name of an archive ends in .tar, .tar.gz, .tgz or .zip.")
+    if out.suffix not in SUFFIXES:
+        raise LraError(f"{out}: the name of an archive must end in .tar, .tar.gz, .tgz or .zip.")
     runs: dict[str, Path] = {}
     left_out = []
-    for folder in (run for given in folders for run in find_runs(given)):
-        run = read_whole(folder)
+    for folder in (run_folder for root in folders for run_folder in find_runs(root)):
+        run = read_complete_run(folder)
         if run.metrics["max_steps"] is not None:
             left_out.append(f"{folder}: cut short at {run.metrics['max_steps']} steps")
         elif weights and not (folder / paths.WEIGHTS).is_file():
-            raise LraError(f"{folder / paths.WEIGHTS} is missing; leave --weights out.")
+            raise LraError(f"{folder / paths.WEIGHTS} is missing; pack without --weights.")
         else:
             runs.setdefault(run.metrics["key"], folder)
     names = [name for name in paths.RUN_FILES if weights or name != paths.WEIGHTS]
@@ -67,24 +67,24 @@ def pack(folders: Sequence[Path], out: Path, *, weights: bool) -> tuple[int, lis
                 for name, path in members:
                     zipped.write(path, name)
         else:
-            with tarfile.open(temporary, MODES[out.suffix]) as tar:  # type: ignore[call-overload]
+            with tarfile.open(temporary, TAR_MODES[out.suffix]) as tar:  # type: ignore[call-overload]
                 for name, path in members:
                     tar.add(path, name, filter=_anonymous)
     return len(runs), left_out
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Whose account packed it is nobody's concern."""
+    """Remove the user and group of the person who packs the archive."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Copy the runs of an archive into folders ``into/<number>``.
+    """Extract the runs of an archive into folders ``into/<number>``.
 
     Raises:
-        LraError: the archive is damaged, or holds what no archive of runs holds.
+        LraError: the archive is damaged, too large, or contains a link, a device, a path outside it or a name twice.
     """
     folders: dict[PurePosixPath, Path] = {}
     total = 0
@@ -93,16 +93,16 @@ def unpack(archive: Path, into: Path) -> None:
             for number, (name, size, stream) in enumerate(members):
                 path = PurePosixPath(name)
                 if path.is_absolute() or ".." in path.parts:
-                    raise LraError(f"{archive}: the name {name!r} leads out of the archive; it is refused as a whole.")
+                    raise LraError(f"{archive}: the name {name!r} leads out of the archive, so the archive is refused.")
                 total += size
-                if number >= MOST_MEMBERS or total > MOST_BYTES:
-                    raise LraError(f"{archive} holds more than {MOST_MEMBERS} files or {MOST_BYTES >> 30} GiB.")
+                if number >= MAX_MEMBERS or total > MAX_TOTAL_BYTES:
+                    raise LraError(f"{archive} contains more than {MAX_MEMBERS} files or {MAX_TOTAL_BYTES >> 30} GiB.")
                 if path.name not in paths.RUN_FILES:
                     continue
                 folder = folders.setdefault(path.parent, into / str(len(folders)))
                 folder.mkdir(parents=True, exist_ok=True)
                 if (folder / path.name).exists():
-                    raise LraError(f"{archive} holds {name!r} twice.")
+                    raise LraError(f"{archive} contains {name!r} twice.")
                 _copy(stream, folder / path.name, f"{archive}: {name}")
     except (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as problem:
         sentence = " ".join(str(problem).split())
@@ -110,14 +110,14 @@ def unpack(archive: Path, into: Path) -> None:
 
 
 def _members(archive: Path) -> Generator[tuple[str, int, IO[bytes]], None, None]:
-    """Name, bytes and content of each plain file."""
+    """Name, size in bytes and content of each regular file."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             for entry in zipped.infolist():
                 if entry.is_dir():
                     continue
                 if stat.S_IFMT(mode := entry.external_attr >> 16) and not stat.S_ISREG(mode):
-                    raise LraError(f"{archive}: {entry.filename!r} is no plain file.")
+                    raise LraError(f"{archive}: {entry.filename!r} is not a regular file.")
                 with zipped.open(entry) as stream:
                     yield entry.filename, entry.file_size, stream
     else:
@@ -127,14 +127,15 @@ def _members(archive: Path) -> Generator[tuple[str, int, IO[bytes]], None, None]
                     continue
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is None:
-                    raise LraError(f"{archive}: {member.name!r} is no plain file.")
+                    raise LraError(f"{archive}: {member.name!r} is not a regular file.")
                 yield member.name, member.size, content
 
 
-def _copy(stream: IO[bytes], target: Path, where: str) -> None:
-    left = LARGEST[target.name]
+def _copy(stream: IO[bytes], target: Path, source: str) -> None:
+    """Write a stream to a file of bounded size; ``source`` names it in the error message."""
+    left = MAX_BYTES[target.name]
     with target.open("wb") as file:
         while chunk := stream.read(CHUNK):
             if (left := left - len(chunk)) < 0:
-                raise LraError(f"{where} is larger than {LARGEST[target.name] >> 20} MiB.")
+                raise LraError(f"{source} is larger than {MAX_BYTES[target.name] >> 20} MiB.")
             file.write(chunk)

@@ -1,8 +1,8 @@
-"""Runs that were trained elsewhere, taken into the store and into the places where the workflow wants them.
+"""Merge runs that were trained elsewhere into the store and the results of this arena.
 
-The store's key is a digest of settings, code and data, so a run that is taken in is the very run that would be trained
-here, and ``lra train`` finds it whenever Snakemake asks for it. Runs that differ in one of these are refused, or kept
-apart in a folder that no rule reads.
+The key of a run in the store is a digest of settings, code and data. A merged run is therefore the same run that would
+be trained here, and ``lra train`` finds it in the store. Runs with other settings, code or data are refused, or kept in
+a separate folder that no rule reads.
 """
 
 from __future__ import annotations
@@ -21,119 +21,120 @@ from lra.errors import LraError
 from lra.files import atomic_write, file_lock, read_json, sealed, sha256, write_json
 from lra.results.reading import Run
 from lra.sharing.archive import is_archive, unpack
-from lra.sharing.found import NAME, Place, Places, find_runs, read_whole
+from lra.sharing.foreign_runs import FOLDER_NAME, Place, Places, find_runs, read_complete_run
 from lra.training.run_folder import WITHOUT_WEIGHTS
 from lra.training.store import MADE_OF, ORIGIN, copy_run, in_use, refuse_other_run
 
 
 class Outcome(NamedTuple):
-    """What became of a run, and why."""
+    """What ``merge`` did with a run, and the reason."""
 
     run: str
-    became: Literal["taken", "had", "apart", "skipped", "refused"]
-    why: str
+    action: Literal["merged", "present", "apart", "skipped", "refused"]
+    reason: str
 
 
-def merge(given: Path, config: Path, *, apart: str | None = None, store: Path = paths.STORE) -> Iterator[Outcome]:
-    """Take the runs of a folder or an archive into this arena.
+def merge(source: Path, config: Path, *, apart: str | None = None, store: Path = paths.STORE) -> Iterator[Outcome]:
+    """Merge the runs of a folder or an archive into this arena.
 
     Args:
-        given: a folder, at or below which runs are, or an archive.
-        config: the configuration, which says what runs there are.
-        apart: folder's name in results/apart for runs of other settings, code or data; None to refuse them.
-        store: where finished runs are kept.
+        source: an archive, or a folder with runs at any depth.
+        config: configuration of this arena.
+        apart: name of a folder in results/apart for runs with other settings, code or data; None to refuse them.
+        store: folder of stored runs.
 
     Yields:
-        What became of each run, a run that is given twice once.
+        The outcome of each distinct run.
 
     Raises:
-        LraError: the archive is damaged, there is no run, or the configuration is wrong.
+        LraError: the archive is damaged, there is no run, or the configuration is invalid.
     """
-    if apart is not None and not NAME.fullmatch(apart):
-        raise LraError(f"--apart {apart} cannot be the name of a folder; give letters and digits.")
+    if apart is not None and not FOLDER_NAME.fullmatch(apart):
+        raise LraError(f"--apart {apart} is not allowed as the name of a folder; give letters and digits.")
     places = Places(config)
     with tempfile.TemporaryDirectory(prefix="lra-merge-") as temporary:
-        folder = given
-        if is_archive(given):
+        folder = source
+        if is_archive(source):
             folder = Path(temporary)
-            unpack(given, folder)
+            unpack(source, folder)
         seen: set[tuple[str, str]] = set()
         for path in find_runs(folder):
-            name = str(path) if folder is given else f"{given}: run {path.name}"
+            name = str(path) if folder is source else f"{source}: run {path.name}"
             try:
-                run = read_whole(path)
-                if (same := (run.metrics["key"], run.metrics["checksum"])) in seen:
+                run = read_complete_run(path)
+                if (identity := (run.metrics["key"], run.metrics["checksum"])) in seen:
                     continue
-                seen.add(same)
+                seen.add(identity)
                 name = f"{name} ({run.task} {run.attention} seed {run.metrics['seed']})"
-                yield Outcome(name, *_merge_run(run, given, places, apart, store))
+                yield Outcome(name, *_merge_run(run, source, places, apart, store))
             except LraError as problem:
                 yield Outcome(name, "refused", str(problem))
 
 
-def _merge_run(run: Run, given: Path, places: Places, apart: str | None, store: Path) -> tuple[Any, str]:
+def _merge_run(run: Run, source: Path, places: Places, apart: str | None, store: Path) -> tuple[Any, str]:
+    """Merge one run; returns the action and the reason of its outcome."""
     if run.metrics["max_steps"] is not None:
         return "skipped", f"cut short at {run.metrics['max_steps']} steps"
     try:
-        place = places.of(run)
+        place = places.find(run)
         _refuse_differences(run, place)
     except LraError as problem:
         if apart is None:
             raise
-        return "apart", f"in {_keep_apart(run, given, apart)}: {problem}"
+        return "apart", f"in {_keep_apart(run, source, apart)}: {problem}"
     entry = store / run.metrics["key"]
     refuse_other_run(place.folder, run.metrics["key"], store, replace=True)
     if in_use(entry):
         raise LraError(f"a run is being trained in {entry}; merge again when it is done.")
     with file_lock(entry):
         if (entry / paths.METRICS).is_file() and not _completes(run, entry):
-            became, why = "had", _compared(run, entry)
+            action, reason = "present", _compare(run, entry)
         else:
-            _store(run, given, entry)
-            became, why = "taken", f"in {entry}"
+            _store(run, source, entry)
+            action, reason = "merged", f"in {entry}"
         if place.data is None:
-            return became, f"{why}; its data are not prepared here, so snakemake will take it from there"
+            return action, f"{reason}; its data are not prepared here, so snakemake will take it from there"
         copy_run(entry, place.folder)
-    return became, f"{why}, copied to {place.folder}{'' if place.asked else '; add its seed to `seeds`'}"
+    return action, f"{reason}, copied to {place.folder}{'' if place.requested else '; add its seed to `seeds`'}"
 
 
 def _refuse_differences(run: Run, place: Place) -> None:
     if run.metrics["code"] != place.code:
-        raise LraError("the code that trained it is not the code here; check out the same commit on both machines.")
+        raise LraError("it was trained by other code than this; check out the same commit on both machines.")
     if place.data not in (None, run.metrics["data"]):
         raise LraError(f"it was trained on other examples than {paths.shards(place.scale, run.task)} holds.")
 
 
 def _completes(run: Run, entry: Path) -> bool:
-    """Whether the store has this very run, but without the weights that come now."""
-    left_out = read_json(entry / paths.METRICS).get(WITHOUT_WEIGHTS)
-    return (run.folder / paths.WEIGHTS).is_file() and left_out == run.metrics["files"].get(paths.WEIGHTS)
+    """Whether the store has the same run without weights, and this one has them."""
+    missing_weights = read_json(entry / paths.METRICS).get(WITHOUT_WEIGHTS)
+    return (run.folder / paths.WEIGHTS).is_file() and missing_weights == run.metrics["files"].get(paths.WEIGHTS)
 
 
-def _compared(run: Run, entry: Path) -> str:
-    """What the store holds already, which stays: one seed trained twice is no second sample."""
+def _compare(run: Run, entry: Path) -> str:
+    """Compare a run with the stored one, which is kept: one seed trained twice is no second sample."""
     origin = read_json(entry / ORIGIN) if (entry / ORIGIN).is_file() else {}
-    held = read_json(entry / paths.METRICS)
-    if run.metrics["checksum"] in (held["checksum"], origin.get("checksum")):
+    stored = read_json(entry / paths.METRICS)
+    if run.metrics["checksum"] in (stored["checksum"], origin.get("checksum")):
         return f"{entry} has it"
     return (
-        f"{entry} has this run, of another machine or attempt: test accuracy {held['test_accuracy']} there, "
-        f"{run.metrics['test_accuracy']} in the one that is left out"
+        f"{entry} has this run from another machine or attempt, with a test accuracy of {stored['test_accuracy']}; "
+        f"the run with {run.metrics['test_accuracy']} is left out"
     )
 
 
-def _store(run: Run, given: Path, entry: Path) -> None:
-    """Copy a run into the store, ``metrics.json`` last."""
+def _store(run: Run, source: Path, entry: Path) -> None:
+    """Copy a run into the store; ``metrics.json`` is written last, so that an interrupted copy is incomplete."""
     metrics = run.metrics
     shutil.rmtree(entry / "checkpoint", ignore_errors=True)
     write_json(entry / MADE_OF, {name: metrics[name] for name in ("settings", "max_steps", "code", "data")})
-    origin = _origin(run, given)
+    origin = _origin(run, source)
     write_json(entry / ORIGIN, origin)
     for name in paths.SEALED_FILES:
         if (run.folder / name).is_file():
             _copy(run.folder / name, entry / name)
     if not origin["weights"]:
-        # A rule promises this file; without tensors, as that of a failed run, nothing can take it for a model.
+        # Snakemake expects this file. It has no tensors, like that of a failed run, so nothing can load it as a model.
         with atomic_write(entry / paths.WEIGHTS) as temporary:
             safetensors.torch.save_file({}, temporary)
         files = metrics["files"] | {paths.WEIGHTS: sha256(entry / paths.WEIGHTS)}
@@ -145,23 +146,24 @@ def _store(run: Run, given: Path, entry: Path) -> None:
         _copy(run.folder / paths.METRICS, entry / paths.METRICS)
 
 
-def _origin(run: Run, given: Path) -> dict[str, Any]:
-    """Where a run came from; ``checksum`` is that of its ``metrics.json`` as it came."""
+def _origin(run: Run, source: Path) -> dict[str, Any]:
+    """Content of ``origin.json``: the source of a run, and the checksum of its original ``metrics.json``."""
     return {
-        "from": str(given.resolve()),
+        "from": str(source.resolve()),
         "merged": datetime.now(UTC).isoformat(timespec="seconds"),
         "checksum": run.metrics["checksum"],
         "weights": (run.folder / paths.WEIGHTS).is_file(),
     }
 
 
-def _keep_apart(run: Run, given: Path, name: str) -> Path:
+def _keep_apart(run: Run, source: Path, name: str) -> Path:
+    """Copy a run to ``results/apart/<name>``; returns its folder."""
     out = paths.apart_run(name, run.task, run.attention, run.metrics["seed"])
     if (out / paths.METRICS).is_file():
         if read_json(out / paths.METRICS)["checksum"] == run.metrics["checksum"]:
             return out
-        raise LraError(f"{out} holds another run; give another name to --apart.")
-    write_json(out / ORIGIN, _origin(run, given))
+        raise LraError(f"{out} contains another run; give another name to --apart.")
+    write_json(out / ORIGIN, _origin(run, source))
     for file in (*paths.SEALED_FILES, paths.METRICS):
         if (run.folder / file).is_file():
             _copy(run.folder / file, out / file)

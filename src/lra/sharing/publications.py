@@ -1,8 +1,8 @@
-"""Published runs: ``reference/<scale>/<task>/<attention>/seed-<n>.json``, one file a run.
+"""Published runs: ``reference/<scale>/<task>/<attention>/seed-<n>.json``, one file per run.
 
-A file holds the run's sealed ``metrics.json``, the lines of its ``history.csv``, whether each test example was answered
-correctly (a bit each, the first the highest of its byte, base64) and where all of it comes from. Metrics and history
-keep the checksums that the run gave them, so that the file shows what was edited.
+A file contains the run's sealed ``metrics.json``, the lines of its ``history.csv``, whether each test example was
+answered correctly (see :func:`lra.results.reference.unpack_answers`), and the run's provenance. Metrics and history
+keep the run's own checksums, which reveal edits.
 """
 
 from __future__ import annotations
@@ -29,82 +29,90 @@ from lra.errors import LraError
 from lra.files import check_metrics, read_json, sealed, sha256, write_json, write_text
 from lra.files import checksum as checksum_of
 from lra.paths import REFERENCE
-from lra.results.reading import RESULTS, Run
+from lra.results.reading import RESULT_KEYS, Run
 from lra.results.reference import unpack_answers
-from lra.sharing.found import MOST_ROWS, NAME, NEEDED_HERE, Places, read_whole, refuse_impossible
+from lra.sharing.foreign_runs import (
+    FOLDER_NAME,
+    FOREIGN_RUN_KEYS,
+    MAX_TEST_ROWS,
+    Places,
+    read_complete_run,
+    refuse_invalid_metrics,
+)
 from lra.training.run_folder import WITHOUT_WEIGHTS
 from lra.training.store import ORIGIN
 
 ROOT = Path(__file__).parents[3]
-"""The checkout."""
-AGREEMENT = 0.999
-"""Share of test examples on which weights that are scored again must be right and wrong as published."""
-MEASURED = {
+"""Folder of the checkout."""
+MIN_AGREEMENT = 0.999
+"""Minimum share of test examples on which rescored weights must agree with the published answers."""
+MEASURED_KEYS = {
     "train_seconds": float | int, "compile_seconds": float | int, "data_seconds": float | int,
     "evaluation_seconds": float | int, "wall_seconds": float | int, "started": str, "data_settings": dict,
 }  # fmt: skip
-"""What a published run must say besides its results."""
-MACHINE = ("device", "threads", "python", "system", "torch", "numpy", "pyarrow", "deterministic")
+"""Keys that the metrics of a published run must have too, with their types."""
+MACHINE_KEYS = ("device", "threads", "python", "system", "torch", "numpy", "pyarrow", "deterministic")
+"""Keys that the entry ``machine`` of a published run must have."""
 
-Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=100)]
+Name = Annotated[str, Field(pattern=f"^{FOLDER_NAME.pattern}$", max_length=100)]
 Line = Annotated[str, Field(max_length=400)]
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a run comes from, besides what its metrics say of machine, code and data."""
+    """Provenance of a run that its metrics do not record."""
 
     commit: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
-    """The commit that the run's code is of."""
+    """Commit of the code."""
     dirty: bool
-    """Whether files differed from it."""
+    """Whether files differed from the commit."""
     requirements: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """SHA-256 of its requirements.txt."""
+    """SHA-256 of requirements.txt."""
     by: Annotated[str, Field(min_length=1, max_length=200)]
-    """Who ran it."""
+    """Person or group that ran it."""
     published: Annotated[str, Field(max_length=40)]
-    """When it was published."""
+    """Time of publication, ISO 8601, UTC."""
     merged: bool
-    """Whether the run came into the arena that published it from another one."""
+    """Whether the run was trained in another arena than the one that published it."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A published run."""
+    """A published run, as in its file."""
 
     format: Annotated[int, Field(ge=1, le=1)]
     scale: Name
     metrics: Mapping[str, Any]
     history: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100_000)]
-    correct: Annotated[str, Field(max_length=MOST_ROWS // 6 + 4)]
+    correct: Annotated[str, Field(max_length=MAX_TEST_ROWS // 6 + 4)]
     provenance: Provenance
     checksum: str = ""
 
     @property
     def run(self) -> Run:
-        """Its metrics as those of a run."""
+        """The metrics as a :class:`~lra.results.reading.Run`, without files."""
         return Run(REFERENCE, dict(self.metrics))
 
     @property
     def file(self) -> Path:
-        """Where it belongs below ``reference/``."""
+        """Path of its file, relative to ``reference/``."""
         return Path(self.scale, self.run.task, self.run.attention, f"{paths.seed_name(self.metrics['seed'])}.json")
 
     def answers(self) -> npt.NDArray[np.bool_]:
-        """Whether each test example was answered correctly, (examples,)."""
+        """Whether each test example was answered correctly, booleans of shape (examples,)."""
         return unpack_answers(self.correct, self.metrics["test_rows"])
 
     def identity(self) -> tuple[Any, ...]:
-        """What the seeds of a cell must share."""
+        """Settings without the seed, code and data: the same for all seeds of a cell."""
         settings = {name: value for name, value in self.metrics["settings"].items() if name != "seed"}
         return settings, self.metrics["code"], self.metrics["data"]
 
 
 def read_publication(path: Path) -> Publication:
-    """A published run, checked as far as the file itself allows.
+    """Read a published run and check all that its file allows to check.
 
     Raises:
-        LraError: it is none, was edited, or its accuracy is not that of its answers.
+        LraError: the file is no publication, was edited, or contradicts itself.
     """
     content = read_json(path)
     published = from_mapping(Publication, content, str(path))
@@ -113,41 +121,42 @@ def read_publication(path: Path) -> Publication:
     if published.provenance.dirty:
         raise LraError(f"{path}: files differed from the commit, a dirty checkout; publish from a clean one.")
     metrics = dict(published.metrics)
-    check_metrics(metrics, NEEDED_HERE | RESULTS | MEASURED, path)
-    refuse_impossible(metrics, path)
-    _refuse_unfit(metrics, path)
-    if missing := [name for name in MACHINE if name not in metrics["machine"]]:
-        raise LraError(f"{path}: machine says no {missing[0]!r}.")
+    check_metrics(metrics, FOREIGN_RUN_KEYS | RESULT_KEYS | MEASURED_KEYS, path)
+    refuse_invalid_metrics(metrics, path)
+    _refuse_unpublishable(metrics, path)
+    if missing := [name for name in MACHINE_KEYS if name not in metrics["machine"]]:
+        raise LraError(f"{path}: its machine has no {missing[0]!r}.")
     if not all(map(math.isfinite, _numbers(content))):
-        raise LraError(f"{path} holds what is no number.")
-    if _sha256("".join(f"{line}\n" for line in published.history)) != metrics["files"].get(paths.HISTORY):
-        raise LraError(f"{path}: its history is not the run's.")
+        raise LraError(f"{path} contains a value that is not a finite number.")
+    history = "".join(f"{line}\n" for line in published.history)
+    if hashlib.sha256(history.encode()).hexdigest() != metrics["files"].get(paths.HISTORY):
+        raise LraError(f"{path}: its history does not match its checksum.")
     try:
         accuracy = float(published.answers().mean())
     except ValueError:
         accuracy = math.nan
     if not abs(accuracy - metrics["test_accuracy"]) <= 1e-9:
-        raise LraError(f"{path}: its answers do not give its accuracy.")
+        raise LraError(f"{path}: its answers do not match its accuracy.")
     return published
 
 
 def read_reference(folder: Path = REFERENCE) -> list[Publication]:
-    """Every published run.
+    """Read all published runs.
 
     Raises:
-        LraError: one is damaged, lies in another's place, or differs from others of its cell in more than the seed.
+        LraError: a file is damaged, has the wrong path, or differs from others of its cell in more than the seed.
     """
-    found = []
+    publications = []
     cells: dict[Path, tuple[Path, Publication]] = {}
     for path in sorted(folder.rglob("*.json")):
         published = read_publication(path)
         if path.relative_to(folder) != published.file:
-            raise LraError(f"{path} belongs to {folder / published.file}.")
+            raise LraError(f"{path} belongs at {folder / published.file}; move it there.")
         first, other = cells.setdefault(published.file.parent, (path, published))
         if other.identity() != published.identity():
-            raise LraError(f"{path} and {first} differ in settings, code or data; no mean is taken of both.")
-        found.append(published)
-    return found
+            raise LraError(f"{path} and {first} differ in settings, code or data and cannot be averaged; remove one.")
+        publications.append(published)
+    return publications
 
 
 def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) -> Path:
@@ -155,23 +164,23 @@ def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) ->
 
     Args:
         folder: the run's folder.
-        config: the configuration, of which a scale must ask for the run.
-        by: who ran it.
+        config: configuration of this arena; one of its scales must have the run's settings.
+        by: person or group that ran it.
         reference: folder of publications.
 
     Returns:
         The file that was written.
 
     Raises:
-        LraError: the run is damaged, unfinished, edited or incomplete, was trained by other code or from other data, or
-            the checkout has changes that no commit has.
+        LraError: the run is damaged, unfinished, edited or incomplete, was trained by other code or on other data, or
+            the checkout has uncommitted changes.
     """
-    run = read_whole(folder)
+    run = read_complete_run(folder)
     path = folder / paths.METRICS
-    _refuse_unfit(run.metrics, path)
+    _refuse_unpublishable(run.metrics, path)
     if WITHOUT_WEIGHTS in run.metrics or not (folder / paths.WEIGHTS).is_file():
-        raise LraError(f"{folder} has no weights; publish the run where they are.")
-    place = Places(config).of(run)
+        raise LraError(f"{folder} has no weights; publish the run on the machine that has them.")
+    place = Places(config).find(run)
     if place.code != run.metrics["code"]:
         raise LraError(f"{folder} was trained by other code than this; check out the commit that trained it.")
     if place.data not in (None, run.metrics["data"]):
@@ -194,37 +203,38 @@ def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) ->
     )
     with tempfile.TemporaryDirectory() as temporary:
         write_json(file := Path(temporary, "published.json"), sealed(asdict(content)))
-        return _put(file, reference)
+        return _copy_to_reference(file, reference)
 
 
 def accept(path: Path, config: Path, reference: Path = REFERENCE) -> tuple[Path, float | None]:
-    """Take a publication of someone else.
+    """Check a publication of someone else and copy it to the reference results.
 
     Args:
-        path: the file; weights of the same name that ends in .safetensors are scored again.
-        config: the configuration, of which a scale must ask for the run.
+        path: the file; weights with the same name and the suffix .safetensors are scored again.
+        config: configuration of this arena; one of its scales must have the run's settings.
         reference: folder of publications.
 
     Returns:
         The file that was written, and the share of test examples on which the weights agree; None without weights.
 
     Raises:
-        LraError: it is damaged or edited, has other settings, its weights answer otherwise, or it does not go with the
-            others of its cell.
+        LraError: the file is damaged or edited, has other settings, its weights give other answers, or it differs from
+            others of its cell in more than the seed.
     """
     published = read_publication(path)
-    place = Places(config).of(published.run)
+    place = Places(config).find(published.run)
     if place.scale != published.scale:
         raise LraError(f"{path}: its settings are those of the scale {place.scale}, not {published.scale}.")
     agreement = None
     if (weights := path.with_suffix(".safetensors")).is_file():
-        agreement = _scored_again(published, weights)
-        if agreement < AGREEMENT:
-            raise LraError(f"{weights} agrees with {path.name} on {agreement:.1%} of the test examples only.")
-    return _put(path, reference), agreement
+        agreement = _rescore(published, weights)
+        if agreement < MIN_AGREEMENT:
+            raise LraError(f"{weights} agrees with {path.name} on only {agreement:.1%} of the test examples.")
+    return _copy_to_reference(path, reference), agreement
 
 
-def _scored_again(published: Publication, weights: Path) -> float:
+def _rescore(published: Publication, weights: Path) -> float:
+    """Share of test examples on which the weights agree with the published answers."""
     from lra.training.run import score_run
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -236,12 +246,12 @@ def _scored_again(published: Publication, weights: Path) -> float:
     return float(((score.label == score.prediction) == published.answers()).mean())
 
 
-def _put(path: Path, reference: Path) -> Path:
-    """Copy a publication to where it belongs."""
+def _copy_to_reference(path: Path, reference: Path) -> Path:
+    """Copy a publication to its path in ``reference``, which is returned."""
     published = read_publication(path)
     target = reference / published.file
     if target.exists():
-        raise LraError(f"{target} is there already; delete it first to replace it.")
+        raise LraError(f"{target} exists already; delete it first to replace it.")
     for other in sorted(target.parent.glob("*.json")):
         if read_publication(other).identity() != published.identity():
             raise LraError(f"{target} would differ from {other} in settings, code or data; delete the older first.")
@@ -249,10 +259,10 @@ def _put(path: Path, reference: Path) -> Path:
     return target
 
 
-def _refuse_unfit(metrics: Mapping[str, Any], path: Path) -> None:
-    check_metrics(dict(metrics), MEASURED, path)
+def _refuse_unpublishable(metrics: Mapping[str, Any], path: Path) -> None:
+    check_metrics(dict(metrics), MEASURED_KEYS, path)
     if metrics["status"] != "ok":
-        raise LraError(f"{path}: the run ended as {metrics['status']}; only results are published.")
+        raise LraError(f"{path}: the run ended as {metrics['status']}; only runs with results are published.")
     if metrics["max_steps"] is not None:
         raise LraError(f"{path}: the run was cut short at {metrics['max_steps']} steps.")
 
@@ -261,7 +271,7 @@ def clean_commit(root: Path = ROOT) -> str:
     """The checkout's commit.
 
     Raises:
-        LraError: it is no Git checkout, or files differ from the commit, those of publications aside.
+        LraError: ``root`` is not a Git checkout, or files other than publications differ from the commit.
     """
 
     def git(*arguments: str) -> str:
@@ -271,13 +281,14 @@ def clean_commit(root: Path = ROOT) -> str:
         changed = git("status", "--porcelain", "--", ".", ":!reference", ":!docs/reference.md").splitlines()
         commit = git("rev-parse", "HEAD")
     except (OSError, subprocess.CalledProcessError) as problem:
-        raise LraError(f"{root} is no Git checkout, so nobody could tell what trained the run.") from problem
+        raise LraError(f"{root} is not a Git checkout, so the run's code is unknown; publish from one.") from problem
     if changed:
-        raise LraError(f"{root} has changes that no commit has ({changed[0].strip()}); commit or stash them first.")
+        raise LraError(f"{root} has uncommitted changes ({changed[0].strip()}); commit or stash them first.")
     return commit
 
 
 def _numbers(content: Any) -> Iterator[float]:
+    """All numbers of nested JSON content."""
     if isinstance(content, Mapping):
         content = list(content.values())
     if isinstance(content, list):
@@ -285,7 +296,3 @@ def _numbers(content: Any) -> Iterator[float]:
             yield from _numbers(value)
     elif isinstance(content, int | float):
         yield content
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -97,7 +97,7 @@ def test_what_only_noise_keeps_off_the_front_has_a_ring(table, drawn, tmp_path):
     *_, ring = front_lines(drawn[0].axes[0])
     assert (ring.get_marker(), list(ring.get_xdata())) == ("o", [5120])
     labels = [text.get_text() for text in drawn[0].axes[2].get_legend().get_texts()]
-    assert labels[-2:] == ["Pareto front", "perhaps on the front"]
+    assert labels[-2:] == ["Pareto front", "possibly on the front"]
 
 
 def test_the_time_of_exact_attention_is_marked(table, drawn, tmp_path):

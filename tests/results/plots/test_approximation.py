@@ -33,6 +33,6 @@ def test_failed_cells_are_left_out_and_named(tmp_path: Path, monkeypatch: pytest
 
 def test_nothing_but_failures(tmp_path: Path) -> None:
     path = table(tmp_path / "vmean.csv", "vmean", [None, None])
-    with pytest.raises(LraError, match=rf"^{path} has no numbers, only failures; read its column `reason`"):
+    with pytest.raises(LraError, match=rf"^{path} has only failures; read its column `reason`"):
         approximation.draw([path], tmp_path / "plot")
     assert list(tmp_path.iterdir()) == [path]

@@ -45,7 +45,7 @@ def test_cells_that_nobody_has_run_are_counted(table, reference, tmp_path):
     text = texts(tmp_path / "own.svg")
     assert "your runs" in text and "reference results" in text
     assert "3 of 16 run" in text and "75 of 80 cells were not run" in text
-    assert "do not compare" not in text
+    assert "Your runs are left out" not in text
 
 
 def test_rows_of_another_scale_are_left_out(reference, tmp_path, monkeypatch):
@@ -57,4 +57,4 @@ def test_rows_of_another_scale_are_left_out(reference, tmp_path, monkeypatch):
     assert main(command) == 0
     text = texts(tmp_path / "published.svg")
     assert "your runs" not in text and "reference results" in text
-    assert "Your runs are not of the scale paper and do not compare." in text
+    assert "Your runs are left out: their scale is not paper, so they are not comparable." in text

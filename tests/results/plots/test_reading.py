@@ -20,10 +20,10 @@ def test_a_table(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (None, "is not there; write it with `lra approximate`."),
-        (b"", r"cannot be read \(No columns to parse from file\); is it what `lra approximate` wrote?"),
-        (b"a\n1,2\n1,2,3\n", r"cannot be read \(.*\); is it what `lra approximate` wrote?"),
-        (b"\xff\xfe", r"cannot be read \(.*\); is it what `lra approximate` wrote?"),
-        (b"length\n32\n", "has no column 'mean'; is it what `lra approximate` wrote?"),
+        (b"", r"cannot be read \(No columns to parse from file\); write it again with `lra approximate`."),
+        (b"a\n1,2\n1,2,3\n", r"cannot be read \(.*\); write it again with `lra approximate`."),
+        (b"\xff\xfe", r"cannot be read \(.*\); write it again with `lra approximate`."),
+        (b"length\n32\n", "has no column 'mean'; write it again with `lra approximate`."),
         (b"length,mean\n32,0.5\n", "was edited; delete it, and write it again with `lra approximate`."),
     ],
 )

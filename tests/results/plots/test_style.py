@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 
 from lra.attention.registry import METHODS
-from lra.results.plots.style import BEYOND, STYLES, label_x, legend, look, panels, save, styles
+from lra.results.plots.style import BEYOND, STYLES, figure_settings, label_x, legend, panels, save, styles
 
 
 def identity(style):
@@ -38,7 +38,7 @@ def test_methods_of_ones_own_get_styles_in_the_order_of_their_names():
 @pytest.mark.parametrize("number", range(1, 6))
 def test_panels_leave_room_for_the_legend(number, own, rows):
     tasks = [f"task{i}" for i in range(number)]
-    with look():
+    with figure_settings():
         figure, axes, place = panels(tasks)
         assert list(axes) == tasks
         assert place not in axes.values()
@@ -54,7 +54,7 @@ def test_panels_leave_room_for_the_legend(number, own, rows):
 
 
 def test_what_is_not_shown_stays_within_its_panel():
-    with look():
+    with figure_settings():
         figure, axes, _ = panels([f"task{i}" for i in range(5)])
         for axis in axes.values():
             label_x(axis, "x", [*STYLES, "a_name_without_any_space_that_is_long_and_goes_on_and_on"])
@@ -68,7 +68,7 @@ def test_what_is_not_shown_stays_within_its_panel():
 def test_the_same_figure_gives_the_same_files(tmp_path):
     digests = []
     for name in ("a", "b"):
-        with look():
+        with figure_settings():
             figure, axes, place = panels(["text"])
             axes["text"].plot([1, 2, 3], [3, 1, 2], **STYLES["skeinformer"].line())
             legend(place, styles(["skeinformer"]))
@@ -80,7 +80,7 @@ def test_the_same_figure_gives_the_same_files(tmp_path):
 
 def test_settings_of_the_users_change_no_figure(monkeypatch):
     monkeypatch.setitem(matplotlib.rcParams, "lines.linewidth", 9)
-    with look():
+    with figure_settings():
         assert matplotlib.rcParams["lines.linewidth"] == matplotlib.rcParamsDefault["lines.linewidth"]
         assert matplotlib.rcParams["svg.hashsalt"] == "lra"
     assert matplotlib.rcParams["lines.linewidth"] == 9

@@ -1,7 +1,7 @@
-"""Accuracy against training time, one panel a task, with the Pareto front: what is beaten in neither.
+"""Accuracy against training time, one panel per task, with the Pareto front.
 
-Accuracy comes from the runs and time from measurements at the task's full length. Where these are different sizes, the
-axes name both and there is no front, because its points would be no model that anyone trained.
+Accuracy comes from the runs, time from measurements at the task's full length. If their sizes differ, the axes name
+both, and no front is drawn, because its points would combine two different models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lra.results.basis import Basis, accuracy_basis, bases, cost_basis
-from lra.results.plots.style import Style, footnote, label_x, legend, look, panels, plain_log_axis, save, styles
+from lra.results.plots.style import (
+    Style,
+    figure_settings,
+    footnote,
+    label_x,
+    legend,
+    panels,
+    plain_log_axis,
+    save,
+    styles,
+)
 from lra.results.published import title
 from lra.results.rows import YARDSTICK, TableRow, attentions, read_rows, tasks
 from lra.results.statistics import ENOUGH_SEEDS
@@ -30,32 +40,34 @@ def draw(table: Path, prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``.svg``.
 
     Args:
-        table: what ``lra collect`` wrote. Times are those measured alone on the machine, or, where the table has no
-            measurement at all, the runs' own, and the axis says so.
-        prefix: the files' path without its ending.
+        table: the table that ``lra collect`` wrote. Times are measured alone on the machine. If the table has no
+            measurements, the times of the runs are drawn, and the axis says so.
+        prefix: path of the files without their extension.
     """
     rows = read_rows(table)
     measured = any(row.seconds_per_1000_steps is not None for row in rows)
-    chosen = styles(attentions(rows))
-    shown: set[str] = set()
-    more: dict[str, Line2D] = {}
-    with look():
-        figure, axes, place = panels(tasks(rows))
+    method_styles = styles(attentions(rows))
+    drawn: set[str] = set()
+    extra_handles: dict[str, Line2D] = {}
+    with figure_settings():
+        figure, axes, legend_axis = panels(tasks(rows))
         for (task, axis), basis in zip(axes.items(), bases(rows), strict=True):
-            mine = [row for row in rows if row.task == task]
-            points = {row.attention: point for row in mine if (point := _point(row, measured))}
-            shown |= points.keys()
+            task_rows = [row for row in rows if row.task == task]
+            points = {row.attention: point for row in task_rows if (point := _point(row, measured))}
+            drawn |= points.keys()
             for attention, point in points.items():
-                _draw_point(axis, point, chosen[attention])
+                _draw_point(axis, point, method_styles[attention])
             if basis.comparable or not measured:
-                more |= _draw_front(axis, [point for point in points.values() if point.seeds >= ENOUGH_SEEDS])
+                extra_handles |= _draw_front(axis, [point for point in points.values() if point.seeds >= ENOUGH_SEEDS])
             if YARDSTICK in points:
                 axis.axvline(points[YARDSTICK].time, **EXACT)
-                more["exact"] = Line2D([], [], label=f"time of {title(YARDSTICK)}", **EXACT)
-            _describe(axis, mine[0].majority_accuracy, basis, measured, [name for name in chosen if name not in points])
+                extra_handles["exact"] = Line2D([], [], label=f"time of {title(YARDSTICK)}", **EXACT)
+            missing = [name for name in method_styles if name not in points]
+            _label(axis, task_rows[0].majority_accuracy, basis, measured, missing)
             if points:
                 plain_log_axis(axis)
-        legend(place, {name: chosen[name] for name in chosen if name in shown}, lines=False, more=list(more.values()))
+        drawn_styles = {name: style for name, style in method_styles.items() if name in drawn}
+        legend(legend_axis, drawn_styles, lines=False, more=list(extra_handles.values()))
         footnote(figure, f"{accuracy_basis(rows)} {cost_basis(rows)}".strip())
         save(figure, prefix)
 
@@ -87,19 +99,19 @@ def _draw_point(axis: Axes, point: Point, style: Style) -> None:
 
 
 def _draw_front(axis: Axes, points: Sequence[Point]) -> dict[str, Line2D]:
-    """Draw the front and rings around what may belong to it; returns their entries in the legend."""
+    """Draw the front, and rings around points that may belong to it; returns their legend handles."""
     front = pareto_front(points)
     if not front:
         return {}
     axis.plot([p.time for p in front], [p.accuracy for p in front], drawstyle="steps-post", **FRONT)
-    entries = {"front": Line2D([], [], label="Pareto front", **FRONT)}
-    if perhaps := [point for point in possible_front(points) if point not in front]:
-        axis.plot([p.time for p in perhaps], [p.accuracy for p in perhaps], **RING)
-        entries["ring"] = Line2D([], [], label="perhaps on the front", **RING | {"markersize": 8})
-    return entries
+    handles = {"front": Line2D([], [], label="Pareto front", **FRONT)}
+    if candidates := [point for point in possible_front(points) if point not in front]:
+        axis.plot([p.time for p in candidates], [p.accuracy for p in candidates], **RING)
+        handles["ring"] = Line2D([], [], label="possibly on the front", **RING | {"markersize": 8})
+    return handles
 
 
-def _describe(axis: Axes, majority: float | None, basis: Basis, measured: bool, missing: Sequence[str]) -> None:
+def _label(axis: Axes, majority: float | None, basis: Basis, measured: bool, missing: Sequence[str]) -> None:
     if majority is not None:
         text = f"majority class {100 * majority:.1f} %"
         axis.set_title(text, loc="right", size=8, weight="normal", color="#666666")
@@ -110,7 +122,7 @@ def _describe(axis: Axes, majority: float | None, basis: Basis, measured: bool, 
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in time and accuracy, from the fastest to the most accurate."""
+    """Points for which no other point is both as fast and more accurate, from the fastest to the most accurate."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point.time, -point.accuracy)):
         if not front or point.accuracy > front[-1].accuracy:
@@ -119,7 +131,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 def possible_front(points: Sequence[Point]) -> list[Point]:
-    """The points of which no other that is as fast has an interval wholly above theirs."""
+    """Points for which no other point that is as fast has an interval entirely above theirs."""
     return [
         point for point in points if not any(other.time <= point.time and other.low > point.high for other in points)
     ]

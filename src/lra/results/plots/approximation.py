@@ -1,4 +1,4 @@
-"""Error of the approximations against their budget d (the paper's figure 1), one panel a length and kind of weights."""
+"""Error of the approximations against the budget d (the paper's figure 1), one panel per length and weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from lra.errors import LraError
 from lra.results.plots.reading import read_table
-from lra.results.plots.style import label_x, legend, look, save, styles
+from lra.results.plots.style import figure_settings, label_x, legend, save, styles
 
 COLUMNS = ("attention", "weights", "length", "features", "mean", "standard_error")
 
@@ -21,22 +21,24 @@ def draw(tables: Sequence[Path], prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``.svg``.
 
     Args:
-        tables: what ``lra approximate`` wrote, one file a method. Failed cells are left out,
-            methods without any are named; bars are standard errors.
-        prefix: the files' path without its ending.
+        tables: the tables that ``lra approximate`` wrote, one file per method. Failed cells are left out, and methods
+            without any finished cell are named. Bars are standard errors.
+        prefix: path of the files without their extension.
     """
     rows = pd.concat([read_table(table, COLUMNS, "lra approximate") for table in tables], ignore_index=True)
     if rows["mean"].isna().all():
-        raise LraError(f"{tables[0]} has no numbers, only failures; read its column `reason`, then compare again.")
-    kinds, lengths = list(rows["weights"].unique()), sorted(rows["length"].unique())
-    with look():
-        figure = Figure(figsize=(4 * len(lengths) + 3, 3.6 * len(kinds)), layout="constrained")
-        grid = figure.subplots(len(kinds), len(lengths) + 1, squeeze=False, width_ratios=[4] * len(lengths) + [3])
-        for kind, (*panels, last) in zip(kinds, grid, strict=True):
+        raise LraError(f"{tables[0]} has only failures; read its column `reason`, then run `lra approximate` again.")
+    weights_names, lengths = list(rows["weights"].unique()), sorted(rows["length"].unique())
+    with figure_settings():
+        figure = Figure(figsize=(4 * len(lengths) + 3, 3.6 * len(weights_names)), layout="constrained")
+        grid = figure.subplots(
+            len(weights_names), len(lengths) + 1, squeeze=False, width_ratios=[4] * len(lengths) + [3]
+        )
+        for weights, (*panels, last) in zip(weights_names, grid, strict=True):
             last.axis("off")
             for length, axis in zip(lengths, panels, strict=True):
-                _panel(axis, rows[(rows["weights"] == kind) & (rows["length"] == length)])
-                axis.set_title(f"{kind} weights, n = {length}", loc="left")
+                _panel(axis, rows[(rows["weights"] == weights) & (rows["length"] == length)])
+                axis.set_title(f"{weights} weights, n = {length}", loc="left")
         legend(grid[0, -1], styles(rows.dropna(subset=["mean"])["attention"]))
         save(figure, prefix)
 

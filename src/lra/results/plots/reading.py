@@ -1,4 +1,4 @@
-"""The tables of ``lra bench`` and ``lra approximate``."""
+"""Read the tables of ``lra bench`` and ``lra approximate``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lra.sealing import read_sealed_csv
 
 
 def read_table(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
-    """The table that ``command`` wrote.
+    """Read the table that ``command`` wrote.
 
     Raises:
-        LraError: the file is missing, not such a table, or was edited.
+        LraError: the file is missing, lacks a column, is no such table, or was edited.
     """
     try:
         table = pd.read_csv(path)
@@ -25,8 +25,8 @@ def read_table(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame
         raise LraError(f"{path} is not there; write it with `{command}`.") from None
     except (OSError, ValueError) as problem:
         raise LraError(
-            f"{path} cannot be read ({' '.join(str(problem).split())}); is it what `{command}` wrote?"
+            f"{path} cannot be read ({' '.join(str(problem).split())}); write it again with `{command}`."
         ) from None
     if missing:
-        raise LraError(f"{path} has no column {missing[0]!r}; is it what `{command}` wrote?")
+        raise LraError(f"{path} has no column {missing[0]!r}; write it again with `{command}`.")
     return table

@@ -1,6 +1,6 @@
-"""Time and memory of attention cores against the length, both axes logarithmic, with the power of n that fits.
+"""Time and memory of attention cores against the length, on logarithmic axes, with the fitted power of n.
 
-Where the table holds what the device was measured to do at most, two grey lines show the least time that this allows.
+If the table has the measured peak rates of the device, two grey lines show the least times that these rates allow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from lra.errors import LraError
 from lra.results.plots.reading import read_table
-from lra.results.plots.style import label_x, look, save, styles
+from lra.results.plots.style import figure_settings, label_x, save, styles
 from lra.results.published import title
 
 QUANTITIES = {
@@ -30,35 +30,35 @@ LIMITS: dict[str, tuple[str, Literal[":", "--"]]] = {
     "copy_ms": ("reading and writing the tensors once", ":"),
     "matmul_ms": ("matrix products of exact attention", "--"),
 }
-"""Columns of the least times, what takes them, and how they are drawn."""
+"""Columns of the least times, each with its description and line style."""
 EXACT = "softmax_nodropout"
-"""The attention whose matrix products these are."""
+"""The attention whose matrix products ``matmul_ms`` counts."""
 
 
 def draw(table: Path, prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``.svg``.
 
     Args:
-        table: what ``lra bench`` wrote; a row of panels for each of its data types.
-        prefix: the files' path without its ending.
+        table: the table that ``lra bench`` wrote; each dtype gets a row of panels.
+        prefix: path of the files without their extension.
     """
     rows = read_table(table, ("attention", "length", "batch", "device", "dtype", *QUANTITIES), "lra bench")
     if rows["ms"].isna().all():
-        raise LraError(f"{table} has no numbers, only failures; read its column `reason`, then run `lra bench` again.")
+        raise LraError(f"{table} has only failures; read its column `reason`, then run `lra bench` again.")
     for quantity in {*QUANTITIES, *LIMITS} & set(rows):
         rows[quantity] = rows[quantity] / rows["batch"]
-    kinds = list(rows["dtype"].unique())
-    with look():
-        figure = Figure(figsize=(12, 4.8 * len(kinds)), layout="constrained")
-        grid = figure.subplots(len(kinds), 3, squeeze=False, width_ratios=(1, 1, 0.75))
-        for kind, (*panels, place) in zip(kinds, grid, strict=True):
-            chosen = rows[rows["dtype"] == kind]
+    dtypes = list(rows["dtype"].unique())
+    with figure_settings():
+        figure = Figure(figsize=(12, 4.8 * len(dtypes)), layout="constrained")
+        grid = figure.subplots(len(dtypes), 3, squeeze=False, width_ratios=(1, 1, 0.75))
+        for dtype, (*panels, legend_axis) in zip(dtypes, grid, strict=True):
+            dtype_rows = rows[rows["dtype"] == dtype]
             for axis, (quantity, label) in zip(panels, QUANTITIES.items(), strict=True):
-                _panel(axis, chosen, quantity)
-                axis.set_title(f"{chosen['device'].iloc[0]}, {kind}", loc="left")
+                _panel(axis, dtype_rows, quantity)
+                axis.set_title(f"{dtype_rows['device'].iloc[0]}, {dtype}", loc="left")
                 axis.set_ylabel(label)
-            _limits(panels[0], chosen)
-            _legend(place, chosen)
+            _draw_limits(panels[0], dtype_rows)
+            _legend(legend_axis, dtype_rows)
         save(figure, prefix)
 
 
@@ -76,16 +76,16 @@ def _panel(axis: Axes, rows: pd.DataFrame, quantity: str) -> None:
     label_x(axis, "length n", sorted(set(rows["attention"]) - set(drawn["attention"])))
 
 
-def _limits(axis: Axes, rows: pd.DataFrame) -> None:
-    """The least times that the device allows, as far as the table knows them."""
+def _draw_limits(axis: Axes, rows: pd.DataFrame) -> None:
+    """Draw the least times that the device allows, if the table has them."""
     exact = rows[rows["attention"] == EXACT].sort_values("length")
-    for column, (what, dashes) in LIMITS.items():
+    for column, (label, dashes) in LIMITS.items():
         if column in rows and exact[column].notna().any():
-            axis.plot(exact["length"], exact[column], color="0.5", linestyle=dashes, linewidth=1, label=what)
+            axis.plot(exact["length"], exact[column], color="0.5", linestyle=dashes, linewidth=1, label=label)
 
 
-def _legend(place: Axes, rows: pd.DataFrame) -> None:
-    """Each method with the powers of n that its time and its memory grow by, and how far from the limits it is."""
+def _legend(axis: Axes, rows: pd.DataFrame) -> None:
+    """List each method with the fitted powers of n of time and memory, and its time relative to the least time."""
     heading = "powers of n: (time, memory" + ("; time ÷ least time)" if set(LIMITS) <= set(rows) else ")")
     handles = []
     drawn = rows.dropna(subset=["ms"])
@@ -93,17 +93,17 @@ def _legend(place: Axes, rows: pd.DataFrame) -> None:
         points = drawn[drawn["attention"] == attention]
         powers = [exponent(points["length"].tolist(), points[quantity].tolist()) for quantity in QUANTITIES]
         fitted = ", ".join("?" if power is None else f"{power:.2f}" for power in powers)
-        distance = _distance(points)
-        handles.append(Line2D([], [], label=f"{title(attention)} ({fitted}{distance})", **style.line()))
+        ratio = _ratio_to_limit(points)
+        handles.append(Line2D([], [], label=f"{title(attention)} ({fitted}{ratio})", **style.line()))
     if set(LIMITS) <= set(rows) and (drawn["attention"] == EXACT).any():
-        for what, dashes in LIMITS.values():
-            handles.append(Line2D([], [], label=f"at least: {what}", color="0.5", linestyle=dashes, linewidth=1))
-    place.axis("off")
-    place.legend(handles=handles, loc="center left", handlelength=3.2, title=heading)
+        for label, dashes in LIMITS.values():
+            handles.append(Line2D([], [], label=f"at least: {label}", color="0.5", linestyle=dashes, linewidth=1))
+    axis.axis("off")
+    axis.legend(handles=handles, loc="center left", handlelength=3.2, title=heading)
 
 
-def _distance(points: pd.DataFrame) -> str:
-    """At the longest length: time as a multiple of the least that copying and the method's own products take."""
+def _ratio_to_limit(points: pd.DataFrame) -> str:
+    """Text with the time at the longest length relative to the least time; empty if the table has no least times."""
     if not set(LIMITS) <= set(points):
         return ""
     longest = points.sort_values("length").iloc[-1:]
@@ -112,7 +112,7 @@ def _distance(points: pd.DataFrame) -> str:
 
 
 def exponent(lengths: Sequence[float], values: Sequence[float]) -> float | None:
-    """The power of n that fits best on logarithmic axes; None for fewer than two lengths."""
+    """Power of n by a least-squares fit on logarithmic axes; None for fewer than two lengths."""
     if len(set(lengths)) < 2:
         return None
     return float(np.polyfit(np.log(lengths), np.log(values), 1)[0])

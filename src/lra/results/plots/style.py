@@ -1,7 +1,7 @@
-"""The look all figures share: a method has the same colour, marker and dashes everywhere.
+"""The style of all figures: a method has the same colour, marker and dashes everywhere.
 
-A colour (of Okabe and Ito's, which colour-blind readers tell apart) stands for a family of methods; markers and dashes
-tell its members apart, and all methods apart in grey.
+A colour marks a family of methods. The palette of Okabe and Ito suits colour-blind readers. Marker and dashes
+distinguish the members of a family, and all methods in print without colour.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Dashes = str | tuple[float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn; a hollow marker belongs to a variant of another method."""
+    """Style of a method; a hollow marker marks a variant of another method."""
 
     colour: str
     marker: str
@@ -90,7 +90,7 @@ BEYOND = {
     "retention": Style(_GREY, "3", _LONG, size=7),
     "s4d": Style(_GREY, "4", _DASHDOT, size=7),
 }
-"""Rows beyond the paper's: patterns, kernels, other attentions, and in grey the yardsticks from outside attention."""
+"""Methods beyond the paper's: patterns, kernels, other attentions, and in grey the yardsticks (other layers)."""
 
 _SPARE_COLOURS = ("#332288", "#882255", "#999933", "#44aa99")
 _SPARE_LINES: tuple[tuple[str, Dashes], ...] = (("8", "-"), ("H", _DASHED), ("d", _DASHDOT), ("p", _DOTTED))
@@ -103,7 +103,7 @@ _SPARE = [
 
 
 def styles(attentions: Iterable[str]) -> dict[str, Style]:
-    """The style of each attention; those of one's own take spare ones in the order of their names."""
+    """The style of each attention; attentions of the user's get spare styles in alphabetical order."""
     names = list(dict.fromkeys(attentions))
     known = STYLES | BEYOND
     unknown = sorted(name for name in names if name not in known)
@@ -126,14 +126,14 @@ RC: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "savefig.dpi": 200,
-    # The same figure gives the same file.
+    # Identifiers in SVG files are reproducible.
     "svg.hashsalt": "lra",
 }
 
 
 @contextmanager
-def look() -> Iterator[None]:
-    """The settings that a figure is made and saved under, whatever a ``matplotlibrc`` of the user's says."""
+def figure_settings() -> Iterator[None]:
+    """Settings to draw and save a figure under, independent of the user's ``matplotlibrc``."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC)
@@ -141,7 +141,7 @@ def look() -> Iterator[None]:
 
 
 def panels(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes], Axes]:
-    """A figure with one panel a task and a place for the legend beside the last."""
+    """A figure, its axes by task, and the axes for the legend after the last panel."""
     columns = {1: 2, 2: 3, 3: 2}.get(len(tasks), 3)
     rows = -(-(len(tasks) + 1) // columns)
     figure = Figure(figsize=(3.7 * columns, 3.1 * rows), layout="constrained")
@@ -154,20 +154,20 @@ def panels(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes], Axes]:
     return figure, axes, grid[len(tasks)]
 
 
-def legend(place: Axes, chosen: dict[str, Style], *, lines: bool = True, more: Sequence[Line2D] = ()) -> None:
-    """All methods, by their markers alone where ``lines`` is false, and what else is drawn."""
+def legend(axis: Axes, method_styles: dict[str, Style], *, lines: bool = True, more: Sequence[Line2D] = ()) -> None:
+    """Draw a legend of the methods and of ``more`` handles; without ``lines``, methods have markers only."""
     handles = [
         Line2D([], [], label=title(name), **style.line() | ({} if lines else {"linestyle": "none"}))
-        for name, style in chosen.items()
+        for name, style in method_styles.items()
     ]
     handles += more
-    # Smaller where there are more entries than a figure of one row of axes has room for.
+    # Reduce the font size for more entries than fit beside one row of panels.
     size = RC["legend.fontsize"] * 15 / max(15, len(handles))
-    place.legend(handles=handles, loc="center left", bbox_to_anchor=(0, 0.5), handlelength=3.2, fontsize=size)
+    axis.legend(handles=handles, loc="center left", bbox_to_anchor=(0, 0.5), handlelength=3.2, fontsize=size)
 
 
 def plain_log_axis(axes: Axes) -> None:
-    """A logarithmic x axis labelled with short plain numbers at 1, 2 and 5 of each decade."""
+    """Make the x axis logarithmic, with short plain labels at 1, 2 and 5 of each decade."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     axes.xaxis.set_major_formatter(
@@ -177,19 +177,19 @@ def plain_log_axis(axes: Axes) -> None:
 
 
 def label_x(axes: Axes, label: str, missing: Iterable[str]) -> None:
-    """Label the x axis and name below it the methods that have nothing to draw."""
+    """Label the x axis, and name the methods without data below it."""
     names = ", ".join(title(name) for name in missing)
     axes.set_xlabel(label + ("\n" + textwrap.fill(f"not shown: {names}", 44) if names else ""))
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """What a figure stands on, small below it."""
+    """Write a text in small print below the figure."""
     width = int(figure.get_figwidth() * 20)
     figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", size=7, color="#666666")
 
 
 def save(figure: Figure, prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``<prefix>.svg``."""
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        with atomic_write(prefix.with_name(f"{prefix.name}.{kind}")) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata)
+    for file_format, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        with atomic_write(prefix.with_name(f"{prefix.name}.{file_format}")) as temporary:
+            figure.savefig(temporary, format=file_format, metadata=metadata)

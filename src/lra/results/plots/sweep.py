@@ -1,4 +1,4 @@
-"""One attention's accuracy and time over batch sizes and learning rates (the paper's figure 3)."""
+"""Accuracy and time of one attention by batch size and learning rate (the paper's figure 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy import stats
 
 from lra.errors import LraError
 from lra.results.basis import runs_basis
-from lra.results.plots.style import Style, footnote, label_x, look, save, styles
+from lra.results.plots.style import Style, figure_settings, footnote, label_x, save, styles
 from lra.results.published import task_title, title
 from lra.results.reading import Run, read_runs
 from lra.results.statistics import ALPHA, Interval, mean_accuracy
@@ -33,43 +33,46 @@ VARIANTS = (
     ("*", (0, (5, 1.5, 1, 1.5)), True),
     ("X", (0, (1, 1.2)), False),
 )
-"""Marker, dashes and whether the marker is hollow, by batch size; the colour is the attention's."""
+"""Marker, dashes, and whether the marker is hollow, for each batch size in order; the colour is the attention's."""
 
 
 def draw(metrics: Sequence[Path], prefix: Path) -> None:
     """Write ``<prefix>.png`` and ``.svg``.
 
     Args:
-        metrics: ``metrics.json`` of every run of the sweep. Failed runs are left out, cells without any other named.
-        prefix: the files' path without its ending.
+        metrics: ``metrics.json`` of every run of the sweep. Failed runs are left out, and settings whose runs all
+            failed are named.
+        prefix: path of the files without their extension.
 
     Raises:
-        LraError: the runs are of more than one attention or task.
+        LraError: the runs have more than one attention or task.
     """
     runs = read_runs(metrics, lambda run: (run.task, run.attention, *cell_of(run)))
     first = runs[0]
     for run in runs:
         if (run.task, run.attention) != (first.task, first.attention):
-            raise LraError(f"{first.folder} and {run.folder} are of different tasks or attentions; a sweep is of one.")
+            raise LraError(
+                f"{first.folder} and {run.folder} have different tasks or attentions; a sweep needs one of each."
+            )
     cells: dict[Setting, list[Run]] = {cell_of(run): [] for run in runs}
     for run in runs:
         if run.ok:
             cells[cell_of(run)].append(run)
-    chosen = _styles(first.attention, sorted({batch for batch, _ in cells}))
-    with look():
+    batch_styles = _styles(first.attention, sorted({batch for batch, _ in cells}))
+    with figure_settings():
         figure = Figure(figsize=(10, 3.4), layout="constrained")
-        left, right, place = figure.subplots(1, 3, width_ratios=(1, 1, 0.3))
-        _panel(left, cells, chosen, _accuracy)
+        left, right, legend_axis = figure.subplots(1, 3, width_ratios=(1, 1, 0.3))
+        _panel(left, cells, batch_styles, _accuracy)
         left.set_title(f"{title(first.attention)}, {task_title(first.task)}", loc="left")
         majority = f"majority class {100 * first.metrics['majority_accuracy']:.1f} %"
         left.set_title(majority, loc="right", size=8, weight="normal", color="#666666")
         left.set_ylabel("test accuracy [%]")
-        _panel(right, cells, chosen, _seconds)
+        _panel(right, cells, batch_styles, _seconds)
         right.set_ylabel("seconds per 1000 steps\n(not measured alone)")
         right.set_ylim(bottom=0)
-        handles = [Line2D([], [], label=f"{batch}", **style.line()) for batch, style in chosen.items()]
-        place.axis("off")
-        place.legend(handles=handles, loc="center left", handlelength=3.2, title="batch size")
+        handles = [Line2D([], [], label=f"{batch}", **style.line()) for batch, style in batch_styles.items()]
+        legend_axis.axis("off")
+        legend_axis.legend(handles=handles, loc="center left", handlelength=3.2, title="batch size")
         footnote(figure, runs_basis(runs))
         save(figure, prefix)
 
@@ -81,12 +84,12 @@ def cell_of(run: Run) -> Setting:
 
 
 def _styles(attention: str, batches: Sequence[int]) -> dict[int, Style]:
-    chosen = {}
+    base = styles([attention])[attention]
+    batch_styles = {}
     for i, batch in enumerate(batches):
         marker, dashes, hollow = VARIANTS[i % len(VARIANTS)]
-        style = styles([attention])[attention]
-        chosen[batch] = replace(style, marker=marker, dashes=dashes, hollow=hollow, width=1.5, size=6)
-    return chosen
+        batch_styles[batch] = replace(base, marker=marker, dashes=dashes, hollow=hollow, width=1.5, size=6)
+    return batch_styles
 
 
 def _accuracy(runs: Sequence[Run]) -> Interval:
@@ -108,12 +111,12 @@ def _seconds(runs: Sequence[Run]) -> Interval:
 def _panel(
     axis: Axes,
     cells: dict[Setting, list[Run]],
-    chosen: dict[int, Style],
+    batch_styles: dict[int, Style],
     quantity: Callable[[Sequence[Run]], Interval],
 ) -> None:
-    """A line through the means of each batch size's runs, with their 95 % intervals."""
-    for i, (batch, style) in enumerate(chosen.items()):
-        shift = 10 ** (0.04 * (i - (len(chosen) - 1) / 2))  # so that intervals do not hide each other
+    """Draw a line through the means of each batch size, with 95 % intervals."""
+    for i, (batch, style) in enumerate(batch_styles.items()):
+        shift = 10 ** (0.04 * (i - (len(batch_styles) - 1) / 2))  # keeps intervals apart
         rates = sorted(rate for size, rate in cells if size == batch and cells[size, rate])
         points = [quantity(cells[batch, rate]) for rate in rates]
         axis.plot([rate * shift for rate in rates], [point.mean for point in points], **style.line())

@@ -1,5 +1,5 @@
-// A click on a heading sorts the table by that column, another click the other way round; words stay after
-// numbers, and empty cells last.
+// A click on a heading sorts the table by its column, a second click reverses the order. Words come after numbers,
+// empty cells last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {

@@ -1,4 +1,4 @@
-// Of a table's views one is shown at a time; buttons switch between them. Without scripts all are shown.
+// Show one view of a table at a time, with buttons to switch. Without scripts, all views are shown.
 for (const views of document.querySelectorAll(".views")) {
   const sections = [...views.querySelectorAll(".view")];
   if (sections.length < 2) continue;
@@ -9,9 +9,9 @@ for (const views of document.querySelectorAll(".views")) {
     const text = section.querySelector("h3").textContent;
     return Object.assign(document.createElement("button"), { type: "button", textContent: text });
   });
-  const show = (chosen) => sections.forEach((section, i) => {
-    section.classList.toggle("hidden", i !== chosen);
-    buttons[i].setAttribute("aria-pressed", i === chosen);
+  const show = (selected) => sections.forEach((section, i) => {
+    section.classList.toggle("hidden", i !== selected);
+    buttons[i].setAttribute("aria-pressed", i === selected);
   });
   buttons.forEach((button, i) => button.addEventListener("click", () => show(i)));
   bar.append(...buttons);

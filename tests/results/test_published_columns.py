@@ -91,7 +91,7 @@ def test_reference_results_of_other_examples_are_not_averaged(reference, tmp_pat
         read_cells("paper", reference)
 
 
-@pytest.mark.parametrize(("packed", "words"), [("-", "no base64"), ("AAA=", "not 3 bits"), ("Hw==", "not 3 bits")])
+@pytest.mark.parametrize(("packed", "words"), [("-", "not base64"), ("AAA=", "not 3 bits"), ("Hw==", "not 3 bits")])
 def test_answers_are_as_many_bits_as_test_rows(packed, words):
     with pytest.raises(ValueError, match=words):
         unpack_answers(packed, 3)

@@ -1,4 +1,4 @@
-"""Columns of the table that set a cell at the paper's scale beside the published value and the reference result."""
+"""Columns of the table that compare a cell at the paper's scale with the published value and the reference result."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ from lra.results.reference import ReferenceCell
 from lra.results.statistics import mean_accuracy
 
 COMPARABLE_SCALE = "paper"
-"""The scale whose rows may stand beside published values."""
-MOST_NAMED = 3
-"""Settings that are named where a reference result has others."""
+"""The only scale whose rows are comparable with published values."""
+MAX_NAMED_SETTINGS = 3
+"""Number of differing settings that ``reference_differs`` names; it counts the rest."""
 
 
-def set_beside(cell: Sequence[Run], reference: ReferenceCell | None) -> Columns:
+def published_columns(cell: Sequence[Run], reference: ReferenceCell | None) -> Columns:
     """Published value and reference result of a cell, and whether its runs agree with each.
 
     Args:
         cell: the runs of an attention on a task at the paper's scale.
-        reference: the published runs of the same cell; None where there are none.
+        reference: the reference result of the same cell, or None.
     """
     accuracies = [float(run.metrics["test_accuracy"]) for run in cell if run.ok]
     metrics = cell[0].metrics
-    columns = _published(metrics, accuracies)
-    return columns | (_reference(metrics, accuracies, reference) if reference else {})
+    columns = _paper_columns(metrics, accuracies)
+    return columns | (_reference_columns(metrics, accuracies, reference) if reference else {})
 
 
-def _published(metrics: Mapping[str, Any], accuracies: Sequence[float]) -> Columns:
+def _paper_columns(metrics: Mapping[str, Any], accuracies: Sequence[float]) -> Columns:
     task, attention = metrics["task"], metrics["attention"]
-    told = published.accuracy(attention, task)
-    columns: Columns = {"published_accuracy": told, "published_source": published.source(attention, task)}
-    if told is None:
+    accuracy = published.accuracy(attention, task)
+    columns: Columns = {"published_accuracy": accuracy, "published_source": published.source(attention, task)}
+    if accuracy is None:
         return columns
     columns["published_differs"] = protocol_differences(metrics) or None
     if accuracies:
-        columns["published_difference"] = float(np.mean(accuracies)) - told
-        columns["published_compatible"] = compatible(accuracies, told, metrics["test_rows"], other_test_rows(metrics))
+        columns["published_difference"] = float(np.mean(accuracies)) - accuracy
+        columns["published_compatible"] = compatible(
+            accuracies, accuracy, metrics["test_rows"], other_test_rows(metrics)
+        )
     return columns
 
 
-def _reference(metrics: Mapping[str, Any], accuracies: Sequence[float], reference: ReferenceCell) -> Columns:
+def _reference_columns(metrics: Mapping[str, Any], accuracies: Sequence[float], reference: ReferenceCell) -> Columns:
     mean = mean_accuracy(reference.correct)
     rows = reference.correct.shape[1]
     columns: Columns = {
@@ -59,21 +61,21 @@ def _reference(metrics: Mapping[str, Any], accuracies: Sequence[float], referenc
         "reference_differs": ", ".join(_named_differences(metrics, reference.metrics)) or None,
     }
     if accuracies:
-        same = metrics["data"] == reference.metrics["data"]
-        # The side with more runs says how much a run varies.
+        same_data = metrics["data"] == reference.metrics["data"]
+        # The side with more runs gives the better estimate of the variance over seeds.
         sides = [(accuracies, metrics["test_rows"]), (reference.accuracies, rows)]
         (fewer, their_rows), (more, our_rows) = sorted(sides, key=lambda side: len(side[0]))
         columns["reference_compatible"] = compatible(
-            more, float(np.mean(fewer)), our_rows, 0 if same else their_rows, len(fewer)
+            more, float(np.mean(fewer)), our_rows, 0 if same_data else their_rows, len(fewer)
         )
     return columns
 
 
 def _named_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     named = [name for name in ("data", "code") if ours[name] != theirs[name]]
-    mine, other = (
+    our_settings, their_settings = (
         {name: value for name, value in side["settings"].items() if name != "seed"} for side in (ours, theirs)
     )
-    settings = list(differences(mine, other))
-    more = len(settings) - MOST_NAMED
-    return named + settings[:MOST_NAMED] + ([f"{more} more settings"] if more > 0 else [])
+    settings = list(differences(our_settings, their_settings))
+    more = len(settings) - MAX_NAMED_SETTINGS
+    return named + settings[:MAX_NAMED_SETTINGS] + ([f"{more} more settings"] if more > 0 else [])
