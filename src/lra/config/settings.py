@@ -73,8 +73,9 @@ class TrainSettings:
     micro_batch: Count | None = None
     """Examples that pass through the model at once; null for as many as fit."""
     pad: Literal["length", "batch", "bucket"] = "length"
-    """Pad every sequence to the task's length, or to the batch's longest rounded up to 64 (``batch``), or that with
-    training batches of sequences of about the same length (``bucket``)."""
+    """Pad every sequence to the task's length, or to the batch's longest (``batch``), or that with training batches
+    of sequences of about the same length (``bucket``). Lengths are rounded up to a multiple of 64, of an eighth of the
+    task's length where that is less."""
     compile: Literal["auto", True, False] = "auto"
     """Compile the model with torch.compile; ``auto`` does on a GPU."""
 

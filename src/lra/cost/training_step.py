@@ -59,6 +59,7 @@ from lra.cost.flops import count_flops
 from lra.cost.probes import milliseconds, overhead
 from lra.cost.step import Examples, Step
 from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
+from lra.data.batches import trimmed
 from lra.data.synthetic import describe
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
@@ -79,8 +80,6 @@ REAL_LENGTHS = {("listops", 2000): (512, 706, 956, 1363), ("text", 4000): (413, 
 ListOps: of 20 124 trees of its generator, closing brackets left out. Text: of the log-normal distribution with the
 median (980) and mean (1300) of IMDb's reviews in bytes. Those of the Arena's retrieval are not known without its data.
 """
-ROUNDED = 64
-"""``pad: bucket`` pads to a multiple of this."""
 
 
 def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threads: int) -> dict[str, Any]:
@@ -253,8 +252,10 @@ class Measurement:
         lengths = REAL_LENGTHS.get((self.task.name, self.task.max_length))
         if lengths is None:
             return {"real_lengths": None} | dict.fromkeys(names)
-        trimmed = trims(self.ours.model, self.ours.train.pad)
-        padded = [-(-real // ROUNDED) * ROUNDED if trimmed else self.length for real in lengths]
+        padded = [
+            trimmed(real, self.length) if trims(self.ours.model, self.ours.train.pad) else self.length
+            for real in lengths
+        ]
         ours = [self.ours.examples(batch, length, real) for length, real in zip(padded, lengths, strict=True)]
         exact = [self.exact.examples(batch, real) for real in lengths]
 
