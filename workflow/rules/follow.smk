@@ -1,5 +1,7 @@
 # The lock of the folder, and the reporting of progress and results at the terminal.
 
+import contextlib
+import os
 import sys
 import time
 
@@ -23,12 +25,9 @@ def share_imports():
     global FORKSERVER
     if sys.platform != "linux" or BRINGS_PYTHON or not workflow.local_exec or os.environ.get(ADDRESS) == "":
         return
-    socket = Path(".snakemake/forkserver.sock")
-    try:
-        FORKSERVER = start(socket, PREPARED.format() + "exec python")
-    except OSError:  # a file system without sockets
-        return
-    os.environ.update({ADDRESS: str(socket)})
+    with contextlib.suppress(OSError):  # without a server, jobs import for themselves
+        FORKSERVER, address = start(PREPARED.format() + "exec python")
+        os.environ.update({ADDRESS: str(address)})
 
 
 logger.addFilter(Suggester(lambda: [rule.name for rule in workflow.rules if not rule.has_wildcards()]))

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,31 +71,30 @@ def receive(connection: socket.socket, size: int) -> bytes:
     return content
 
 
-def start(address: Path, python: str) -> subprocess.Popen[bytes]:
-    """Start a server, which ends with this process.
+def start(python: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start a server, which ends when its standard input does: at the latest with this process.
 
     Args:
-        address: its socket, in a folder that only this user writes in.
         python: the shell command that runs Python as jobs do.
 
+    Returns:
+        The server and the path of its socket, in a temporary folder that it removes at its end.
+
     Raises:
-        OSError: the file system has no sockets, or the path is too long for one.
+        OSError: the temporary folder takes no sockets.
     """
-    address.unlink(missing_ok=True)
+    address = Path(tempfile.mkdtemp(prefix="lra-"), "forkserver")  # only this user may enter
     with socket.socket(socket.AF_UNIX) as listener:
-        before = os.umask(0o077)
-        try:
-            listener.bind(str(address))
-        finally:
-            os.umask(before)
-        listener.listen(128)  # those who ask before the server has begun wait
+        listener.bind(str(address))
+        listener.listen(128)  # requests wait until the server has begun
         command = f"{python} -m lra.cli.forkserver {listener.fileno()}"
-        # In a session of its own, so that Ctrl-C reaches those who ask, who pass it on.
-        return subprocess.Popen(
+        # In a session of its own, so that Ctrl-C reaches only those who ask, who pass it on.
+        server = subprocess.Popen(
             ["bash", "-c", command],
-            stdin=subprocess.PIPE,  # never written to: its end tells the server that this process is no more
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
             start_new_session=True,
         )
+    return server, address

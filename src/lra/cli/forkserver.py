@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 from lra.cli.forking import receive
 from lra.cli.main import main
@@ -72,6 +73,14 @@ def end_with(connection: socket.socket) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def remove(address: Path) -> None:
+    """Remove the socket and its folder."""
+    address.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty
+        address.parent.rmdir()
+
+
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as listening:
         serve(listening)
+        remove(Path(listening.getsockname()))
