@@ -39,7 +39,7 @@ class Hierarchical(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         length, size, kind = query.shape[2], self.block_size, value.dtype
-        blocks = self.count_blocks(length)
+        blocks = self.count_blocks(int(length))  # torch.jit.trace makes lengths tensors
         real = mask[:, None, :, None]
         query, key, value = (
             pad(tensor.masked_fill(~real, 0).float(), (0, 0, 0, blocks * size - length))

@@ -34,7 +34,7 @@ class Luna(Attention):
         self.extra = nn.Parameter(torch.randn(self.heads, extra_length, self.head_dim))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
-        extra = self.extra.to(query.dtype).expand(len(query), -1, -1, -1)
+        extra = self.extra.to(query.dtype).expand(query.shape[0], -1, -1, -1)
         packed = attend(extra, key, value, mask)
         return attend(query, packed, packed)
 
