@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lra.cli.console import guarded
+from lra.cli.console import run_command
 from lra.errors import LraError
 
 
@@ -17,7 +17,7 @@ def ends(problem: BaseException) -> int:
     def work() -> None:
         raise problem
 
-    return guarded(work)
+    return run_command(work)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_a_reader_that_has_had_enough(monkeypatch: pytest.MonkeyPatch, capsys: p
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert guarded(lambda: print("a line")) == 1
+        assert run_command(lambda: print("a line")) == 1
         stream.flush()
     assert capsys.readouterr().err == ""

@@ -19,7 +19,7 @@ import yaml
 from lra import devices
 from lra.attention.registry import names
 from lra.cli import cost as costs
-from lra.cli.console import guarded
+from lra.cli.console import run_command
 from lra.cli.main import main
 from lra.config.arena import arena
 from lra.cost import training_step as measuring
@@ -73,7 +73,7 @@ def test_what_the_child_process_does(
 
     monkeypatch.setattr(measuring, "measure", measured)
     monkeypatch.setattr(devices, "own_gpu", lambda: contextlib.nullcontext(done.append("a GPU")))
-    monkeypatch.setattr(costs, "in_child", guarded)
+    monkeypatch.setattr(costs, "in_child", run_command)
     assert main([*MEASURE, *small, "--check"]) == 0
     gpu, ((task, settings, out), more) = done
     assert (gpu, task, out) == ("a GPU", "text", Path("results/measures/text/vmean/measure.json"))
@@ -106,7 +106,7 @@ def test_every_task_of_config_is_measured_or_those_that_are_named(monkeypatch: p
         return {"task": task, "attention": "vmean", "status": "failed", "reason": "x"}
 
     monkeypatch.setattr(measuring, "measure", measured)
-    monkeypatch.setattr(costs, "in_child", guarded)
+    monkeypatch.setattr(costs, "in_child", run_command)
     assert main([*MEASURE, "--results", "x"]) == 0
     assert done == [(task, Path("x/measures", task, "vmean", "measure.json")) for task in CONFIG["tasks"]]
     done.clear()

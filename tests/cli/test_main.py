@@ -17,7 +17,8 @@ import yaml
 from tests.workflow.arena import configuration
 
 from lra.attention.registry import ALIASES, METHODS
-from lra.cli.main import STOPPED, main, parser
+from lra.cli.main import main, parser
+from lra.cli.train import STOPPED
 from lra.config.blocks import ARENA
 from lra.fingerprint import fingerprint
 from lra.training.evaluation import Score

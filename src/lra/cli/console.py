@@ -68,7 +68,7 @@ def as_json(kind: type) -> Callable[[str], Any]:
     return read
 
 
-def guarded(work: Callable[[], int | None]) -> int:
+def run_command(work: Callable[[], int | None]) -> int:
     """Do the work of a command; returns its exit code, after one sentence about what went wrong, if something did."""
     try:
         code = work() or 0
@@ -109,7 +109,7 @@ def _empty_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def named(name: str, known: Mapping[str, T], kind: str) -> T:
+def lookup(name: str, known: Mapping[str, T], kind: str) -> T:
     """``known[name]``.
 
     Raises:

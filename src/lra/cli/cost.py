@@ -17,7 +17,7 @@ from typing import Any
 
 from lra import paths
 from lra.attention.registry import ALIASES, names, resolve
-from lra.cli.console import as_json, at_least, guarded, named
+from lra.cli.console import as_json, at_least, lookup, run_command
 from lra.config.arena import TEXTS, Arena, load
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.settings import ApproximateSettings, AttentionSettings, MeasureSettings
@@ -174,7 +174,7 @@ def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: in
     found = []
     for name in (ALIASES.get(name, name) for name in wanted or known):
         if ":" not in name:
-            named(name, known, "attention")
+            lookup(name, known, "attention")
         settings = as_mapping(arena.measured_attention(name)) if arena and name in configured else {"name": name}
         found.append(settings | ({"features": features} if features else {}))
     return found
@@ -234,14 +234,14 @@ def attention_module(attention: str, path: str | None) -> str:
         LraError: there is no such method.
     """
     if path is None and ":" not in attention:
-        named(attention, dict.fromkeys((*names(), *ALIASES)), "attention")
+        lookup(attention, dict.fromkeys((*names(), *ALIASES)), "attention")
     return (path or resolve(attention).path).partition(":")[0]
 
 
 def in_child(work: Callable[[], None]) -> int:
     """Call in a process of its own; returns its exit code, or minus the signal that ended it."""
     # Forked, not spawned: the parent holds nothing but modules, and so does the child whose memory is read.
-    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(guarded(work)), daemon=True)
+    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(run_command(work)), daemon=True)
     child.start()
     child.join()
     assert child.exitcode is not None
@@ -281,7 +281,7 @@ def run_approximate(options: argparse.Namespace) -> None:
 
 def _found(config: Path, attention: str) -> tuple[Arena, str]:
     arena = load(config)
-    named(attention, arena.attentions, "attention")
+    lookup(attention, arena.attentions, "attention")
     return arena, attention
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra.attention.registry import ALIASES, names
-from lra.cli.console import as_json, named
+from lra.cli.console import as_json, lookup
 from lra.config.arena import Arena, load
 from lra.config.mapping import from_mapping
 from lra.errors import LraError
@@ -75,7 +75,7 @@ def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[
     if arena and name in arena.settings["tasks"]:
         return _of_task(name, arena)
     own = {**arena.attentions, **dict.fromkeys(filter(arena.own, arena.settings["tasks"]))} if arena else {}
-    attention = named(name, {**dict.fromkeys(names()), **own}, "attention or task")
+    attention = lookup(name, {**dict.fromkeys(names()), **own}, "attention or task")
     assert attention is not None
     return _of_attention(name, attention.module or name, {**attention.options, **options})
 

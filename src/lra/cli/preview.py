@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lra import paths
-from lra.cli.console import at_least, named
+from lra.cli.console import at_least, lookup
 from lra.config.arena import arena, load
 from lra.files import write_text
 
@@ -50,7 +50,7 @@ def run_rehearsal_data(options: argparse.Namespace) -> None:
     settings, out = options.settings, options.out
     if settings is None or out is None:
         chosen = load(options.config)
-        named(options.task, chosen.settings["tasks"], "task")
+        lookup(options.task, chosen.settings["tasks"], "task")
         settings = settings or chosen.data(options.task)
         out = out or paths.rehearsal_shards(chosen.scale, options.task)
     random_shards(describe(options.task, settings), Rows(options.rows, 8, 8), out)
