@@ -73,7 +73,7 @@ DAYS = {
     ),
     "a number that YAML reads as a text": Day(
         TRAIN,
-        "'1e-3' is not a number. It is a text: leave the quotes away, or write 1.0e-3 for 1e-3",
+        "'1e-3' is not a number. YAML reads it as text: remove the quotes, or write 1.0e-3 for 1e-3",
         configured("scales", "mini", "tasks", "listops", "train", "learning_rate", value="1e-3"),
     ),
     "a rate that is no number": Day(
