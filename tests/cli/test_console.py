@@ -24,7 +24,7 @@ def ends(problem: BaseException) -> int:
     ("problem", "sentence"),
     [
         (LraError("make `batch` smaller."), "make `batch` smaller."),
-        (MemoryError(), "there is not enough memory; make the task smaller or free some."),
+        (MemoryError(), "there is not enough memory; free some, or make the task smaller."),
         (OSError(28, "No space left", "x.csv"), "x.csv: No space left; correct that and run the same command again."),
         (OSError("it is gone"), "it is gone; correct that and run the same command again."),
         (ModuleNotFoundError(name="scipy.stats"), "this needs scipy; install what requirements-dev.txt lists."),
