@@ -124,7 +124,7 @@ def test_the_command(toy_experiment: Make, tmp_path: Path, capsys: pytest.Captur
     assert first.startswith(f"label {expected.label}, probabilities {expected.probabilities[0]:.4f} ")
     for name, sentence in (
         ("nowhere.png", "is not there; correct the path"),
-        ("data/manifest.json", "is no image that can be read"),
+        ("data/manifest.json", "cannot be read as an image"),
     ):
         assert main(["predict", str(folder), str(tmp_path / name)]) == 1
         assert sentence in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_pairs_on_the_command_line(toy_experiment: Make, tmp_path: Path, capsys:
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition("probabilities ")[2] for line in lines] == [f"{a:.4f} {b:.4f}" for a, b in expected]
     assert main(["predict", str(tmp_path / "run"), "a", "b", "c"]) == 1
-    assert "retrieval compares pairs; give two inputs an example, not 3 in all." in capsys.readouterr().err
+    assert "retrieval compares pairs; give two inputs for each example, not 3 in all." in capsys.readouterr().err
 
 
 def test_a_run_on_data_that_do_not_say_how_they_were_made(
