@@ -211,7 +211,7 @@ DAYS = {
     "a history that is emptied": Day("report", FOREIGN, text(RUN / "history.csv", "")),
     "code that a run names": Day(
         f"predict {RUN} 1",
-        "names 'theirs.py:Mine', code that is no method of the registry",
+        "names 'theirs.py:Mine', which is not in the registry",
         edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(module="theirs.py:Mine") or m),
     ),
     "no run yet": Day("collect", "there is no finished run", gone("results/runs")),
