@@ -1,4 +1,4 @@
-"""The command line: whatever a rule of the workflow runs, a person can run.
+"""The command line: a person can run every command that a rule of the workflow runs.
 
 Each command imports its modules when it runs, so that ``lra --help`` loads neither torch nor pyarrow.
 """

@@ -165,7 +165,7 @@ class Arena:
         return source if source in self.sources and not self.own(task) else None
 
     def source(self, task: str) -> Path | None:
-        """Path of the task's downloaded or extracted artefact, or of your own file or folder; None if it reads none."""
+        """Path of the task's downloaded or extracted artefact, or of your own file; None for generated data."""
         artefact = self.artefact(task)
         if artefact:
             return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)

@@ -40,12 +40,12 @@ def resolve_task(name: str, block: Mapping[str, Any], folder: Path, where: str) 
     return {**block, "data": data}
 
 
-def find_own(module: str, kind: Literal["class", "function"], folder: Path, where: str) -> str:
+def find_own(module: str, definition: Literal["class", "function"], folder: Path, where: str) -> str:
     """The place of the user's class or function, ``path/to/file.py:name`` or ``package.module:name``.
 
     Args:
         module: the place as config.yaml gives it.
-        kind: which of the two is wanted.
+        definition: whether it is a class or a function.
         folder: a relative path starts here.
         where: the key in config.yaml; a message starts with it.
 
@@ -56,9 +56,9 @@ def find_own(module: str, kind: Literal["class", "function"], folder: Path, wher
     if file.endswith(".py"):
         file = str(folder / Path(file).expanduser())
     try:
-        known = defined(file, kind)
+        known = defined(file, definition)
     except LraError as problem:
         raise LraError(f"{where}: {problem}") from None
     if name not in known:
-        raise LraError(f"{where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
+        raise LraError(f"{where}: {file} defines no {definition} {name!r}.{nearest(name, known)}")
     return f"{file}:{name}"

@@ -45,7 +45,7 @@ from lra.training.run_folder import NEEDED, read_run, read_weights
 
 
 @dataclass(frozen=True)
-class Row:
+class ErrorRow:
     """Mean error of one attention, and its standard error; ``weights`` is trained or random.
 
     If a trial failed, both are None and ``reason`` says why. A single trial has no standard error.
@@ -61,7 +61,9 @@ class Row:
     reason: str
 
 
-def approximate(settings: ApproximateSettings, data: Path, run: Path | None, out: Path, *, threads: int) -> list[Row]:
+def approximate(
+    settings: ApproximateSettings, data: Path, run: Path | None, out: Path, *, threads: int
+) -> list[ErrorRow]:
     """Compare one attention with exact attention and write the rows as CSV.
 
     Args:
@@ -84,11 +86,11 @@ def approximate(settings: ApproximateSettings, data: Path, run: Path | None, out
         for length in settings.lengths
         for row in _compare(settings, shards, run if weights == "trained" else None, length)
     ]
-    write_sealed_csv(out, [field.name for field in dataclasses.fields(Row)], map(dataclasses.astuple, rows))
+    write_sealed_csv(out, [field.name for field in dataclasses.fields(ErrorRow)], map(dataclasses.astuple, rows))
     return rows
 
 
-def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, length: int) -> list[Row]:
+def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, length: int) -> list[ErrorRow]:
     """The rows of one length, with random weights, or with trained ones if there is a run."""
     device, texts = default_device(), Texts(shards)
     failed = "" if run is None else failure(run)
@@ -114,7 +116,7 @@ def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, le
                 reasons[features] = reason_of(problem)  # or LraError, alone
                 traceback.print_exc()
     return [
-        Row(
+        ErrorRow(
             settings.attention.name,
             "random" if run is None else "trained",
             length,
@@ -149,7 +151,7 @@ def relative_error(attention: AttentionSettings, inputs: Inputs, seed: int) -> T
     """||approximation - exact|| / ||exact|| in the spectral norm, (batch, heads).
 
     Args:
-        attention: settings of the method, which is built anew.
+        attention: settings of the method, which is built for this call.
         inputs: queries, keys and values.
         seed: seed of the method's random choices and initial weights.
     """

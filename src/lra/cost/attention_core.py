@@ -48,7 +48,7 @@ Forward = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Row:
+class CoreRow:
     """One attention at one length.
 
     Args:
@@ -104,7 +104,7 @@ class Row:
 
 def benchmark(
     attentions: Sequence[AttentionSettings], lengths: Sequence[int], *, repeats: int, threads: int
-) -> Iterator[Row]:
+) -> Iterator[CoreRow]:
     """Time every attention at every length; float32, and on a GPU also bfloat16.
 
     Args:
@@ -125,7 +125,7 @@ def benchmark(
     limits = {dtype: measure_limits(device, dtype) for dtype in dtypes}
     for attention, dtype, length in itertools.product(attentions, dtypes, lengths):
         batch = max(1, POSITIONS[device.type] // length)
-        row = Row(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
+        row = CoreRow(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
         try:
             row = _timed(row, attention, repeats, device, dtype, limits[dtype])
         except Exception as problem:  # a method that crashes is a row
@@ -134,8 +134,8 @@ def benchmark(
 
 
 def _timed(
-    row: Row, settings: AttentionSettings, repeats: int, device: torch.device, dtype: torch.dtype, limits: Limits
-) -> Row:
+    row: CoreRow, settings: AttentionSettings, repeats: int, device: torch.device, dtype: torch.dtype, limits: Limits
+) -> CoreRow:
     """The row with its measured numbers."""
     torch.manual_seed(0)
     length = row.length
@@ -168,7 +168,7 @@ def _timed(
         "copy_ms": limits.copy_ms(TENSORS * batch * HEADS * length * HEAD_DIM * dtype.itemsize),
         "matmul_ms": limits.matmul_ms(TRAINING * flops * batch),
     }
-    return Row(**(asdict(row) | measured))
+    return CoreRow(**(asdict(row) | measured))
 
 
 def _try(method: Attention, length: int, batch: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -249,7 +249,7 @@ class PackedPass(Pass):
         return scaled_dot_product_attention(query, key, value).transpose(1, 2).values()
 
 
-COLUMNS = [field.name for field in fields(Row)]
+COLUMNS = [field.name for field in fields(CoreRow)]
 """Columns of the table."""
 
 
@@ -270,7 +270,7 @@ def read_rows(path: Path) -> dict[str, list[list[str]]]:
     return rows
 
 
-def report(row: Row) -> None:
+def report(row: CoreRow) -> None:
     """Print a row."""
     cell = f"{row.attention:18} {row.length:6} x {row.batch:<3} {row.dtype:8}"
     if row.reason:

@@ -36,11 +36,11 @@ from lra.training.budget import TRAINING, affordable_steps
 COPIES = 8
 """Copies of the weights in two checkpoints; each holds the last and best ones and the optimiser's two moments."""
 TUNING = "tuning"
-"""``Cell.changes`` of the short runs that choose a learning rate."""
+"""``PlannedCell.changes`` of the short runs that choose a learning rate."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """The runs of one attention on one task that differ by seed or, in tuning, by learning rate.
 
     Args:
@@ -68,7 +68,7 @@ class Cell:
     micro_batch: int | None
 
 
-def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
+def plan(arena: Arena, results: Path, memory: int) -> list[PlannedCell]:
     """The cells of the table, then those of pretraining and tuning, then those of the sweep.
 
     Args:
@@ -152,7 +152,7 @@ def _cell(
     experiment: Experiment,
     changes: str,
     folders: Sequence[Path],
-) -> Cell:
+) -> PlannedCell:
     task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
     attention, train = experiment.attention.name, experiment.train
     measure = measures[experiment.task, attention]
@@ -169,7 +169,7 @@ def _cell(
     else:
         rate = rates.get(attention, rates[""])
         training, evaluation = TRAINING * forward * trained / rate, forward * evaluated / rate
-    return Cell(
+    return PlannedCell(
         task=experiment.task,
         attention=attention,
         changes=changes,
@@ -213,7 +213,7 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def disk(arena: Arena, cells: Iterable[Cell]) -> dict[str, int]:
+def disk(arena: Arena, cells: Iterable[PlannedCell]) -> dict[str, int]:
     """Bytes on disk at most: each task's shards, the weights of all runs, and the checkpoints of unfinished runs."""
     sizes = {}
     for name in arena.tasks:
@@ -226,12 +226,12 @@ def disk(arena: Arena, cells: Iterable[Cell]) -> dict[str, int]:
     return sizes
 
 
-def _hours_left(cells: Iterable[Cell]) -> float:
+def _hours_left(cells: Iterable[PlannedCell]) -> float:
     """Hours for the unfinished runs of some cells, one after another."""
     return sum((cell.runs - cell.done) * cell.seconds for cell in cells) / 3600
 
 
-def markdown(arena: Arena, cells: list[Cell], memory: int) -> str:
+def markdown(arena: Arena, cells: list[PlannedCell], memory: int) -> str:
     """The plan as a Markdown page."""
     runs, done = sum(cell.runs for cell in cells), sum(cell.done for cell in cells)
     left, tuning = _hours_left(cells), _hours_left(cell for cell in cells if cell.changes == TUNING)
