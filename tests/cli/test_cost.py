@@ -142,7 +142,7 @@ def test_the_line() -> None:
         "largest_batch": 7,
     }
     assert costs.summary(row) == (
-        "text vmean: 2.5 ms an example in steps of 4 (fp32), 0.25 of exact attention (0.24 to 0.26), 3.0 MiB an "
+        "text vmean: 2.5 ms per example in steps of 4 (fp32), 0.25 of exact attention (0.24 to 0.26), 3.0 MiB per "
         "example, at most 7 fit"
     )
     assert costs.summary(row | {"status": "oom", "reason": "too much"}) == "text vmean: oom, too much"

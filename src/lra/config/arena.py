@@ -143,7 +143,7 @@ class Arena:
         """
         if TEXTS not in self.settings["tasks"]:
             raise LraError(
-                f"the scale {self.scale!r} has no task {TEXTS!r}, whose data the measurement of errors reads."
+                f"the scale {self.scale!r} has no task {TEXTS!r}, whose data the measurement of errors reads; add it."
             )
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)

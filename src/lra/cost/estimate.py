@@ -243,7 +243,7 @@ def markdown(arena: Arena, cells: list[PlannedCell], memory: int) -> str:
         f"{left:.1f} hours on this machine, one run after another with no early stop"
         + (f"; {tuning:.1f} of these hours choose learning rates." if tuning else "."),
         "",
-        "| task | attention | done | steps | PFLOP a run | hours a run | from | micro-batch |",
+        "| task | attention | done | steps | PFLOP per run | hours per run | from | micro-batch |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     for cell in cells:

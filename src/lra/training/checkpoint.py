@@ -17,7 +17,7 @@ class Checkpoints:
     """The last two checkpoints of a run.
 
     Args:
-        folder: where they are.
+        folder: folder of the checkpoints.
         identity: digest of settings, code, data and machine; only a checkpoint with the same one is loaded.
     """
 

@@ -30,7 +30,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, steps: int) -> tup
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
-    """Mixed precision where the settings ask for it."""
+    """Mixed precision, if the settings ask for it; otherwise a context without effect."""
     dtype = PRECISIONS.get(settings.precision)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
