@@ -127,7 +127,7 @@ DAYS = {
     ),
     "a contact sheet of nothing": Day("contact-sheet nowhere", "nowhere/manifest.json is not there"),
     "random data for an unknown task": Day("rehearsal-data listop", "Did you mean 'listops'?"),
-    "a contact sheet of another task": Day("contact-sheet data/mini/listops", "is drawn of pathfinder"),
+    "a contact sheet of another task": Day("contact-sheet data/mini/listops", "give shards of pathfinder"),
     "an expression that is cut": Day(
         f"prepare listops --source raw --settings {shlex.quote(json.dumps(LISTOPS))}",
         "basic_train.tsv",
