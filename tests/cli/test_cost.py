@@ -19,6 +19,7 @@ import yaml
 from lra import devices
 from lra.attention.registry import names
 from lra.cli import cost as costs
+from lra.cli.bench import attentions_to_bench
 from lra.cli.console import run_command
 from lra.cli.main import main
 from lra.config.arena import arena
@@ -217,7 +218,7 @@ def test_a_method_that_cannot_be_timed_is_told_with_its_reason(
 
 def benched(config: Path, *wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:
     """Name, features and options of what is timed."""
-    chosen = costs.attentions_to_bench(config, wanted or None, features)
+    chosen = attentions_to_bench(config, wanted or None, features)
     return [(one["name"], one.get("features"), one.get("options")) for one in chosen]
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lra.cli import archive, clean, cost, data, evaluate, hands_on, preview, results, train
+from lra.cli import archive, bench, clean, cost, data, evaluate, hands_on, preview, results, train
 from lra.cli.console import Parser, as_json, run_command
 
 EXIT_CODES = """
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     configured = [*data.add_commands(commands), *train.add_commands(commands)]
     evaluate.add_command(commands)
+    bench.add_command(commands)
     configured += [*cost.add_commands(commands), *preview.add_commands(commands)]
     hands_on.add_commands(commands)
     results.add_commands(commands)
