@@ -28,7 +28,7 @@ DAYS = {
     # The command line.
     "no command": Day("", "COMMAND", code=2),
     "misspelt command": Day("trian", "unknown 'trian'. Did you mean 'train'?", code=2),
-    "misspelt option": Day(f"{TRAIN} --thread-count 3", "does not know what to do with '--thread-count'", code=2),
+    "misspelt option": Day(f"{TRAIN} --thread-count 3", "does not take '--thread-count'", code=2),
     "misspelt option, nearest": Day("prepare listops --worker=2 --uot x", "Did you mean '--out'?", code=2),
     "a device that is chosen for you": Day(f"{TRAIN} --device cuda", "'--device'", code=2),
     "no number": Day(f"{TRAIN} --seed one", "--seed: 'one' is not a whole number of at least 0", code=2),
@@ -73,7 +73,7 @@ DAYS = {
     ),
     "a number that YAML reads as a text": Day(
         TRAIN,
-        "'1e-3' is not a number. It is a text: leave the quotes away, or write 1.0e-3 for 1e-3",
+        "'1e-3' is not a number. YAML reads it as text: remove the quotes, or write 1.0e-3 for 1e-3",
         configured("scales", "mini", "tasks", "listops", "train", "learning_rate", value="1e-3"),
     ),
     "a rate that is no number": Day(

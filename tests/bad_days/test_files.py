@@ -127,7 +127,7 @@ DAYS = {
     ),
     "a contact sheet of nothing": Day("contact-sheet nowhere", "nowhere/manifest.json is not there"),
     "random data for an unknown task": Day("rehearsal-data listop", "Did you mean 'listops'?"),
-    "a contact sheet of another task": Day("contact-sheet data/mini/listops", "is drawn of pathfinder"),
+    "a contact sheet of another task": Day("contact-sheet data/mini/listops", "give shards of pathfinder"),
     "an expression that is cut": Day(
         f"prepare listops --source raw --settings {shlex.quote(json.dumps(LISTOPS))}",
         "basic_train.tsv",
@@ -211,7 +211,7 @@ DAYS = {
     "a history that is emptied": Day("report", FOREIGN, text(RUN / "history.csv", "")),
     "code that a run names": Day(
         f"predict {RUN} 1",
-        "names 'theirs.py:Mine', code that is no method of the registry",
+        "names 'theirs.py:Mine', which is not in the registry",
         edited(RUN / "metrics.json", lambda m: m["settings"]["attention"].update(module="theirs.py:Mine") or m),
     ),
     "no run yet": Day("collect", "there is no finished run", gone("results/runs")),

@@ -109,7 +109,7 @@ def test_a_checkpoint_of_no_use_is_left_aside(state: str, arena: Path, capsys: p
     assert main([*TRAIN.split(), "--out", "results/x", "--threads", "1"]) == 0
     error = capsys.readouterr().err
     said = "latest.pt is damaged" if state == "cut" else "latest.pt belongs to other settings, code or data"
-    assert said in error and "is left aside" in error and "Traceback" not in error
+    assert said in error and "is ignored" in error and "Traceback" not in error
     assert not latest.exists()
 
 

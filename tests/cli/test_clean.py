@@ -121,7 +121,7 @@ def test_unfinished_damaged_and_busy_entries(arena: Path, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert f"{short}: listops vmean seed 1, cut at step 1, unfinished" in out
     assert f"{STORE}/empty: damaged, 0" in out and f"{STORE}/list: damaged" in out
-    assert f"{STORE}/busy: left alone, a run is in it\n" in out
+    assert f"{STORE}/busy: kept, because a process is training it\n" in out
     assert sorted(path.name for path in STORE.iterdir() if path.name.isalpha()) == ["busy"]
 
 
@@ -146,7 +146,7 @@ def test_a_run_is_removed_to_be_trained_anew(arena: Path, capsys: pytest.Capture
 def test_a_folder_that_is_no_run_of_the_store(arena: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     (arena / "metrics.json").write_text(content)
     assert main(["clean", ".", "--yes"]) == 1
-    assert "says no key of results/store; delete the folder itself" in capsys.readouterr().err
+    assert "has no key of results/store; delete the folder itself" in capsys.readouterr().err
     assert len(list(STORE.iterdir())) == 3
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lra.cli.console import guarded
+from lra.cli.console import run_command
 from lra.errors import LraError
 
 
@@ -17,14 +17,14 @@ def ends(problem: BaseException) -> int:
     def work() -> None:
         raise problem
 
-    return guarded(work)
+    return run_command(work)
 
 
 @pytest.mark.parametrize(
     ("problem", "sentence"),
     [
         (LraError("make `batch` smaller."), "make `batch` smaller."),
-        (MemoryError(), "there is not enough memory; make the task smaller or free some."),
+        (MemoryError(), "there is not enough memory; free some, or make the task smaller."),
         (OSError(28, "No space left", "x.csv"), "x.csv: No space left; correct that and run the same command again."),
         (OSError("it is gone"), "it is gone; correct that and run the same command again."),
         (ModuleNotFoundError(name="scipy.stats"), "this needs scipy; install what requirements-dev.txt lists."),
@@ -62,6 +62,6 @@ def test_a_reader_that_has_had_enough(monkeypatch: pytest.MonkeyPatch, capsys: p
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert guarded(lambda: print("a line")) == 1
+        assert run_command(lambda: print("a line")) == 1
         stream.flush()
     assert capsys.readouterr().err == ""

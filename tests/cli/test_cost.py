@@ -19,7 +19,8 @@ import yaml
 from lra import devices
 from lra.attention.registry import names
 from lra.cli import cost as costs
-from lra.cli.console import guarded
+from lra.cli.bench import attentions_to_bench
+from lra.cli.console import run_command
 from lra.cli.main import main
 from lra.config.arena import arena
 from lra.cost import training_step as measuring
@@ -73,7 +74,7 @@ def test_what_the_child_process_does(
 
     monkeypatch.setattr(measuring, "measure", measured)
     monkeypatch.setattr(devices, "own_gpu", lambda: contextlib.nullcontext(done.append("a GPU")))
-    monkeypatch.setattr(costs, "in_child", guarded)
+    monkeypatch.setattr(costs, "in_child", run_command)
     assert main([*MEASURE, *small, "--check"]) == 0
     gpu, ((task, settings, out), more) = done
     assert (gpu, task, out) == ("a GPU", "text", Path("results/measures/text/vmean/measure.json"))
@@ -106,7 +107,7 @@ def test_every_task_of_config_is_measured_or_those_that_are_named(monkeypatch: p
         return {"task": task, "attention": "vmean", "status": "failed", "reason": "x"}
 
     monkeypatch.setattr(measuring, "measure", measured)
-    monkeypatch.setattr(costs, "in_child", guarded)
+    monkeypatch.setattr(costs, "in_child", run_command)
     assert main([*MEASURE, "--results", "x"]) == 0
     assert done == [(task, Path("x/measures", task, "vmean", "measure.json")) for task in CONFIG["tasks"]]
     done.clear()
@@ -142,7 +143,7 @@ def test_the_line() -> None:
         "largest_batch": 7,
     }
     assert costs.summary(row) == (
-        "text vmean: 2.5 ms an example in steps of 4 (fp32), 0.25 of exact attention (0.24 to 0.26), 3.0 MiB an "
+        "text vmean: 2.5 ms per example in steps of 4 (fp32), 0.25 of exact attention (0.24 to 0.26), 3.0 MiB per "
         "example, at most 7 fit"
     )
     assert costs.summary(row | {"status": "oom", "reason": "too much"}) == "text vmean: oom, too much"
@@ -217,7 +218,7 @@ def test_a_method_that_cannot_be_timed_is_told_with_its_reason(
 
 def benched(config: Path, *wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:
     """Name, features and options of what is timed."""
-    chosen = costs.attentions_to_bench(config, wanted or None, features)
+    chosen = attentions_to_bench(config, wanted or None, features)
     return [(one["name"], one.get("features"), one.get("options")) for one in chosen]
 
 

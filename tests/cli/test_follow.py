@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lra.cli.follow import Failures, Follower, Preamble, Suggester, chosen, failed, summary, trained
+from lra.cli.follow import Failures, Follower, Preamble, Suggester, choice_line, failure_line, run_line, summary
 from lra.files import sealed
 from lra.results.rows import TableRow, write_rows
 
@@ -67,7 +67,7 @@ def test_a_chosen_rate_is_a_line(log: Callable[..., None], screen: io.StringIO, 
     log("a job", event="job_info", jobid=1, rule_name="choose_rate", output=[str(path)])
     log("done", event="job_finished", job_id=1)
     assert "tuned   learning rate 0.002 of 2, 41 s of training" in screen.getvalue()
-    assert chosen("none.json") == "none.json is written"
+    assert choice_line("none.json") == "none.json is written"
 
 
 def test_a_failed_job_is_its_sentence(log: Callable[..., None], screen: io.StringIO, tmp_path: Path) -> None:
@@ -85,16 +85,16 @@ def test_of_all_else_only_warnings_are_told(log: Callable[..., None], screen: io
 
 
 def test_a_run_in_a_line(run: Callable[..., str], tmp_path: Path) -> None:
-    assert trained(run()).split() == ["text", "vmean", "seed", "3", "accuracy", "51.25", "%"]
-    assert "diverged: nan at step 3" in trained(run(status="diverged", reason="nan at step 3", test_accuracy=None))
-    assert trained(run(test_accuracy=None)).endswith("metrics.json is written")  # told, whatever is in it
-    assert trained(str(tmp_path / "none.json")).endswith("none.json is written")
+    assert run_line(run()).split() == ["text", "vmean", "seed", "3", "accuracy", "51.25", "%"]
+    assert "diverged: nan at step 3" in run_line(run(status="diverged", reason="nan at step 3", test_accuracy=None))
+    assert run_line(run(test_accuracy=None)).endswith("metrics.json is written")  # told, whatever is in it
+    assert run_line(str(tmp_path / "none.json")).endswith("none.json is written")
 
 
 def test_a_failure_without_a_log(tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
-    assert failed("download", []) == "download failed"
-    assert failed("download", [tmp_path / "empty.log"]) == f"download failed ({tmp_path / 'empty.log'} is empty)"
+    assert failure_line("download", []) == "download failed"
+    assert failure_line("download", [tmp_path / "empty.log"]) == f"download failed ({tmp_path / 'empty.log'} is empty)"
 
 
 def test_a_misspelt_target_is_answered_with_the_nearest() -> None:

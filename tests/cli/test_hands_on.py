@@ -153,7 +153,7 @@ def test_names_in_config(method: str, monkeypatch: pytest.MonkeyPatch, capsys: p
     [
         ("vmeen", "{}", "unknown attention or task 'vmeen'. Did you mean 'vmean'?"),
         ("nowhere.py:Mine", "{}", "nowhere.py cannot be imported: FileNotFoundError"),
-        ("mine.py", "{}", "mine.py is a file; say which class of it, as mine.py:CLASS."),
+        ("mine.py", "{}", "mine.py is a file; add the name of its class, as mine.py:CLASS."),
         ("mine.py:Small", "{}", "its __init__ must take **common and begin with super().__init__(**common)"),
         ("mine.py:Sizes", "{}", "its __init__ must take **common and begin with super().__init__(**common)"),
         ("mine.py:TooEarly", "{}", "its __init__ must take **common and begin with super().__init__(**common)"),

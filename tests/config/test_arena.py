@@ -121,12 +121,12 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "a number for an attention": (lambda c: c.update(attentions=[3]), "attentions.0: 3 is neither a name nor a name"),
     "settings that are not indented": (
         lambda c: c.update(attentions=[{"bigbird": None, "features": 3}]),
-        "attentions.0: an item holds one name, not bigbird and features; settings are indented below their name",
+        "attentions.0: an item holds one name, not bigbird and features; indent settings below their name",
     ),
     "an attention twice": (lambda c: c["attentions"].append("vmean"), "attentions: 'vmean' is listed twice; keep one"),
     "an attention's name": (
         lambda c: c["attentions"].append({"Mine": {}}),
-        "Mine: 'Mine' is of another form. A name is made",
+        "Mine: 'Mine' has the wrong form. A name starts",
     ),
     "settings that are a number": (
         lambda c: c["attentions"].append({"vmean": 3}),
@@ -414,7 +414,7 @@ def test_an_own_task_may_know_its_rows_and_read_nothing(own_task: Path) -> None:
     [
         ({"module": "tasks/mine.py:partiy"}, "data.module: .* defines no function 'partiy'. Did you mean 'parity'"),
         ({"module": "tasks/our.py:parity"}, "data.module: the file '.*our.py' is not there; correct its path"),
-        ({"module": "tasks/mine.py"}, "data.module: 'tasks/mine.py' is of another form. The function"),
+        ({"module": "tasks/mine.py"}, "data.module: 'tasks/mine.py' has the wrong form. The function"),
         ({"source": "tasks/text.csv"}, "data.source: the path '.*text.csv' is not there; correct it"),
         ({"classes": 1}, "data.classes: 1 is less than 2"),
         ({"classes": 257}, "data.classes: 257 is more than 256"),
@@ -424,12 +424,12 @@ def test_an_own_task_may_know_its_rows_and_read_nothing(own_task: Path) -> None:
         ({"clases": 2}, "data: unknown key 'clases'. Did you mean 'classes'"),
         ({"train": {"batch": 0}}, "train.batch: 0 is less than 1"),
         ({"train": {"warmup": 4}}, "train.warmup: 4 must be less than steps"),
-        ({"name": "text"}, "data: 'text' is a task of the Arena; call your own something else"),
+        ({"name": "text"}, "data: 'text' is a task of the Arena; give your own task another name"),
         (
             {"name": "average"},
             "scales.mini.tasks: 'average' heads a column of the tables; give your task another name",
         ),
-        ({"name": "My-task"}, "tasks.1: 'My-task' is of another form. A name is made of small letters"),
+        ({"name": "My-task"}, "tasks.1: 'My-task' has the wrong form. A name starts with a small letter"),
         ({"name": "nodropout_text"}, "rule train_softmax_nodropout_text would be both for"),
         ({"name": "text_seed"}, "tasks: the rule train_.*_text_seed would be both for .* on text and"),
     ],

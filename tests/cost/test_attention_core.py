@@ -18,9 +18,9 @@ from lra.cost import attention_core as benchmarking
 from lra.cost.attention_core import (
     HEAD_DIM,
     HEADS,
+    CoreRow,
     PackedPass,
     Pass,
-    Row,
     benchmark,
     exact_attention,
     unmasked_attention,
@@ -33,14 +33,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
+def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, CoreRow]:
     monkeypatch.setitem(benchmarking.POSITIONS, "cpu", 256)
     names = ["softmax", "softmax_nodropout", "vmean", "skeinformer", "nosuch"]
     attentions = [AttentionSettings(name, features=16) for name in names]
     return {row.attention: row for row in benchmark(attentions, [128], repeats=3, threads=1)}
 
 
-def test_a_row_holds_measured_numbers(rows: dict[str, Row]) -> None:
+def test_a_row_holds_measured_numbers(rows: dict[str, CoreRow]) -> None:
     for name in ("softmax", "softmax_nodropout", "vmean", "skeinformer"):
         row = rows[name]
         assert (row.length, row.batch, row.device, row.dtype, row.reason) == (128, 2, "cpu", "float32", "")
@@ -49,14 +49,14 @@ def test_a_row_holds_measured_numbers(rows: dict[str, Row]) -> None:
         assert row.unmasked_ms is row.varlen_ratio is None  # kernels of a CPU do not differ by them
 
 
-def test_memory_is_counted_to_the_byte(rows: dict[str, Row]) -> None:
+def test_memory_is_counted_to_the_byte(rows: dict[str, CoreRow]) -> None:
     """The same kernel takes the same memory; dropping weights needs the attention matrices of a block of queries."""
     exact = rows["softmax_nodropout"]
     assert exact.peak_mib == exact.sdpa_peak_mib == rows["vmean"].sdpa_peak_mib
     assert rows["softmax"].peak_mib and rows["softmax"].peak_mib * 2**20 > 2 * 2 * 128 * 128 * 4
 
 
-def test_a_method_that_cannot_run_has_a_reason(rows: dict[str, Row]) -> None:
+def test_a_method_that_cannot_run_has_a_reason(rows: dict[str, CoreRow]) -> None:
     row = rows["nosuch"]
     assert "unknown attention 'nosuch'" in row.reason
     assert row.ms is row.ratio is row.peak_mib is None
@@ -154,7 +154,7 @@ def test_a_pass_leaves_no_gradients_and_pads() -> None:
     assert seen[0].sum(-1).tolist() == [64, 56]
 
 
-def test_csv(rows: dict[str, Row], tmp_path: Path) -> None:
+def test_csv(rows: dict[str, CoreRow], tmp_path: Path) -> None:
     write_rows(map(astuple, rows.values()), tmp_path / "bench.csv")
     with (tmp_path / "bench.csv").open() as stream:
         read = {row["attention"]: row for row in csv.DictReader(stream)}
@@ -205,7 +205,7 @@ def test_only_what_is_stale_is_timed_where_that_is_asked_for(
 def test_a_row_is_kept_as_soon_as_its_attention_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "attention.csv"
 
-    def stopped(row: Row) -> None:
+    def stopped(row: CoreRow) -> None:
         if row.attention == "linformer":
             raise KeyboardInterrupt
 

@@ -124,7 +124,7 @@ def test_the_command(toy_experiment: Make, tmp_path: Path, capsys: pytest.Captur
     assert first.startswith(f"label {expected.label}, probabilities {expected.probabilities[0]:.4f} ")
     for name, sentence in (
         ("nowhere.png", "is not there; correct the path"),
-        ("data/manifest.json", "is no image that can be read"),
+        ("data/manifest.json", "cannot be read as an image"),
     ):
         assert main(["predict", str(folder), str(tmp_path / name)]) == 1
         assert sentence in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_pairs_on_the_command_line(toy_experiment: Make, tmp_path: Path, capsys:
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition("probabilities ")[2] for line in lines] == [f"{a:.4f} {b:.4f}" for a, b in expected]
     assert main(["predict", str(tmp_path / "run"), "a", "b", "c"]) == 1
-    assert "retrieval compares pairs; give two inputs an example, not 3 in all." in capsys.readouterr().err
+    assert "retrieval compares pairs; give two inputs for each example, not 3 in all." in capsys.readouterr().err
 
 
 def test_a_run_on_data_that_do_not_say_how_they_were_made(
@@ -188,7 +188,7 @@ def test_a_run_whose_attention_is_gone(toy_experiment: Make, tmp_path: Path) -> 
     experiment = replace(toy_experiment(), task="listops", attention=AttentionSettings("mine", 8, {}, f"{method}:Mine"))
     prepare("listops", DATA["listops"], None, tmp_path / "data", workers=1)
     train_run(experiment, tmp_path / "data", tmp_path / "run", code="", threads=1)
-    with pytest.raises(LraError, match=r"names .*mine.py:Mine', code that is no method of the registry"):
+    with pytest.raises(LraError, match=r"names .*mine.py:Mine', which is not in the registry"):
         lra.load_run(tmp_path / "run")
     assert main(["predict", str(tmp_path / "run"), "[MAX 1 2 ]"]) == 1
     assert main(["predict", str(tmp_path / "run"), "[MAX 1 2 ]", "--trust"]) == 0
@@ -207,7 +207,10 @@ def test_a_run_whose_attention_is_gone(toy_experiment: Make, tmp_path: Path) -> 
             lambda m: m["settings"].update(task="../../x"),
             "(there is no task|are not those of a task)",
         ),
-        (lambda m: m["data_settings"]["generator"].update(max_length=2**40), "asks for another model than its weights"),
+        (
+            lambda m: m["data_settings"]["generator"].update(max_length=2**40),
+            "describes a larger model than its weights",
+        ),
     ],
 )
 def test_data_settings_from_elsewhere(

@@ -147,9 +147,9 @@ def test_a_change_of_training_keeps_the_pretraining(pretrained: Experiment) -> N
 def test_another_pretraining_is_refused(pretrained: Experiment, toy_shards: Shards, tmp_path: Path) -> None:
     train_run(pretraining(pretrained), toy_shards.folder, tmp_path / "first", **HOW)
     other = replace(pretrained, seed=2)
-    with pytest.raises(LraError, match="first is no pretraining of these settings and data; leave --pretrained out"):
+    with pytest.raises(LraError, match="first is not the pretraining of these settings and data; omit --pretrained"):
         train_run(other, toy_shards.folder, tmp_path / "run", start=tmp_path / "first", **HOW)
-    with pytest.raises(LraError, match="first holds a pretraining, which knows no labels"):
+    with pytest.raises(LraError, match="first holds a pretraining, which predicts no labels"):
         read_run(tmp_path / "first")
 
 

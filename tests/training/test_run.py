@@ -215,13 +215,13 @@ def test_a_file_of_another_run(toy_experiment: Make, toy_shards: Shards, tmp_pat
     [
         (lambda m: m["machine"].update(threads=10**9), "machine.threads is 1000000000"),
         (lambda m: m["machine"].update(threads="all"), "machine.threads is 'all'"),
-        (lambda m: m["settings"]["model"].update(layers=10**9), "asks for another model than its weights"),
-        (lambda m: m["settings"]["model"].update(hidden=2**40), "asks for another model than its weights"),
+        (lambda m: m["settings"]["model"].update(layers=10**9), "describes a larger model than its weights"),
+        (lambda m: m["settings"]["model"].update(hidden=2**40), "describes a larger model than its weights"),
         (lambda m: m["settings"]["model"].update(heads=0), "heads: 0 is less than 1"),
-        (lambda m: m["settings"]["attention"].update(features=2**40), "asks for another model than its weights"),
+        (lambda m: m["settings"]["attention"].update(features=2**40), "describes a larger model than its weights"),
         (
             lambda m: m["settings"]["attention"].update(options={"blocks": 1e300}),
-            "asks for another model than its weights",
+            "describes a larger model than its weights",
         ),
         (lambda m: m["settings"]["attention"].update(options=[1]), "is not a block of settings"),
     ],
@@ -249,7 +249,7 @@ def test_code_that_a_folder_names_is_run_for_those_who_trust_it(
     metrics = train_run(toy_experiment(), toy_shards.folder, tmp_path / "run", code="", threads=1)
     metrics["settings"]["attention"][key] = f"{method}:Softmax"
     (tmp_path / "run/metrics.json").write_text(json.dumps(sealed(metrics)))
-    with pytest.raises(LraError, match=r"names '.*mine.py:Softmax', code that is no method .* `--trust`"):
+    with pytest.raises(LraError, match=r"names '.*mine.py:Softmax', which is not in the registry .* `--trust`"):
         score_run(tmp_path / "run", toy_shards.folder, "test")
     assert not ran.exists()
     _, [score] = score_run(tmp_path / "run", toy_shards.folder, "test", trust=True)

@@ -123,7 +123,7 @@ def test_a_damaged_entry_is_said_and_made_anew(
     again = train("other")
     assert len(trainings) == 2
     assert said in (error := capsys.readouterr().err)
-    assert "It is trained anew." in error
+    assert "The run is trained again." in error
     assert again["test_accuracy"] == metrics["test_accuracy"]
     assert contents(tmp_path / "other")["model.safetensors"] == before["model.safetensors"]
 
@@ -162,7 +162,7 @@ def test_another_finished_run_is_not_replaced(train: Train, tmp_path: Path) -> N
     train()
     before = contents(tmp_path / "run")
     for other in ({"max_steps": 1}, {"attention": "vmean"}, {"code": "y"}):
-        with pytest.raises(LraError, match="run holds another finished run, of other settings, code or data; give"):
+        with pytest.raises(LraError, match="run holds another finished run, with other settings, code or data; give"):
             train(**other)
     assert contents(tmp_path / "run") == before
     assert train()["seed"] == 1, "the same one may come again"

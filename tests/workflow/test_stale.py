@@ -45,7 +45,7 @@ def test_touching_files_reruns_nothing(checkout: Checkout) -> None:
         ("src/lra/model.py", "import torch\n", "import torch  # a comment\n\n"),
         ("src/lra/training/evaluation.py", '"""Score every row', '"""Score each row'),
         ("src/lra/results/table.py", "import numpy as np\n", "import numpy as np\n\nMORE = 1\n"),
-        ("src/lra/cli/main.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
+        ("src/lra/cli/train.py", "STOPPED = 75\n", "STOPPED = 75\nMORE = 1\n"),
         ("src/lra/attention/linformer.py", "import torch\n", "import torch\n\nMORE = 1\n"),
         (
             "src/lra/attention/registry.py",

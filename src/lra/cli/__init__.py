@@ -1,1 +1,1 @@
-"""The command line: what a rule runs, a person can run."""
+"""The command line: a person can run every command that a rule runs."""

@@ -1,4 +1,4 @@
-"""The commands that let runs leave this arena or come into it; each imports what it needs when it runs."""
+"""The commands that export and import runs: ``lra archive``, ``merge``, ``publish``, ``accept`` and ``reference``."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from lra.errors import LraError
 def add_commands(commands: Any) -> None:
     """Add ``archive``, ``merge``, ``publish``, ``accept`` and ``reference`` to the parsers of :mod:`lra.cli.main`."""
     archive = commands.add_parser("archive", help="pack finished runs into one file, for another machine's `lra merge`")
-    archive.add_argument("file", metavar="FILE", type=Path, help="to write: .tar, .tar.gz, .tgz or .zip")
+    archive.add_argument("file", metavar="FILE", type=Path, help="file to write: .tar, .tar.gz, .tgz or .zip")
     archive.add_argument(
         "--runs",
         metavar="FOLDER",
         nargs="+",
         type=Path,
         default=[paths.RUNS],
-        help=f"folders at or below which the runs are (default: {paths.RUNS})",
+        help=f"folders of runs, or folders that contain them (default: {paths.RUNS})",
     )
-    archive.add_argument("--weights", action="store_true", help="with model.safetensors (default: without)")
+    archive.add_argument("--weights", action="store_true", help="include model.safetensors (default: leave it out)")
     archive.set_defaults(run=run_archive)
 
-    merge = commands.add_parser("merge", help="take runs that were made elsewhere into this arena")
+    merge = commands.add_parser("merge", help="add runs from another machine to this arena")
     merge.add_argument(
         "given",
         metavar="FOLDER",
         nargs="+",
         type=Path,
-        help="results of another clone, one or several runs' folders, or a file of `lra archive`",
+        help="results of another clone, folders of runs, or a file of `lra archive`",
     )
     merge.add_argument(
         "--apart",
@@ -46,12 +46,12 @@ def add_commands(commands: Any) -> None:
     publish.add_argument("--by", required=True, help="who ran them, e.g. 'A. Name, a laboratory'")
     publish.set_defaults(run=run_publish)
 
-    accept = commands.add_parser("accept", help="check publications of someone else and take them into reference/")
+    accept = commands.add_parser("accept", help="check the publications of someone else and add them to reference/")
     accept.add_argument(
         "folder",
         metavar="FOLDER",
         type=Path,
-        help="at or below which files of `lra publish` are; weights of the same name (seed-1.safetensors) are scored "
+        help="folder that contains files of `lra publish`; weights of the same name (seed-1.safetensors) are scored "
         "again",
     )
     accept.set_defaults(run=run_accept)
@@ -59,10 +59,13 @@ def add_commands(commands: Any) -> None:
     reference = commands.add_parser("reference", help="write docs/reference.md from reference/")
     reference.set_defaults(run=run_reference)
     for command in (merge, publish, accept):
-        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="says which runs there are")
+        command.add_argument(
+            "--config", type=Path, default=Path("config.yaml"), help="defines the runs (default: config.yaml)"
+        )
 
 
 def run_archive(options: argparse.Namespace) -> None:
+    """Pack runs, and print which were left out and why."""
     from lra.data.progress import readable
     from lra.sharing.archive import pack
 
@@ -73,22 +76,24 @@ def run_archive(options: argparse.Namespace) -> None:
 
 
 def run_merge(options: argparse.Namespace) -> None:
+    """Merge runs, and print the outcome of each and its reason."""
     from lra.sharing.merge import merge
 
     counts: Counter[str] = Counter()
-    for given in options.given:
-        for run, became, why in merge(given, options.config, apart=options.apart):
-            counts[became] += 1
-            print(f"{became}: {run}: {why}", flush=True)
-    print(", ".join(f"{count} {became}" for became, count in counts.items()))
+    for place in options.given:
+        for run, outcome, reason in merge(place, options.config, apart=options.apart):
+            counts[outcome] += 1
+            print(f"{outcome}: {run}: {reason}", flush=True)
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     if counts["refused"]:
         raise LraError(
             f"{counts['refused']} of {counts.total()} runs were refused; the lines above say why. `--apart NAME` keeps "
-            "those of other settings, code or data beside the others."
+            "runs of other settings, code or data in results/apart/NAME."
         )
 
 
 def run_publish(options: argparse.Namespace) -> None:
+    """Publish runs, and print the files."""
     from lra.sharing.publications import publish
 
     for run in options.runs:
@@ -96,18 +101,20 @@ def run_publish(options: argparse.Namespace) -> None:
 
 
 def run_accept(options: argparse.Namespace) -> None:
+    """Check and add publications, and print how far their weights agree with their predictions."""
     from lra.sharing.publications import accept
 
-    given = sorted(options.folder.rglob("*.json"))
-    if not given:
+    publications = sorted(options.folder.rglob("*.json"))
+    if not publications:
         raise LraError(f"{options.folder} holds no publication, a file seed-N.json of `lra publish`.")
-    for path in given:
+    for path in publications:
         target, agreement = accept(path, options.config)
         scored = "no weights given" if agreement is None else f"weights agree on {agreement:.2%} of the test examples"
         print(f"{target}: {scored}")
 
 
 def run_reference(options: argparse.Namespace) -> None:
+    """Write the page of reference results."""
     from lra.sharing.reference_page import PAGE, write_page
 
     print(f"{PAGE}: {write_page()} published runs")

@@ -1,4 +1,4 @@
-"""``lra clean``: what the store of finished runs holds beyond need, and how much that is."""
+"""``lra clean``: list or remove stored runs that no configuration asks for, or remove given runs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from lra.results.choice import tuned_changes
 def add_command(commands: Any) -> None:
     """Add ``clean`` to the parsers of :mod:`lra.cli.main`."""
     clean = commands.add_parser(
-        "clean", help="list the kept runs that config.yaml does not ask for, or remove runs to train them anew"
+        "clean", help="list the stored runs that config.yaml does not ask for, or remove runs to train them again"
     )
     clean.add_argument(
         "runs",
         metavar="RUN",
         nargs="*",
         type=Path,
-        help="folders of runs to remove, in the store too, so that they are trained anew (default: what no scale of "
-        "config.yaml asks for and no folder of results holds)",
+        help="folders of runs to remove, from the store too, so that they are trained again (default: the stored runs "
+        "that no scale of config.yaml asks for and no folder of results holds)",
     )
-    clean.add_argument("--yes", action="store_true", help="remove it (default: only list it)")
+    clean.add_argument("--yes", action="store_true", help="remove the runs (default: only list them)")
     clean.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
     clean.set_defaults(run=run_clean)
 
 
 def run_clean(options: argparse.Namespace) -> None:
-    """List, and remove with ``--yes``."""
+    """List the runs and their sizes; with ``--yes`` also remove them."""
     from lra.data.progress import readable
     from lra.training.store import in_use, remove_entry
 
@@ -45,11 +45,11 @@ def run_clean(options: argparse.Namespace) -> None:
     total = 0
     for entry in entries:
         if in_use(entry):
-            print(f"{entry}: left alone, a run is in it")
+            print(f"{entry}: kept, because a process is training it")
             continue
         size = sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
         total += size
-        print(f"{entry}: {_told(entry)}, {readable(size)}")
+        print(f"{entry}: {_description(entry)}, {readable(size)}")
         if options.yes:
             remove_entry(entry)
     for run in options.runs if options.yes else ():
@@ -62,13 +62,17 @@ def run_clean(options: argparse.Namespace) -> None:
 
 
 def _entry_of(run: Path) -> Path:
-    """Where the store keeps a run."""
+    """The folder of the store that keeps a run.
+
+    Raises:
+        LraError: the run's ``metrics.json`` cannot be read or has no key.
+    """
     from lra.files import read_json
 
     metrics = read_json(run / "metrics.json")
     key = metrics.get("key") if isinstance(metrics, dict) else None
     if not isinstance(key, str) or not key.isalnum():
-        raise LraError(f"{run} says no key of results/store; delete the folder itself to train the run again.")
+        raise LraError(f"{run} has no key of results/store; delete the folder itself to train the run again.")
     return paths.STORE / key
 
 
@@ -77,7 +81,7 @@ def _unused(store: Path, config: Path) -> Iterator[Path]:
     from lra.files import read_json
     from lra.training.store import MADE_OF
 
-    wanted = [json.loads(json.dumps(one)) for one in _wanted(config)]
+    wanted = [json.loads(json.dumps(run)) for run in _wanted(config)]
     held = set(_held())
     for entry in sorted(path for path in store.iterdir() if path.is_dir()) if store.is_dir() else ():
         if entry.name in held:
@@ -86,13 +90,13 @@ def _unused(store: Path, config: Path) -> Iterator[Path]:
             decisive = dict(read_json(entry / MADE_OF))
         except (LraError, TypeError, ValueError):
             decisive = {}
-        # Where a task is not prepared nobody can say which data are asked for; then any will do.
+        # While a task is not prepared, its data are unknown; a run on any data of the task then counts as wanted.
         if decisive not in wanted and decisive | {"data": ""} not in wanted:
             yield entry
 
 
 def _held() -> Iterator[str]:
-    """Keys of the runs that folders of results hold."""
+    """Keys of the runs that folders of results hold, outside the store."""
     for path in paths.RESULTS.rglob(paths.METRICS):
         if not path.is_relative_to(paths.STORE):
             with contextlib.suppress(LraError):
@@ -100,7 +104,7 @@ def _held() -> Iterator[str]:
 
 
 def _wanted(config: Path) -> Iterator[dict[str, Any]]:
-    """What every run is made of that some scale of the configuration asks for; ``data`` is empty where there are none.
+    """For each run that some scale asks for, the facts that decide it; ``data`` is empty if its task is not prepared.
 
     Raises:
         LraError: the configuration is wrong.
@@ -115,33 +119,33 @@ def _wanted(config: Path) -> Iterator[dict[str, Any]]:
         tasks = [task for task in content["tasks"] if task in block["tasks"]]
         if not tasks:
             continue
-        chosen = arena({**content, "scale": scale, "tasks": tasks}, config.parent)
-        for task in chosen.tasks:
+        resolved = arena({**content, "scale": scale, "tasks": tasks}, config.parent)
+        for task in resolved.tasks:
             try:
                 data = read_shards(Path("data", scale, task)).identity
             except LraError:
                 data = ""
-            runs = list(_experiments(chosen, task))
+            runs = list(_experiments(resolved, task))
             for experiment in [*runs, *(pretraining(run) for run in runs if run.pretrain)]:
                 module = (experiment.attention.module or "").partition(":")[0]
                 code = fingerprint("lra.training.run", module)
                 yield made_of(experiment, code, data, None)
 
 
-def _experiments(chosen: Arena, task: str) -> Iterator[Experiment]:
-    """All runs of a task, those of tuning and of the sweep among them."""
-    for attention in chosen.attentions:
-        yield from chosen.tries(attention, task).values()
-        for changes in tuned_changes(chosen, attention, task):
-            yield from (chosen.experiment(attention, task, seed, **changes) for seed in chosen.seeds)
-    for seed in chosen.seeds:
-        if chosen.sweep and chosen.sweep.task == task:
-            for batch, rate in chosen.sweep.cells().values():
-                yield chosen.experiment(chosen.sweep.attention, task, seed, batch=batch, learning_rate=float(rate))
+def _experiments(arena: Arena, task: str) -> Iterator[Experiment]:
+    """All runs of a task, including those of tuning and of the sweep."""
+    for attention in arena.attentions:
+        yield from arena.tries(attention, task).values()
+        for changes in tuned_changes(arena, attention, task):
+            yield from (arena.experiment(attention, task, seed, **changes) for seed in arena.seeds)
+    for seed in arena.seeds:
+        if arena.sweep and arena.sweep.task == task:
+            for batch, rate in arena.sweep.cells().values():
+                yield arena.experiment(arena.sweep.attention, task, seed, batch=batch, learning_rate=float(rate))
 
 
-def _told(entry: Path) -> str:
-    """What a folder of the store holds, such as ``text vmean seed 1, ok``."""
+def _description(entry: Path) -> str:
+    """The run in a folder of the store, such as ``text vmean seed 1, ok``."""
     from lra.files import read_json
     from lra.training.store import MADE_OF
 

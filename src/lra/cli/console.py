@@ -1,4 +1,4 @@
-"""What all commands share: how they read their arguments, a mistake told in one sentence, and an exit code."""
+"""Shared by all commands: reading arguments, explaining a mistake in one sentence, and exit codes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that tells what is misspelt in one sentence, the nearest right word included; its exit code is 2."""
+    """A parser that explains a misspelling in one sentence with the nearest right word; its exit code is 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the message as a sentence and end the program."""
         end = "" if message.endswith((".", "?")) else "."
         self.exit(2, f"Error: {message}{end} See `{self.prog} --help`.\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments; end the program if one is unknown."""
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             near = nearest(unknown[0].partition("=")[0], self._option_string_actions)
-            self.error(f"`{self.prog}` does not know what to do with {unknown[0]!r}.{near}")
+            self.error(f"`{self.prog}` does not take {unknown[0]!r}.{near}")
         return options, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -37,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def at_least(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    """The type of an argument that is a whole number."""
+    """The type of an argument that is a whole number from ``least`` to ``most``."""
 
     def read(text: str) -> int:
         try:
@@ -53,7 +55,7 @@ def at_least(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
-def as_json(kind: type) -> Callable[[str], Any]:
+def as_json(container: type) -> Callable[[str], Any]:
     """The type of an argument that is JSON: an object (``dict``) or a ``list``."""
 
     def read(text: str) -> Any:
@@ -61,15 +63,15 @@ def as_json(kind: type) -> Callable[[str], Any]:
             value = json.loads(text)
         except ValueError as problem:
             raise argparse.ArgumentTypeError(f"not JSON ({problem})") from problem
-        if not isinstance(value, kind):
-            raise argparse.ArgumentTypeError(f"not {'an object' if kind is dict else 'a list'} in JSON")
+        if not isinstance(value, container):
+            raise argparse.ArgumentTypeError(f"not {'an object' if container is dict else 'a list'} in JSON")
         return value
 
     return read
 
 
-def guarded(work: Callable[[], int | None]) -> int:
-    """Do the work of a command; returns its exit code, after one sentence about what went wrong, if something did."""
+def run_command(work: Callable[[], int | None]) -> int:
+    """Do the work of a command; returns its exit code. If it fails, one sentence on stderr says why."""
     try:
         code = work() or 0
         print(end="", flush=True)  # unlike sys.stdout.flush(), also where there is no stdout
@@ -77,14 +79,14 @@ def guarded(work: Callable[[], int | None]) -> int:
     except LraError as error:
         print(f"Error: {error}", file=sys.stderr)
     except BrokenPipeError:
-        pass  # who reads the output, as `head`, has had enough
+        pass  # a reader such as `head` has closed the output
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "lra"):
             raise
         print(f"Error: this needs {package}; install what requirements-dev.txt lists.", file=sys.stderr)
     except MemoryError:
-        print("Error: there is not enough memory; make the task smaller or free some.", file=sys.stderr)
+        print("Error: there is not enough memory; free some, or make the task smaller.", file=sys.stderr)
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         print(f"Error: {problem}; correct that and run the same command again.", file=sys.stderr)
@@ -94,7 +96,7 @@ def guarded(work: Callable[[], int | None]) -> int:
         print(f"Error: {fault}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
-    except SystemExit as end:  # of an attention or a task of the user's own: nothing here calls it
+    except SystemExit as end:  # raised by an attention or a task of the user's own; this package raises none here
         place = traceback.extract_tb(end.__traceback__)[-1]
         print(f"Error: {place.filename}, line {place.lineno}, ends the program; let it raise instead.", file=sys.stderr)
     _empty_stdout()
@@ -102,19 +104,24 @@ def guarded(work: Callable[[], int | None]) -> int:
 
 
 def _empty_stdout() -> None:
-    """Print what is still held, or give it up where it cannot be printed, so that Python ends without complaining."""
+    """Print the buffered output, or discard it if it cannot be printed, so that Python ends without a complaint."""
     try:
         print(end="", flush=True)  # unlike sys.stdout.flush(), also where there is no stdout
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def named(name: str, known: Mapping[str, T], kind: str) -> T:
+def lookup(name: str, known: Mapping[str, T], noun: str) -> T:
     """``known[name]``.
 
+    Args:
+        name: a key of ``known``, or a misspelling.
+        known: values by name.
+        noun: the word for a value in the message, such as ``task``.
+
     Raises:
-        LraError: there is no such ``kind`` of thing; the message names the nearest one.
+        LraError: the name is unknown; the message gives the nearest one.
     """
     if name not in known:
-        raise LraError(f"unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+        raise LraError(f"unknown {noun} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     return known[name]

@@ -1,9 +1,9 @@
-"""What a run of the workflow tells: at a terminal a line for each trained cell and failure, and a bar over all jobs.
+"""The output of a workflow at a terminal: a line for each trained cell and each failure, and a bar over all jobs.
 
-At the end, at a terminal or not: the best of each task, what failed and why, and where to look.
+At the end, also without a terminal: the best of each task, the failures with their reasons, and the page to open.
 
-It is a handler for the records that Snakemake logs, known by their fields (``event``, ``jobid``, ``rule_name``, ...).
-Snakemake's own log file keeps everything.
+The classes handle the records that Snakemake logs, and recognise them by their fields (``event``, ``jobid``,
+``rule_name``, ...). Snakemake's own log file keeps everything.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from lra.results.rows import TableRow, read_rows, tasks
 
 NO_RULE = "No rule to produce "
 PREAMBLE = ("workflow_started", "resources_info", "run_info")
-"""Events that Snakemake logs of itself before the first job: versions and paths, cores, a table of all rules."""
+"""Events that Snakemake logs before the first job: versions and paths, cores, a table of all rules."""
 REMARKS = ("Using shell", "Conda environments: ignored", "Assuming unrestricted shared filesystem")
+"""Beginnings of further messages before the first job."""
 
 
 class Follower(logging.Handler):
-    """Prints what a user wants to know of a run, above a bar that says how many jobs are done and how long it takes."""
+    """Prints a line for each trained cell and each failure, above a bar with the finished jobs and the time."""
 
     def __init__(self, stream: IO[str]) -> None:
         from tqdm import tqdm
@@ -36,7 +37,7 @@ class Follower(logging.Handler):
         self._bar = tqdm(unit="job", file=stream, dynamic_ncols=True, smoothing=0.1, mininterval=0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print what the record says, if anything."""
+        """Print the lines of the record, if it has any, and move the bar."""
         event = str(getattr(record, "event", None) or "")
         for line in self._lines(event, record):
             self._bar.write(line, file=self._bar.fp)
@@ -45,26 +46,27 @@ class Follower(logging.Handler):
             self._bar.update(record.done - self._bar.n)  # type: ignore[attr-defined]
 
     def _lines(self, event: str, record: Any) -> Iterator[str]:
+        """The lines to print for a record."""
         match event:
             case "job_info":
                 self._jobs[record.jobid] = record
             case "job_finished":
                 if (job := self._jobs.pop(record.job_id, None)) is not None:
                     rule = job.rule_name.rpartition("lra_")[2]
-                    tell = trained if rule.startswith("train_") else chosen if rule == "choose_rate" else None
-                    yield from map(tell, job.output[:1]) if tell else ()
+                    line_of = run_line if rule.startswith("train_") else choice_line if rule == "choose_rate" else None
+                    yield from map(line_of, job.output[:1]) if line_of else ()
             case "job_error":
-                yield failed(record.rule_name, [Path(log) for log in record.log or []])
+                yield failure_line(record.rule_name, [Path(log) for log in record.log or []])
             case "" | "error" if record.levelno >= logging.WARNING:
                 yield record.getMessage()
 
     def close(self) -> None:
-        """Leave the bar as it is, once."""
+        """End the bar, which stays on the screen."""
         self._bar.close()
         super().close()
 
 
-def trained(metrics: str) -> str:
+def run_line(metrics: str) -> str:
     """A finished run in one line, from its ``metrics.json``."""
     try:
         run = read_json(Path(metrics))
@@ -76,7 +78,7 @@ def trained(metrics: str) -> str:
         return f"{metrics} is written"
 
 
-def chosen(choice: str) -> str:
+def choice_line(choice: str) -> str:
     """A tuned cell in one line, from its ``choice.json``."""
     try:
         record = read_choice(Path(choice))
@@ -86,8 +88,8 @@ def chosen(choice: str) -> str:
     return f"{cell}  learning rate {record['learning_rate']} of {tries}, {record['train_seconds']:.0f} s of training"
 
 
-def failed(rule: str, logs: Sequence[Path]) -> str:
-    """Why a job failed: the sentence at the end of its log, and where the whole log is."""
+def failure_line(rule: str, logs: Sequence[Path]) -> str:
+    """A failed job in one line: the last line of its log, which is the reason, and the path of the log."""
     for log in logs:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line] if log.is_file() else []
         if lines:
@@ -96,36 +98,36 @@ def failed(rule: str, logs: Sequence[Path]) -> str:
 
 
 class Failures(logging.Handler):
-    """Remembers the sentence of each failed job, for the end of a run: many lines may have followed it."""
+    """Remembers the line of each failed job and prints it again at the end, after the many lines that followed it."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._sentences: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what the record says of a failed job; of several attempts the last."""
+        """Keep the line of a failed job; the last attempt replaces earlier ones."""
         job: Any = record
         if str(getattr(record, "event", None) or "") == "job_error":
             logs = [Path(log) for log in job.log or []]
-            self._sentences[f"{job.rule_name} {logs}"] = failed(job.rule_name, logs)
+            self._sentences[f"{job.rule_name} {logs}"] = failure_line(job.rule_name, logs)
 
     def lines(self) -> list[str]:
-        """What failed and why, and how to go on; empty where nothing failed."""
+        """The failed jobs with their reasons, and how to go on; empty if no job failed."""
         if not self._sentences:
             return []
         many = len(self._sentences)
         return [
             f"{many} {'job' if many == 1 else 'jobs'} failed:",
             *(f"  {sentence}" for sentence in self._sentences.values()),
-            "What is finished is kept: the same command tries only the rest.",
+            "Finished jobs are kept: the same command runs only the others.",
         ]
 
 
 class Preamble(logging.Filter):
-    """Leaves out what Snakemake says of itself before the first job.
+    """Hides what Snakemake logs before the first job.
 
     Args:
-        applies: whether to leave it out; a dry run consists of it.
+        applies: says whether to hide it; in a dry run it is the result.
     """
 
     def __init__(self, applies: Callable[[], bool]) -> None:
@@ -133,20 +135,20 @@ class Preamble(logging.Filter):
         self._applies = applies
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is told."""
-        said = str(getattr(record, "event", None) or "") in PREAMBLE or str(record.msg).startswith(REMARKS)
-        return not (said and record.levelno < logging.WARNING and self._applies())
+        """Whether the record is shown."""
+        preamble = str(getattr(record, "event", None) or "") in PREAMBLE or str(record.msg).startswith(REMARKS)
+        return not (preamble and record.levelno < logging.WARNING and self._applies())
 
 
 class Suggester(logging.Filter):
-    """Adds the nearest name to Snakemake's message about a target that is no rule and that no rule makes."""
+    """Adds the nearest name to Snakemake's message about an unknown target."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         super().__init__()
         self._names = names
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the message; every record passes."""
+        """Change the message; every record is shown."""
         target = str(record.msg).partition(NO_RULE)[2].split(" ")[0]
         if target:
             record.msg = f"{record.msg}{nearest(target, self._names())}"
@@ -154,12 +156,12 @@ class Suggester(logging.Filter):
 
 
 def summary(started: float, table: Path = paths.TABLE, report: Path = paths.REPORT) -> list[str]:
-    """What a run has made: the best attentions of each task, what gave no result, and the page to look at first.
+    """The results of a workflow: the best attentions of each task, the failed cells, and the page to open first.
 
     Args:
-        started: seconds since the epoch; an older table is not the run's.
-        table: what ``lra collect`` wrote.
-        report: the page.
+        started: seconds since the epoch; an older table belongs to an earlier workflow.
+        table: path of the table that ``lra collect`` writes.
+        report: path of the report.
     """
     try:
         if table.stat().st_mtime < started:
@@ -175,13 +177,13 @@ def summary(started: float, table: Path = paths.TABLE, report: Path = paths.REPO
 
 
 def best(rows: Sequence[TableRow]) -> str:
-    """The best attentions of a task's rows; with too few seeds to call any the best, the highest accuracy."""
+    """A line about the best attentions of a task; with too few seeds to call any the best, the highest accuracy."""
     accuracies = {row: row.accuracy for row in rows if row.accuracy is not None}
     if not accuracies:
         return ""
     if among := [row for row in accuracies if row.among_best == "yes"]:
-        named = ", ".join(f"{row.attention} {_percent(row)}" for row in sorted(among, key=accuracies.__getitem__)[::-1])
-        return f"{rows[0].task:<12} best, or not distinguishable from it, of {len(accuracies)}: {named}"
+        names = ", ".join(f"{row.attention} {_percent(row)}" for row in sorted(among, key=accuracies.__getitem__)[::-1])
+        return f"{rows[0].task:<12} best, or not distinguishable from it, of {len(accuracies)}: {names}"
     highest = max(accuracies, key=accuracies.__getitem__)
     seeds = "1 seed" if highest.seeds_ok == 1 else f"{highest.seeds_ok} seeds"
     return (

@@ -1,8 +1,8 @@
 """Jobs that share their imports.
 
-Importing torch takes a job longer than a short run trains. While a workflow runs on one machine, :mod:`forkserver
-<lra.cli.forkserver>` imports it once, and ``python -m lra train ...`` has a fork of that process do its work: with its
-own arguments, folder, environment and output, and with its exit code. Without a server, or if it fails before the work
+Importing torch takes longer than a short run trains. While a workflow runs on one machine, :mod:`forkserver
+<lra.cli.forkserver>` imports it once, and a fork of that process does the work of ``python -m lra train ...``, with the
+command's arguments, folder, environment, output and exit code. Without a server, or if the server fails before the work
 has begun, the command does its work itself.
 """
 
@@ -24,20 +24,20 @@ ADDRESS = "LRA_FORKSERVER"
 COMMANDS = ("train", "pretrain", "measure", "bench", "approximate")
 """The commands that need torch."""
 KILLED = 128 + signal.SIGKILL
-"""What a shell gives as the exit code of a process that was killed."""
+"""The exit code that a shell gives for a process killed by SIGKILL."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command, forked from the server where there is one; returns the exit code."""
+    """Run a command in a fork of the server, or here if there is no server; returns the exit code."""
     address = os.environ.get(ADDRESS)
     code = ask(address, arguments) if address and arguments and arguments[0] in COMMANDS else None
     return main(arguments) if code is None else code
 
 
 def ask(address: str, arguments: Sequence[str]) -> int | None:
-    """Have the server run a command; returns its exit code, None where it did not begin.
+    """Have the server run a command; returns its exit code, or None if the server did not begin.
 
-    SIGTERM and SIGINT are passed on, and the command ends with this process.
+    SIGTERM and SIGINT are passed on, and the command ends if this process ends.
     """
     request = {"arguments": list(arguments), "folder": str(Path.cwd()), "environment": dict(os.environ)}
     content = json.dumps(request).encode()
@@ -54,14 +54,14 @@ def ask(address: str, arguments: Sequence[str]) -> int | None:
         try:
             return receive(server, 1)[0]
         except OSError:
-            return KILLED  # by the system, for its memory
+            return KILLED  # the system has ended the fork, because memory ran out
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
-    """So many bytes.
+    """Receive ``size`` bytes.
 
     Raises:
-        ConnectionResetError: the other side is no more.
+        ConnectionResetError: the other process has ended.
     """
     content = b""
     while len(content) < size:
@@ -72,7 +72,7 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 
 def start(python: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start a server, which ends when its standard input does: at the latest with this process.
+    """Start a server. It ends when its standard input is closed, at the latest with this process.
 
     Args:
         python: the shell command that runs Python as jobs do.

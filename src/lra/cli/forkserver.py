@@ -1,4 +1,4 @@
-"""The process that jobs of a workflow are forked from, which imports torch once; see :mod:`lra.cli.forking`."""
+"""The process from which jobs of a workflow are forked; it imports torch once. See :mod:`lra.cli.forking`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHARED = (
     "lra.cost.approximation_error",
     "torch._dynamo",  # which torch imports when an optimiser is made
 )
-"""What jobs import, or torch for them."""
+"""Modules that jobs import, directly or through torch."""
 
 
 def serve(listener: socket.socket) -> None:
-    """Fork a process for each request, until standard input ends: the process that started this one is no more."""
+    """Fork a process for each request, until standard input ends, because the process that started this one ended."""
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         for name in SHARED:  # at the first request, since a workflow that only draws figures makes none
             importlib.import_module(name)
@@ -42,7 +42,7 @@ def serve(listener: socket.socket) -> None:
 
 
 def work(connection: socket.socket) -> None:
-    """Run the command that is asked for, and end this process."""
+    """Run the requested command, and end this process."""
     header, descriptors, _, _ = socket.recv_fds(connection, 8, 2)
     request = json.loads(receive(connection, int.from_bytes(header, "big")))
     for own, given in enumerate([os.open(os.devnull, os.O_RDONLY), *descriptors]):
@@ -68,7 +68,7 @@ def work(connection: socket.socket) -> None:
 
 
 def end_with(connection: socket.socket) -> None:
-    """End this process as soon as the one that asked is no more."""
+    """End this process as soon as the process that requested it ends."""
     connection.recv(1)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The commands that turn finished runs into results; each imports what it needs when it runs."""
+"""The commands that turn finished runs into results: table, figures and report."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lra.errors import LraError, nearest
 from lra.results.captions import CAPTIONS, FIGURES
 
 MORE = ("published", "sweep")
-"""Figures of ``lra plots`` that are drawn where they are named."""
+"""Figures that ``lra plots`` draws only if they are named."""
 
 
 def add_commands(commands: Any) -> None:
     """Add ``choose``, ``collect``, ``tables``, ``plots`` and ``report`` to the parsers of :mod:`lra.cli.main`."""
     choose = commands.add_parser("choose", help="choose a learning rate by the dev accuracy of short runs")
     choose.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of every short run")
-    choose.add_argument("--out", type=Path, required=True, help="record to write, choice.json")
+    choose.add_argument("--out", type=Path, required=True, help="file to write, choice.json")
     choose.set_defaults(run=run_choose)
 
     collect = commands.add_parser("collect", help="gather runs and measurements into one table")
-    collect.add_argument("--scale", help="name of the runs' scale (default: that of config.yaml)")
+    collect.add_argument("--scale", help="scale of the runs (default: `scale` of config.yaml)")
     collect.add_argument("--out", type=Path, default=paths.TABLE, help=f"table to write (default: {paths.TABLE})")
     collect.set_defaults(run=run_collect)
 
@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
 
     plots = commands.add_parser("plots", help="draw the figures as PNG and SVG")
     plots.add_argument(
-        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these), {', '.join(MORE)}"
+        "figures", nargs="*", metavar="FIGURE", help=f"{', '.join(FIGURES)} (default: these), {', '.join(MORE)}"
     )
     plots.add_argument("--out", type=Path, default=paths.PLOTS, help=f"folder (default: {paths.PLOTS})")
     plots.set_defaults(run=run_plots)
@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
     report.set_defaults(run=run_report)
 
     collect.add_argument(
-        "--choices", type=Path, nargs="*", help="choice.json of every tuned cell (default: all, with --metrics none)"
+        "--choices", type=Path, nargs="*", help="choice.json of every tuned cell (default: all; none with --metrics)"
     )
     for command in (collect, plots, report):
         command.add_argument(
@@ -58,27 +58,33 @@ def add_commands(commands: Any) -> None:
             help=f"reference results, shown beside those of the scale paper (default: {paths.REFERENCE})",
         )
     for command in (tables, plots, report):
-        command.add_argument("--table", type=Path, default=paths.TABLE, help=f"of collect (default: {paths.TABLE})")
+        command.add_argument(
+            "--table", type=Path, default=paths.TABLE, help=f"table of `lra collect` (default: {paths.TABLE})"
+        )
     for command in (collect, plots, report):
         command.add_argument(
             "--metrics", type=Path, nargs="+", help="metrics.json of every run (default: all finished runs)"
         )
-        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="says which runs there are")
+        command.add_argument(
+            "--config", type=Path, default=Path("config.yaml"), help="defines the runs (default: config.yaml)"
+        )
 
 
 def run_choose(options: argparse.Namespace) -> None:
+    """Choose the learning rate of a cell, write the choice, and print every try."""
     from lra.results.choosing import choose
 
     record = choose(options.metrics, options.out)
-    for one in record["tries"]:
-        result = one["reason"] if one["status"] != "ok" else f"dev accuracy {one['dev_accuracy']:.4f}"
-        print(f"learning rate {one['learning_rate']}: {result}, {one['train_seconds'] or 0:.1f} s")
+    for run in record["tries"]:
+        result = run["reason"] if run["status"] != "ok" else f"dev accuracy {run['dev_accuracy']:.4f}"
+        print(f"learning rate {run['learning_rate']}: {result}, {run['train_seconds'] or 0:.1f} s")
     print(
         f"{record['task']} {record['attention']}: {record['learning_rate']}, the best on dev of {len(record['tries'])}"
     )
 
 
 def run_collect(options: argparse.Namespace) -> None:
+    """Write the table."""
     from lra.results.table import collect
 
     scale = options.scale or load(options.config).scale
@@ -93,12 +99,14 @@ def run_collect(options: argparse.Namespace) -> None:
 
 
 def run_tables(options: argparse.Namespace) -> None:
+    """Write the table in each format."""
     from lra.results.tables import write_tables
 
     write_tables(options.table, options.out)
 
 
 def run_plots(options: argparse.Namespace) -> None:
+    """Draw the figures."""
     known = (*FIGURES, *MORE)
     for figure in options.figures:
         if figure not in known:
@@ -132,6 +140,7 @@ def run_plots(options: argparse.Namespace) -> None:
 
 
 def run_report(options: argparse.Namespace) -> None:
+    """Write the report."""
     from lra.results.report import write_report
 
     figures = options.figures
@@ -141,7 +150,7 @@ def run_report(options: argparse.Namespace) -> None:
 
 
 def metrics_files(arena: Arena) -> list[Path]:
-    """``metrics.json`` of every run of the arena, there or not."""
+    """Path of ``metrics.json`` of every run of the arena; the file may be missing."""
     return [
         paths.run(arena.scale, task, attention, seed) / paths.METRICS
         for task in arena.tasks
@@ -151,7 +160,7 @@ def metrics_files(arena: Arena) -> list[Path]:
 
 
 def sweep_files(arena: Arena) -> list[Path]:
-    """``metrics.json`` of every run of the sweep, there or not."""
+    """Path of ``metrics.json`` of every run of the sweep; the file may be missing."""
     return [
         paths.swept_run(arena.scale, cell, seed) / paths.METRICS
         for cell in (arena.sweep.cells() if arena.sweep else [])
@@ -160,36 +169,36 @@ def sweep_files(arena: Arena) -> list[Path]:
 
 
 def measure_files(arena: Arena) -> list[Path]:
-    """``measure.json`` of every cell of the arena, there or not."""
+    """Path of ``measure.json`` of every cell of the arena; the file may be missing."""
     return [paths.measurement(task, attention) for task in arena.tasks for attention in arena.attentions]
 
 
 def choice_files(arena: Arena) -> list[Path]:
-    """``choice.json`` of every cell of the arena that is tuned, there or not."""
+    """Path of ``choice.json`` of every tuned cell of the arena; the file may be missing."""
     cells = [(task, attention) for task in arena.tasks for attention in arena.attentions if arena.tune]
     return [paths.choice(arena.scale, *cell) for cell in cells]
 
 
 def _metrics(options: argparse.Namespace) -> list[Path]:
-    """The runs that are given, else those of config.yaml that are finished."""
+    """``--metrics``, or else the finished runs of config.yaml."""
     if options.metrics:
         return list(options.metrics)
     arena = load(options.config)
-    found = [path for path in metrics_files(arena) if path.is_file()]
-    if not found:
+    finished = [path for path in metrics_files(arena) if path.is_file()]
+    if not finished:
         raise LraError(f"there is no finished run in results/runs/{arena.scale}; train first, or give --metrics.")
-    return found
+    return finished
 
 
 def _measures(options: argparse.Namespace) -> list[Path]:
-    """The measurements that are given, else those of config.yaml that are there."""
+    """``--measures``, or else the existing measurements of config.yaml."""
     if options.measures is not None:
         return list(options.measures)
     return [path for path in measure_files(load(options.config)) if path.is_file()]
 
 
 def _choices(options: argparse.Namespace) -> list[Path]:
-    """The choices that are given, else those of config.yaml that are there, if its runs are collected."""
+    """``--choices``, or else the existing choices of config.yaml; none if ``--metrics`` gives other runs."""
     if options.choices is not None or options.metrics:
         return list(options.choices or ())
     return [path for path in choice_files(load(options.config)) if path.is_file()]
@@ -197,7 +206,7 @@ def _choices(options: argparse.Namespace) -> list[Path]:
 
 def _swept(arena: Arena) -> list[Path]:
     """The finished runs of the sweep."""
-    found = [path for path in sweep_files(arena) if path.is_file()]
-    if not found:
+    finished = [path for path in sweep_files(arena) if path.is_file()]
+    if not finished:
         raise LraError(f"there is no finished run in results/sweep/{arena.scale}; run `snakemake sweep` first.")
-    return found
+    return finished

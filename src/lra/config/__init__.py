@@ -1,1 +1,1 @@
-"""What is run: config.yaml, its schema, and the settings of every kind of job."""
+"""The configuration: config.yaml, its schema, and the settings of each kind of job."""

@@ -1,11 +1,10 @@
-"""config.yaml resolved: the runs, their settings and their sources.
+"""The arena: the runs, settings and sources that a config.yaml describes.
 
 This module needs neither torch nor pyarrow. :mod:`lra.config.blocks` defines the keys of the file.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from lra import paths
 from lra.attention.registry import names
 from lra.config.attentions import check_options, listed_attentions, resolve_attentions
 from lra.config.blocks import Configuration, TuneBlock
+from lra.config.consistency import check_consistency
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.own import resolve_task
 from lra.config.reading import origin, read_config
@@ -37,7 +37,7 @@ from lra.tasks.settings.pathfinder import Parameters
 TEXTS = "text"
 """The task whose texts are the input for approximation errors."""
 ROW_SETTINGS = {"rows", "expected_rows", "seed", "dev", "split", "options"}
-"""Data settings that change the rows, but not the sizes that a model depends on."""
+"""Data settings that change the rows, but not the sizes on which a model depends."""
 EXTRACTED = {"lra_release", "pathfinder_tfds"}
 """Archives that are extracted before the tasks read them."""
 
@@ -47,17 +47,18 @@ class Arena:
     """The runs and measurements of the chosen scale, with their settings.
 
     Args:
-        scale: ``mini`` or ``paper``.
-        tasks: names of the tasks, in order.
-        attentions: each row's settings by name, in order.
-        seeds: one run each.
-        sources: where each artefact comes from, tried in order.
-        measure: how cost is measured.
+        scale: ``mini``, ``paper`` or ``modern``.
+        tasks: names of the tasks, in the order of the tables.
+        attentions: settings of each row by name, in the order of the tables.
+        seeds: each cell has one run for each seed.
+        sources: the sources of each artefact, in the order in which they are tried.
+        measure: the block ``measure`` of config.yaml.
         bench: lengths and repeats of the timing of attention cores; empty for no timing.
-        settings: the scale's block of config.yaml; its ``options`` are for training only.
+        settings: the block of the scale; its ``options`` are for training only.
         sweep: the cell that is also trained with other batch sizes and learning rates, or None.
         tune: the short runs that choose each cell's learning rate; None if all methods of a task share one rate.
-        true_size: the settings of every task of the scale ``paper``, and of tasks that only the chosen scale has.
+        true_size: settings of each task at its true size: those of the scale ``paper``, and for tasks that ``paper``
+            lacks those of the chosen scale.
         pretrained: the attentions whose runs start from a pretraining.
     """
 
@@ -76,7 +77,7 @@ class Arena:
 
     def experiment(self, attention: str, task: str, seed: int, **changes: Any) -> Experiment:
         """The resolved settings of one run, with ``changes`` of its training."""
-        chosen = self.settings["tasks"][task]
+        block = self.settings["tasks"][task]
         where = f"scales.{self.scale}.tasks.{task}"
         method = self.attentions[attention]
         options = {**self.settings.get("options", {}).get(attention, {}), **method.options}
@@ -84,8 +85,8 @@ class Arena:
             task=task,
             attention=replace(method, options=options),
             seed=seed,
-            model=from_mapping(ModelSettings, self.settings["model"] | (chosen.get("model") or {}), f"{where}.model"),
-            train=replace(from_mapping(TrainSettings, chosen["train"], f"{where}.train"), **changes),
+            model=from_mapping(ModelSettings, self.settings["model"] | (block.get("model") or {}), f"{where}.model"),
+            train=replace(from_mapping(TrainSettings, block["train"], f"{where}.train"), **changes),
             pretrain=self._pretrain(task, f"{where}.pretrain") if attention in self.pretrained else None,
         )
 
@@ -95,9 +96,8 @@ class Arena:
         return from_mapping(PretrainSettings, block, where)
 
     def tries(self, attention: str, task: str) -> dict[str, Experiment]:
-        """The short runs that choose a cell's learning rate, by the name of their folder; none where nothing is tuned.
-
-        A bound in seconds or FLOPs is for the final runs: here every method has the same steps.
+        """The short runs that choose a cell's learning rate, by the name of their folder; empty if nothing is tuned.
+        All methods take the same number of steps here. Bounds in seconds or FLOPs apply to the final runs only.
         """
         if self.tune is None:
             return {}
@@ -114,11 +114,11 @@ class Arena:
         }
 
     def measured_attention(self, attention: str) -> AttentionSettings:
-        """The settings with which an attention is measured: its budget is that of the ``measure`` block."""
+        """The settings with which an attention is measured: its own, with the budget d of the ``measure`` block."""
         return replace(self.attentions[attention], features=self.measure.get("features", AttentionSettings.features))
 
     def measure_settings(self, attention: str, task: str) -> MeasureSettings:
-        """Settings of measuring the cost of an attention on a task of true size.
+        """Settings for measuring the cost of an attention on a task of true size.
 
         Raises:
             LraError: there is no such task.
@@ -126,24 +126,24 @@ class Arena:
         if task not in self.true_size:
             raise LraError(f"unknown task {task!r}.{nearest(task, self.true_size)} Known: {', '.join(self.true_size)}.")
         data, train = self.true_size[task]["data"], self.true_size[task]["train"]
-        described = {key: value for key, value in data.items() if key not in ROW_SETTINGS}
+        sizes = {key: value for key, value in data.items() if key not in ROW_SETTINGS}
         block = {key: value for key, value in self.measure.items() if key != "features"} | {
             "attention": as_mapping(self.measured_attention(attention)),
-            "data": {"name": task, **described} if "module" in data else described,
+            "data": {"name": task, **sizes} if "module" in data else sizes,
             "train_batch": train["batch"],
             "train_precision": train.get("precision", "fp32"),
         }
         return from_mapping(MeasureSettings, block, "measure")
 
     def approximate_settings(self, attention: str) -> ApproximateSettings:
-        """Settings of measuring an attention's approximation error.
+        """Settings for measuring an attention's approximation error.
 
         Raises:
             LraError: the scale has no task with texts.
         """
         if TEXTS not in self.settings["tasks"]:
             raise LraError(
-                f"the scale {self.scale!r} has no task {TEXTS!r}, whose data the measurement of errors reads."
+                f"the scale {self.scale!r} has no task {TEXTS!r}, whose data the measurement of errors reads; add it."
             )
         method = as_mapping(self.attentions[attention], leave_out="features")
         model = as_mapping(self.experiment(attention, TEXTS, seed=0).model)
@@ -151,21 +151,21 @@ class Arena:
         return from_mapping(ApproximateSettings, block, f"scales.{self.scale}.approximate")
 
     def data(self, task: str) -> dict[str, Any]:
-        """The task's data settings; those of a task of your own hold its name too."""
+        """The task's data settings; for a task of your own they include its name."""
         data = dict(self.settings["tasks"][task]["data"])
         return {"name": task} | data if "module" in data else data
 
     def own(self, task: str) -> str | None:
-        """The function of a task of your own, ``file.py:function``; None for the Arena's tasks."""
+        """The function of a task of your own, ``file.py:function``; None for one of the Arena's tasks."""
         return self.data(task).get("module")
 
     def artefact(self, task: str) -> str | None:
-        """Name of the artefact in ``sources`` that the task reads; None where nothing is downloaded."""
+        """Name of the artefact in ``sources`` that the task reads; None if it reads no download."""
         source = self.data(task).get("source")
         return source if source in self.sources and not self.own(task) else None
 
     def source(self, task: str) -> Path | None:
-        """Path of the task's downloaded or extracted artefact, or of a file or folder of your own."""
+        """Path of the task's downloaded or extracted artefact, or of your own file; None for generated data."""
         artefact = self.artefact(task)
         if artefact:
             return paths.extracted(artefact) if artefact in EXTRACTED else paths.source(artefact)
@@ -173,7 +173,7 @@ class Arena:
         return Path(own) if own else None
 
     def extracted_parts(self, artefact: str) -> list[str]:
-        """Parts of an archive that the tasks need: names of tasks; for Pathfinder and Path-X, ``pathfinder<size>``."""
+        """Parts of an archive that the tasks need: the task's name; for Pathfinder and Path-X, ``pathfinder<size>``."""
         parts = set()
         for task in self.tasks:
             if self.artefact(task) == artefact:
@@ -182,7 +182,7 @@ class Arena:
         return sorted(parts)
 
     def parts(self, task: str) -> dict[str, int]:
-        """Number of Parquet files of each split; 1 if the number of rows is not known."""
+        """Number of Parquet files of each split; 1 if the number of rows is unknown before the source is read."""
         data = self.data(task)
         rows = data.get("rows") or data.get("expected_rows")
         return {split: -(-rows[split] // SHARD_ROWS) if rows else 1 for split in SPLITS}
@@ -217,20 +217,21 @@ def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = Mapping
 
 
 def _resolved(config: Any, folder: Path) -> Arena:
-    given = from_mapping(Configuration, config)
-    settings = config["scales"].get(given.scale)
+    """The arena of a configuration; :func:`arena` says which file an error comes from."""
+    checked = from_mapping(Configuration, config)
+    settings = config["scales"].get(checked.scale)
     if settings is None:
-        raise LraError(f"scales: {given.scale!r}, which `scale` asks for, is missing.")
-    where = f"scales.{given.scale}"
-    blocks = _given(settings["tasks"])
+        raise LraError(f"scales: {checked.scale!r}, which `scale` asks for, is missing.")
+    where = f"scales.{checked.scale}"
+    blocks = _without_empty(settings["tasks"])
     tasks = {name: resolve_task(name, block, folder, f"{where}.tasks") for name, block in blocks.items()}
     settings = settings | {"tasks": tasks}
-    for task in given.tasks:
+    for task in checked.tasks:
         if task not in tasks:
             raise LraError(
                 f"tasks: {task!r} has no settings under {where}.tasks.{nearest(task, tasks)} Known: {', '.join(tasks)}."
             )
-    listed = listed_attentions(given.attentions)
+    listed = listed_attentions(checked.attentions)
     attentions = resolve_attentions(listed, settings["features"], folder)
     variants = {name: block.method for name, block in listed.items() if block.method}
     options = settings.get("options", {})
@@ -242,86 +243,29 @@ def _resolved(config: Any, folder: Path) -> Arena:
         if name in attentions:
             check_options(f"{where}.options.{name}", options, attentions[name].module)
     paper = (config["scales"].get("paper") or {}).get("tasks", {})
-    chosen = Arena(
-        given.scale,
-        given.tasks,
+    resolved = Arena(
+        checked.scale,
+        checked.tasks,
         attentions,
-        given.seeds,
-        {name: [_given(place) for place in places] for name, places in _given(config.get("sources", {})).items()},
+        checked.seeds,
+        {
+            name: [_without_empty(place) for place in places]
+            for name, places in _without_empty(config.get("sources", {})).items()
+        },
         config.get("measure", {}),
         config.get("bench") or {},
         settings,
-        resolve_sweep(settings.get("sweep"), given.tasks, tasks, attentions, f"{where}.sweep"),
+        resolve_sweep(settings.get("sweep"), checked.tasks, tasks, attentions, f"{where}.sweep"),
         from_mapping(TuneBlock, settings["tune"], f"{where}.tune") if settings.get("tune") else None,
         tasks | {name: block for name, block in paper.items() if "module" not in block["data"]},
         frozenset(
-            name for name, block in listed.items() if (given.pretrain if block.pretrain is None else block.pretrain)
+            name for name, block in listed.items() if (checked.pretrain if block.pretrain is None else block.pretrain)
         ),
     )
-    _check_rules(chosen)
-    _check_tuning(chosen, f"{where}.tune")
-    for task in chosen.tasks:
-        _check_source(chosen, task)
-        train = settings["tasks"][task]["train"]
-        if train["warmup"] >= train["steps"]:
-            raise LraError(
-                f"{where}.tasks.{task}.train.warmup: {train['warmup']} must be less than steps, which is "
-                f"{train['steps']}."
-            )
-        for attention in chosen.pretrained:
-            pretrain = chosen.experiment(attention, task, seed=0).pretrain
-            if pretrain and pretrain.warmup >= pretrain.steps:
-                raise LraError(
-                    f"{where}.tasks.{task}.pretrain.warmup: {pretrain.warmup} must be less than steps, which is "
-                    f"{pretrain.steps}."
-                )
-        sizes = chosen.experiment(next(iter(attentions)), task, seed=0).model
-        if sizes.positions == "rotary" and sizes.head_dim % 2:
-            raise LraError(
-                f"{where}: the model of {task} has a `head_dim` of {sizes.head_dim}; rotary positions turn pairs, so "
-                "make it even."
-            )
-    return chosen
+    check_consistency(resolved)
+    return resolved
 
 
-def _given(block: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(block: Mapping[str, Any]) -> dict[str, Any]:
     """A block without its empty keys, which mean the same as missing ones."""
     return {key: value for key, value in block.items() if value is not None}
-
-
-def _check_rules(chosen: Arena) -> None:
-    """Refuse two cells whose rules would have the same name, which joins attention and task."""
-    rules: dict[str, str] = {}
-    for task, attention in itertools.product(chosen.tasks, chosen.attentions):
-        for rule in (f"train_{attention}_{task}", f"train_{attention}_{task}_seed"):
-            cell = f"{attention} on {task}"
-            if rule in rules:
-                raise LraError(
-                    f"tasks: the rule {rule} would be both for {rules[rule]} and for {cell}; give a task "
-                    "or an attention of your own another name."
-                )
-            rules[rule] = cell
-
-
-def _check_tuning(chosen: Arena, where: str) -> None:
-    """Runs that chose a setting are no evidence for it, and a try is no longer than what it stands for."""
-    if chosen.tune is None:
-        return
-    if chosen.tune.seed in chosen.seeds:
-        raise LraError(
-            f"{where}.seed: {chosen.tune.seed} is one of `seeds`, whose runs must not choose their own learning rate; "
-            "give another seed."
-        )
-    for task in chosen.tasks:
-        steps = chosen.settings["tasks"][task]["train"]["steps"]
-        if chosen.tune.steps > steps:
-            raise LraError(f"{where}.steps: {chosen.tune.steps} is more than the {steps} steps of {task}; give fewer.")
-
-
-def _check_source(chosen: Arena, task: str) -> None:
-    """Refuse a missing local path before any work, unless the artefact has another source."""
-    artefact = chosen.artefact(task)
-    sources = chosen.sources[artefact] if artefact else []
-    missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
-    if missing and len(missing) == len(sources):
-        raise LraError(f"sources.{artefact}: the path {missing[0]!r} is not there; correct it.")

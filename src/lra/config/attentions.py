@@ -1,4 +1,4 @@
-"""The list `attentions` of config.yaml, resolved: the settings of each row of the table."""
+"""The settings of each row of the table, from the list ``attentions`` of config.yaml."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lra.errors import LraError, nearest
 from lra.fingerprint import descends, keywords
 
 ATTENTION = {"lra.attention.Attention", "lra.attention.contract.Attention"}
-"""The base class of every attention, by both of its names."""
+"""Both full names of the base class of all attentions."""
 SIZES = {"heads", "head_dim", "max_length", "features"}
-"""Arguments of every attention that are no options."""
+"""Arguments that every attention takes; its other arguments are its options."""
 
 
 def listed_attentions(items: Iterable[AttentionItem]) -> dict[str, AttentionBlock]:
-    """The block of each item of the list, by name and in order; an alias becomes the name it stands for.
+    """The block of each item of the list, by name and in order; an alias is replaced by the name of its method.
 
     Raises:
         LraError: an attention is listed twice.
     """
     blocks: dict[str, AttentionBlock] = {}
-    spelt: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for item in items:
-        given, block = (item, None) if isinstance(item, str) else next(iter(item.items()))
-        name = ALIASES.get(given, given)
+        spelling, block = (item, None) if isinstance(item, str) else next(iter(item.items()))
+        name = ALIASES.get(spelling, spelling)
         if name in blocks:
-            alias = next((one for one in (given, spelt[name]) if one != name), None)
+            alias = next((one for one in (spelling, spellings[name]) if one != name), None)
             again = f"{alias!r} is {name!r}, which is listed too" if alias else f"{name!r} is listed twice"
             raise LraError(f"attentions: {again}; keep one.")
-        blocks[name], spelt[name] = block or AttentionBlock(), given
+        blocks[name], spellings[name] = block or AttentionBlock(), spelling
     return blocks
 
 
@@ -44,7 +44,7 @@ def resolve_attentions(
     """The settings of each attention.
 
     Args:
-        blocks: of :func:`listed_attentions`.
+        blocks: the result of :func:`listed_attentions`.
         features: the budget d of the scale.
         folder: paths of the user's own files are relative to it.
 
@@ -55,6 +55,7 @@ def resolve_attentions(
 
 
 def _resolved(name: str, block: AttentionBlock, features: int, folder: Path) -> AttentionSettings:
+    """The settings of one attention."""
     where = f"attentions.{name}"
     if block.method is not None and (block.module is not None or name in names()):
         raise LraError(f"{where}.method: this name has a class already; rename the row, or leave `method` out.")
@@ -68,7 +69,7 @@ def _resolved(name: str, block: AttentionBlock, features: int, folder: Path) -> 
 
 
 def _own_method(name: str, module: str, folder: Path, where: str) -> Method:
-    """The user's own class, found in its source."""
+    """The user's own class, located in its source without running it."""
     if name in names():
         raise LraError(f"{where}: {name!r} already names a method of the registry; rename your own.")
     path = find_own(module, "class", folder, where)
@@ -79,7 +80,7 @@ def _own_method(name: str, module: str, folder: Path, where: str) -> Method:
 
 
 def _listed_method(name: str) -> Method:
-    """The method of the registry, or of an installed package."""
+    """A method of the registry or of an installed package."""
     known = names()
     if name not in [*known, *ALIASES]:
         raise LraError(
@@ -93,11 +94,11 @@ def _listed_method(name: str) -> Method:
 
 
 def check_options(where: str, options: Mapping[str, Any], path: str | None) -> None:
-    """Refuse an option that the class does not take, as far as its source shows.
+    """Refuse an option that the class does not take. A class whose source does not show its options takes all.
 
     Args:
-        where: the key in config.yaml, which begins the message.
-        options: the arguments that are given.
+        where: the key in config.yaml; the message starts with it.
+        options: the arguments from config.yaml.
         path: the class, ``module:Class`` or ``file.py:Class``.
 
     Raises:

@@ -1,6 +1,6 @@
 """The blocks of config.yaml: the keys, their types, bounds and meaning.
 
-``workflow/schemas/config.schema.yaml`` is made from these dataclasses by :mod:`lra.config.schema`.
+:mod:`lra.config.schema` makes ``workflow/schemas/config.schema.yaml`` from these dataclasses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T", bound=Hashable)
 Data = TypeVar("Data")
 
 NAME, SETTINGS = "<name>", "<settings>"
-"""Names of the two forms of an item of ``attentions`` in the locations of pydantic's errors."""
+"""In the locations of pydantic's errors, the two forms of an item of ``attentions``."""
 
 
 URL = r"^https?://[^/\s]+/[^\s{}]*(\{[^\s{},/]+(,[^\s{},/]+)+\}[^\s{}/]*)?$"
@@ -40,7 +40,7 @@ PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+$"
 SHA256 = "^[0-9a-f]{64}$"
 MD5 = "^[0-9a-f]{32}$"
 
-NAME_FORM = "A name is made of small letters, digits and underscores, a letter first."
+NAME_FORM = "A name starts with a small letter and holds small letters, digits and underscores."
 
 
 def _different(items: tuple[T, ...]) -> tuple[T, ...]:
@@ -50,6 +50,7 @@ def _different(items: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _form(item: Any) -> str | None:
+    """The form of an item of ``attentions``; None if it has neither."""
     return NAME if isinstance(item, str) else SETTINGS if isinstance(item, dict) and len(item) == 1 else None
 
 
@@ -76,9 +77,9 @@ class AttentionBlock:
     features: Count | None = None
     """The method's budget d instead of the scale's."""
     options: Options = field(default_factory=dict)
-    """Arguments of the method's class, for instance `released` to get the released code's formula."""
+    """Arguments of the method's class, such as `released: true` for the formula of the released code."""
     pretrain: bool | None = None
-    """Whether this row's runs are pretrained; null for what the top level says."""
+    """Whether this row's runs are pretrained; null takes `pretrain` of the top level."""
 
 
 AttentionItem = Annotated[
@@ -93,11 +94,11 @@ class SourceBlock:
     """One source of an artefact: exactly one of url, path and package."""
 
     url: Annotated[str, Field(pattern=URL)] | None = None
-    """An http or https address, with names in braces for several files."""
+    """An http or https address; names in braces stand for several files."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """A file or folder of your own."""
     package: Annotated[str, Field(pattern=PACKAGE)] | None = None
-    """A Python package whose source distribution is the artefact, with its version, as `vaderSentiment==3.3.2`."""
+    """A Python package with its version, such as `vaderSentiment==3.3.2`; its source distribution is the artefact."""
     size: Count | None = None
     """Size in bytes."""
     sha256: Annotated[str, Field(pattern=SHA256)] | None = None
@@ -111,27 +112,27 @@ Places = Annotated[tuple[SourceBlock, ...], Field(min_length=1)]
 
 @dataclass(frozen=True)
 class SourcesBlock:
-    """Where each raw artefact comes from, tried in order."""
+    """The sources of each raw artefact, tried in order."""
 
     vader: Places | None = None
-    """Snippets of text, for text and retrieval at the scale `mini`."""
+    """Snippets of text: for text and retrieval at the scale `mini`."""
     lra_release: Places | None = None
-    """The Arena's archive, for listops, retrieval, pathfinder and pathx."""
+    """The Arena's archive: for listops, retrieval, pathfinder and pathx."""
     pathfinder_tfds: Places | None = None
-    """The images of Pathfinder, prepared for tensorflow_datasets."""
+    """The images of Pathfinder, prepared for tensorflow_datasets: for pathfinder and pathx."""
     imdb: Places | None = None
-    """Film reviews, for text."""
+    """Film reviews: for text."""
     cifar10: Places | None = None
-    """Photographs, for image."""
+    """Photographs: for image."""
     aan: Places | None = None
-    """Pairs of papers, for retrieval."""
+    """Pairs of papers: for retrieval."""
     listops: Places | None = None
-    """A folder with the files of ListOps."""
+    """A folder with the files of ListOps: for listops."""
 
 
 @dataclass(frozen=True)
 class MeasureBlock(MeasureOptions):
-    """How time, memory and FLOPs are measured, always at the tasks' true lengths and alone on the machine."""
+    """Measurement of time, memory and FLOPs, at the tasks' true lengths and alone on the machine, at every scale."""
 
     features: Count = 256
     """The methods' budget d."""
@@ -139,9 +140,9 @@ class MeasureBlock(MeasureOptions):
 
 @dataclass(frozen=True)
 class SweepBlock:
-    """Other batch sizes and learning rates for one attention on one task (figure 3), each batch size at each rate.
+    """One attention on one task, trained with each batch size at each learning rate (figure 3).
 
-    There is no sweep without this block, or if its attention or its task is not run.
+    Without this block, or if its attention or its task is not run, there is no sweep.
     """
 
     attention: str
@@ -156,17 +157,18 @@ class SweepBlock:
 
 @dataclass(frozen=True)
 class TuneBlock:
-    """Short runs that choose a learning rate for each method on each task: as many, and as long, for every method.
+    """Short runs that choose a learning rate for each method on each task. Every method gets the same number of runs,
+    each of the same length.
 
-    The rate with the highest dev accuracy is taken, the smallest of several. Without this block no rate is tuned.
+    The rate with the highest dev accuracy is chosen; among equals, the smallest. Without this block no rate is tuned.
     """
 
     learning_rate: Annotated[tuple[PositiveFloat, ...], *Different]
-    """Peaks of the schedule, one short run each; they stand for `learning_rate` of every task."""
+    """Peaks of the schedule, one short run for each; the chosen one replaces the task's `learning_rate`."""
     steps: Count
     """Steps of a short run, at most those of the task; its warm-up is shorter in proportion."""
     seed: Seed
-    """Seed of the short runs, none of `seeds`."""
+    """Seed of the short runs; it must not be one of `seeds`."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,13 @@ class TaskBlock(Generic[Data]):
     train: TrainSettings
     """How a model is trained."""
     model: ModelSettings | None = None
-    """Sizes of the model, instead of the scale's."""
+    """Sizes of the model that differ from the scale's."""
     pretrain: PretrainSettings | None = None
-    """How a model is pretrained, where `pretrain` of the top level or of a row asks for it."""
+    """How a model is pretrained, if `pretrain` of the top level or of a row asks for it."""
 
 
 class TasksBlock(BaseModel):
-    """Data and training of each task; a name that the Arena does not have is a task of your own."""
+    """Data and training of each task. Any other name is a task of your own."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     __pydantic_extra__: dict[Name, TaskBlock[OwnBlock]] = Field(init=False)
@@ -200,27 +202,27 @@ class TasksBlock(BaseModel):
 
 
 ARENA = tuple(TasksBlock.model_fields)
-"""The Arena's tasks; all others are the user's own."""
+"""Names of the Arena's tasks; all others are the user's own."""
 
 
 @dataclass(frozen=True)
 class ScaleBlock:
-    """One of the scales."""
+    """Data, model and training of a scale."""
 
     features: Count
     """The budget d of every method: sampled columns, landmarks, projected length or random features."""
     threads: Count
     """CPU threads of one training run."""
     runtime: Count
-    """Minutes that a cluster should grant to one training run."""
+    """Minutes that one training run asks of a cluster."""
     memory: Count
-    """Memory in MB that a cluster should grant to one training run."""
+    """Memory in MB that one training run asks of a cluster."""
     model: ModelSettings
     """Sizes of the model; a task may have its own."""
     tasks: TasksBlock
     options: Mapping[str, Options] = field(default_factory=dict)
-    """Arguments of some methods, or of your own, for training at this scale; `attentions` overrides them. Measurements
-    at the tasks' true lengths do not use them."""
+    """Arguments of some methods, by name, for training at this scale; `attentions` overrides them. Measurements at the
+    tasks' true lengths do not use them."""
     approximate: ApproximateOptions = field(default_factory=ApproximateOptions)
     sweep: SweepBlock | None = None
     tune: TuneBlock | None = None
@@ -228,7 +230,7 @@ class ScaleBlock:
 
 @dataclass(frozen=True)
 class ScalesBlock:
-    """The scales of the one workflow."""
+    """The scales; `scale` says which of them is run."""
 
     mini: ScaleBlock
     """Data that needs no data host, short sequences, minutes on two cores."""
@@ -240,21 +242,21 @@ class ScalesBlock:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The whole file. An unknown key is refused before any work."""
+    """The file config.yaml. An unknown key is refused before any work."""
 
     scale: Literal["mini", "paper", "modern"]
     """Which block of `scales` is run."""
     tasks: Annotated[tuple[Name, ...], *Different]
     """The tasks to run, in the order of the tables."""
     attentions: Annotated[tuple[AttentionItem, ...], Field(min_length=1)]
-    """The methods to run, in the order of the tables: a name, or a name with its settings, as
+    """The methods to run, in the order of the tables: a name, or a name with its settings, such as
     `bigbird: {features: 64}`."""
     seeds: Annotated[tuple[Seed, ...], *Different]
     """Each cell has one run for each seed. Claims about differences between methods need at least three seeds."""
     scales: ScalesBlock
     pretrain: bool = False
-    """Whether models first learn to predict hidden tokens of their task's training split, as each task's `pretrain`
-    says; a row may say otherwise."""
+    """Whether models first learn to predict hidden tokens of their task's training split, by the `pretrain` block of
+    the task. `pretrain` of a row overrides it."""
     sources: SourcesBlock = field(default_factory=SourcesBlock)
     measure: MeasureBlock = field(default_factory=MeasureBlock)
     bench: BenchOptions | None = None

@@ -1,4 +1,4 @@
-"""Where two sets of resolved settings differ."""
+"""Differences between two sets of resolved settings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def differences(given: Any, wanted: Any, where: str = "") -> Iterator[str]:
 
     Args:
         given: settings as nested mappings.
-        wanted: those that they are held against.
-        where: what the names start with.
+        wanted: the settings to compare them with.
+        where: prefix of the names.
     """
     if isinstance(given, Mapping) and isinstance(wanted, Mapping):
         for name in sorted({*given, *wanted}):

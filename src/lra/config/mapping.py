@@ -15,7 +15,7 @@ from lra.errors import LraError
 T = TypeVar("T")
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
-"""1.0 is no whole number, ``true`` and ``"1"`` are no numbers, ``.nan`` is none, and an unknown key is a mistake."""
+"""1.0 is not accepted as a whole number; ``true``, ``"1"`` and ``.nan`` not as a number. An unknown key is refused."""
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any] | Any, where: str = "") -> T:
@@ -24,17 +24,17 @@ def from_mapping(cls: type[T], values: Mapping[str, Any] | Any, where: str = "")
     Args:
         cls: the dataclass; a field without a default is required.
         values: its fields by name.
-        where: how messages call this block, e.g. ``scales.mini.tasks.text.data``.
+        where: the name of this block in messages, e.g. ``scales.mini.tasks.text.data``.
 
     Raises:
         LraError: one sentence that names the key, the value and what is allowed.
     """
     try:
-        # As JSON: pydantic's strict mode then accepts lists as tuples and mappings as dataclasses.
+        # For JSON, pydantic's strict mode accepts lists as tuples and mappings as dataclasses.
         text = json.dumps([values], default=str)
         return _adapter(cls).validate_json(text)[0]  # type: ignore[arg-type]  # mypy takes no class for hashable
     except ValidationError as problem:
-        from lra.config.sentences import sentence  # what only a mistake needs
+        from lra.config.sentences import sentence  # needed for a mistake only
 
         raise LraError(sentence(problem, cls, where)) from None
     except LraError as problem:
@@ -45,7 +45,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any] | Any, where: str = "")
 
 @functools.cache
 def _adapter(cls: type[T]) -> TypeAdapter[list[T]]:
-    # In a list, because pydantic lets no dataclass be given a configuration from outside.
+    # In a list, because pydantic accepts no outside configuration for a dataclass itself.
     return TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
 
 

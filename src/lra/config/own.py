@@ -1,4 +1,4 @@
-"""Attentions and tasks of the user's own: their files are found before anything runs."""
+"""Attentions and tasks of the user's own: a missing file is reported before anything runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lra.errors import LraError, nearest
 from lra.fingerprint import defined
 
 RESERVED = {"attention", "average", "model"}
-"""Columns of the tables that are no tasks."""
+"""Names of columns of the tables; no task may have one of them."""
 
 
 def resolve_task(name: str, block: Mapping[str, Any], folder: Path, where: str) -> Mapping[str, Any]:
@@ -19,8 +19,8 @@ def resolve_task(name: str, block: Mapping[str, Any], folder: Path, where: str) 
     Args:
         name: the task's name.
         block: its settings.
-        folder: where config.yaml is.
-        where: the key in config.yaml above the task's.
+        folder: the folder of config.yaml.
+        where: the key in config.yaml that holds the task.
 
     Raises:
         LraError: a file, a function or the source is missing, or the tables have a column of this name.
@@ -40,8 +40,14 @@ def resolve_task(name: str, block: Mapping[str, Any], folder: Path, where: str) 
     return {**block, "data": data}
 
 
-def find_own(module: str, kind: Literal["class", "function"], folder: Path, where: str) -> str:
-    """Where the user's class or function is, ``path/to/file.py:name`` or ``package.module:name``.
+def find_own(module: str, definition: Literal["class", "function"], folder: Path, where: str) -> str:
+    """The place of the user's class or function, ``path/to/file.py:name`` or ``package.module:name``.
+
+    Args:
+        module: the place as config.yaml gives it.
+        definition: whether it is a class or a function.
+        folder: a relative path starts here.
+        where: the key in config.yaml; a message starts with it.
 
     Raises:
         LraError: there is no such file or module, or it does not define the name.
@@ -50,9 +56,9 @@ def find_own(module: str, kind: Literal["class", "function"], folder: Path, wher
     if file.endswith(".py"):
         file = str(folder / Path(file).expanduser())
     try:
-        known = defined(file, kind)
+        known = defined(file, definition)
     except LraError as problem:
         raise LraError(f"{where}: {problem}") from None
     if name not in known:
-        raise LraError(f"{where}: {file} defines no {kind} {name!r}.{nearest(name, known)}")
+        raise LraError(f"{where}: {file} defines no {definition} {name!r}.{nearest(name, known)}")
     return f"{file}:{name}"

@@ -8,10 +8,10 @@ from lra.config.settings import Experiment
 
 
 def pretraining(experiment: Experiment) -> Experiment:
-    """What is trained, on hidden tokens, before an experiment that has ``pretrain``.
+    """The run that predicts hidden tokens, from which an experiment with ``pretrain`` starts.
 
-    Nothing of the experiment's own training that the pretraining does not share is in it, so that a change of the one
-    leaves the other as it is.
+    It holds only settings that affect it: a change of the experiment's number of steps, for example, repeats no
+    pretraining.
     """
     assert experiment.pretrain is not None
     own = asdict(experiment.pretrain)

@@ -1,4 +1,4 @@
-"""Read settings from files and the command line; an error in the YAML is reported with line and column."""
+"""Read settings from YAML files and the command line; an error in YAML is reported with line and column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The settings in a YAML file.
 
     Raises:
-        LraError: the file is missing, not YAML, without settings, or has a key twice (YAML itself keeps the last one).
+        LraError: the file is missing, is not YAML, holds no settings, or has a key twice (YAML would keep the last).
     """
     try:
         content = yaml.load(path.read_bytes().decode("utf-8-sig"), _Loader)
@@ -27,7 +27,7 @@ def read_config(path: Path) -> dict[str, Any]:
         line, column = before.count(b"\n") + 1, problem.start - before.rfind(b"\n")
         raise LraError(f"{path} cannot be read: {_place(line, column)} is not UTF-8; save the file as UTF-8.") from None
     except yaml.MarkedYAMLError as problem:
-        raise LraError(f"{path} cannot be read: {_told(problem)}") from None
+        raise LraError(f"{path} cannot be read: {_located(problem)}") from None
     except (OSError, yaml.YAMLError, RecursionError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else " ".join(str(problem).split())
         raise LraError(f"{path} cannot be read: {reason}.") from None
@@ -39,7 +39,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def origin(problem: str, files: Mapping[str, Any]) -> str:
-    """The file that a problem comes from: the last one that has the most of the keys that the sentence begins with."""
+    """The file that a problem comes from.
+
+    It is the last of the files that hold the longest part of the key.
+
+    Args:
+        problem: a sentence that starts with a key, such as ``scales.mini.features``.
+        files: the content of each file of settings, by name; later files override earlier ones.
+    """
     place = [] if problem.startswith("the file: ") else problem.partition(": ")[0].split(".")
     if unknown := re.search(r"unknown key '([^']+)'", problem):
         place.append(unknown[1])
@@ -58,7 +65,7 @@ def origin(problem: str, files: Mapping[str, Any]) -> str:
 
 
 def retyped(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``--config`` that Snakemake parsed, with numbers in lists and mappings as numbers, not as strings."""
+    """The ``--config`` that Snakemake parsed, with the numbers in lists and mappings as numbers instead of strings."""
     return {key: value if isinstance(value, str) else _retyped(value) for key, value in given.items()}
 
 
@@ -74,28 +81,31 @@ def _place(line: int, column: int) -> str:
     return f"line {line}, column {column}"
 
 
-def _told(problem: yaml.MarkedYAMLError) -> str:
+def _located(problem: yaml.MarkedYAMLError) -> str:
     """A message about an error in YAML: its place, the problem, and the usual cause."""
     mark = problem.problem_mark or problem.context_mark
     where = _place(mark.line + 1, mark.column + 1) if mark else "somewhere"
-    what = " ".join(f"{problem.problem or problem.context}".split()).rstrip(".")
-    if r"'\t'" in what:
+    reason = " ".join(f"{problem.problem or problem.context}".split()).rstrip(".")
+    if r"'\t'" in reason:
         return f"{where}: there is a tab; indent with spaces."
-    fix = "" if isinstance(problem, _Twice) else " Look at the indentation, brackets and quotes there and just before."
-    return f"{where}: {what}.{fix}"
+    repeated = isinstance(problem, _RepeatedKey)
+    fix = "" if repeated else " Look at the indentation, brackets and quotes there and just before."
+    return f"{where}: {reason}.{fix}"
 
 
-class _Twice(yaml.MarkedYAMLError):
-    """A key that a block has already."""
+class _RepeatedKey(yaml.MarkedYAMLError):
+    """A block has the same key twice."""
 
 
 class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a repeated key."""
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise _Twice(
+                raise _RepeatedKey(
                     problem=f"this block has the key {key.value!r} again; keep one", problem_mark=key.start_mark
                 )
             seen.add(key.value)

@@ -2,7 +2,7 @@
 
     python -m lra.config.schema
 
-in the project's folder writes both files.
+writes both files; run it in the project's folder.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ HEAD = """# The keys of config.yaml
 
 
 class Schema:
-    """The JSON schema of a dataclass, in which what stands below a field describes it."""
+    """The JSON schema of a dataclass; the docstring below each field is its description."""
 
     def __init__(self, cls: type) -> None:
-        # In a list, as it is checked.
+        # In a list, as lra.config.mapping checks it.
         adapter: TypeAdapter[Any] = TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
         schema = _plain(adapter.json_schema())
         self.root, self.definitions = schema["items"], schema.get("$defs", {})
 
     def at(self, place: Place) -> dict[str, Any]:
-        """The schema of a location; for one that may be empty, that of its other values, with ``nullable``."""
+        """The schema of a location. One that may be empty has the schema of its other values, with ``nullable``."""
         node = self.resolved(self.root)
         for part in place:
             if part in (NAME, SETTINGS):
@@ -54,12 +54,12 @@ class Schema:
         return node
 
     def described(self, place: Place) -> str:
-        """The description of a place as a further sentence."""
+        """The description of a location, to follow another sentence; empty if there is none."""
         description = self.at(place).get("description")
         return f" {description}" if description else ""
 
     def resolved(self, node: dict[str, Any]) -> dict[str, Any]:
-        """A node with what it refers to."""
+        """A node with the definition that it refers to in place of the reference."""
         if "$ref" in node:
             return self.resolved({**self.definitions[_definition(node)], **_without(node, "$ref")})
         if "anyOf" in node:
@@ -69,9 +69,9 @@ class Schema:
 
 
 def _definition(node: dict[str, Any]) -> str:
-    """Name of the definition that a node refers to, in a list or where it may be empty too; empty for none."""
-    found = re.search(r"#/\$defs/(\w+)", str(node))
-    return found[1] if found else ""
+    """Name of the definition that a node refers to, directly, as a list or as nullable; empty if there is none."""
+    reference = re.search(r"#/\$defs/(\w+)", str(node))
+    return reference[1] if reference else ""
 
 
 def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _plain(node: Any) -> Any:
-    """Without titles, which repeat the names, and with descriptions in one line."""
+    """A schema without titles, which repeat the names, and with each description on one line."""
     if isinstance(node, list):
         return [_plain(item) for item in node]
     if isinstance(node, str):
@@ -90,18 +90,18 @@ def _plain(node: Any) -> Any:
 
 
 def as_yaml() -> str:
-    """The schema of config.yaml."""
+    """The schema of config.yaml as YAML."""
     schema = Schema(Configuration)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
-    whole = {**head, **schema.resolved(schema.root), "$defs": _without(schema.definitions, "Configuration")}
-    text = yaml.safe_dump(whole, sort_keys=False, width=118, default_flow_style=None)
+    document = {**head, **schema.resolved(schema.root), "$defs": _without(schema.definitions, "Configuration")}
+    text = yaml.safe_dump(document, sort_keys=False, width=118, default_flow_style=None)
     return (
         "# Made by `python -m lra.config.schema`, from the dataclasses of lra.config and lra.tasks.settings.\n" + text
     )
 
 
 def as_markdown() -> str:
-    """The page of keys: a table for each block, one that stands in several places at the first of them."""
+    """The page of keys: a table for each block. A block that occurs in several places has its table at the first."""
     schema = Schema(Configuration)
     parts, waiting, sections = [HEAD], [("", schema.root)], {"Configuration": ""}
     while waiting:
@@ -118,7 +118,7 @@ def as_markdown() -> str:
                     inner.append((sections[definition], {"$ref": f"#/$defs/{definition}"}))
                 target = f" See `{sections[definition]}`."
             default = "required" if key in block.get("required", []) else _shown(one.get("default", {}))
-            rows.append(f"| `{key}` | {_kind(one)} | {default} | {one.get('description', '')}{target} |")
+            rows.append(f"| `{key}` | {_value(one)} | {default} | {one.get('description', '')}{target} |")
         title = f"\n## `{where}`\n\n{block.get('description', '')}\n" if where else ""
         parts.append("\n".join([f"{title}", "| key | value | default | meaning |", "|---|---|---|---|", *rows, ""]))
         waiting = inner + waiting
@@ -129,19 +129,19 @@ def _shown(default: Any) -> str:
     return f"`{yaml.safe_dump(default, default_flow_style=True).strip().removesuffix('...').strip()}`"
 
 
-def _kind(node: dict[str, Any]) -> str:
-    """What a value is, in words."""
+def _value(node: dict[str, Any]) -> str:
+    """The type and the bounds of a value, in words."""
     if "enum" in node:
         return ", ".join(f"`{value}`" for value in node["enum"])
     names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}
-    kind = names.get(node.get("type", ""), "list" if node.get("type") == "array" else "block")
+    type_name = names.get(node.get("type", ""), "list" if node.get("type") == "array" else "block")
     limits = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "below"}
     ranges = [f"{word} {node[limit]:g}" for limit, word in limits.items() if limit in node]
-    return " ".join([kind, *ranges, *(["or `null`"] if node.get("nullable") else [])])
+    return " ".join([type_name, *ranges, *(["or `null`"] if node.get("nullable") else [])])
 
 
 MADE = {Path("workflow/schemas/config.schema.yaml"): as_yaml, Path("docs/configuration.md"): as_markdown}
-"""What is made, from the project's folder."""
+"""The files to write, from the project's folder, and the function that makes each."""
 
 
 if __name__ == "__main__":

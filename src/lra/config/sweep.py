@@ -1,4 +1,4 @@
-"""The block `sweep` of a scale, resolved."""
+"""The batch sizes and learning rates of the sweep, from the block ``sweep`` of a scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lra.errors import LraError, nearest
 
 @dataclass(frozen=True)
 class Sweep:
-    """One attention on one task, trained with every batch size at every learning rate (the paper's figure 3)."""
+    """One attention on one task, trained with each batch size at each learning rate (the paper's figure 3)."""
 
     attention: str
     task: str
@@ -32,7 +32,18 @@ def resolve_sweep(
     attentions: Iterable[str],
     where: str,
 ) -> Sweep | None:
-    """The sweep; None if its task or its attention is not run."""
+    """The sweep of a scale; None if there is no block, or if its task or its attention is not run.
+
+    Args:
+        given: the block.
+        run: names of the tasks that are run.
+        tasks: names of the tasks that have settings.
+        attentions: names of the attentions that are run.
+        where: the key of the block in config.yaml; a message starts with it.
+
+    Raises:
+        LraError: the task or the attention is unknown.
+    """
     if given is None:
         return None
     sweep = from_mapping(Sweep, {**given, "attention": ALIASES.get(given["attention"], given["attention"])}, where)

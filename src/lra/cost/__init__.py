@@ -1,1 +1,1 @@
-"""What training costs: time, memory, multiply-adds, and the error of the approximations."""
+"""The cost of training (time, memory, FLOPs), and the errors of the approximations."""

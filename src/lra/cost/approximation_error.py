@@ -1,17 +1,16 @@
-"""How far an attention's output is from the exact one (figure 1 of Chen et al. 2022, arXiv 2112.05359).
+"""The distance of an attention's output from the exact one (figure 1 of Chen et al. 2022, arXiv 2112.05359).
 
     lra approximate --attention skeinformer
 
-The error of one head is the spectral norm of (approximation - exact output) as a share of the exact output's. Q, K and
-V are those of every layer and head of the arena's model on real text: of a model with random weights, new in each
-trial, and of a trained one where there is a run with exact attention. A trial is one sequence with random choices of
-its own, and its value the mean error over layers and heads. Where a method takes queries for keys (Reformer), so does
-the exact attention that it is compared with.
+The error of one head is the spectral norm of (approximation - exact output), divided by that of the exact output. Q, K
+and V come from every layer and head of the arena's model on real text. The model has random weights, new in each trial,
+or the weights of a run with exact attention. A trial is one sequence with its own random choices; its value is the mean
+error over layers and heads. If a method uses queries as keys (Reformer), so does the exact attention beside it.
 
-Texts of the task's test split are joined, in random order, to sequences of full length without padding; so they are
-longer than what a model of the small scale was trained on, whose position embeddings are then stretched by linear
-interpolation to the length. What a method would learn (Linformer's projection) is as initialised. BigBird and
-Reformer have budgets of their own, and V-Mean has none: their error does not depend on d, but for random choices.
+The texts of the task's test split are joined, in random order, to sequences of full length without padding. Models of
+the small scale were trained on shorter sequences; their position embeddings are stretched to the length by linear
+interpolation. Learned parameters of a method (Linformer's projection) keep their initial values. BigBird and Reformer
+have budgets of their own and V-Mean has none, so only their random choices make their errors vary with d.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ from lra.training.run_folder import NEEDED, read_run, read_weights
 
 
 @dataclass(frozen=True)
-class Row:
-    """Mean error, and its standard error, of one attention with ``weights`` trained or random.
+class ErrorRow:
+    """Mean error of one attention, and its standard error; ``weights`` is trained or random.
 
-    Numbers are missing where a trial failed, for the ``reason`` given; a single trial has no standard error.
+    If a trial failed, both are None and ``reason`` says why. A single trial has no standard error.
     """
 
     attention: str
@@ -62,18 +61,21 @@ class Row:
     reason: str
 
 
-def approximate(settings: ApproximateSettings, data: Path, run: Path | None, out: Path, *, threads: int) -> list[Row]:
+def approximate(
+    settings: ApproximateSettings, data: Path, run: Path | None, out: Path, *, threads: int
+) -> list[ErrorRow]:
     """Compare one attention with exact attention and write the rows as CSV.
 
     Args:
-        settings: what is compared.
+        settings: the attention, the lengths, the budgets and the number of trials.
         data: folder of the prepared task with the texts.
-        run: folder of a finished run with exact attention on that task; None leaves trained weights out.
+        run: folder of a finished run with exact attention on that task; None for random weights only.
         out: the file to write.
         threads: CPU threads.
 
     Raises:
-        LraError: the task has two towers, or the run is none, was trained on other data or has another attention.
+        LraError: the task has two towers, or the folder is not a finished run, or one with other data or without exact
+            attention.
     """
     torch.set_num_threads(threads)
     shards = read_shards(data)
@@ -84,12 +86,12 @@ def approximate(settings: ApproximateSettings, data: Path, run: Path | None, out
         for length in settings.lengths
         for row in _compare(settings, shards, run if weights == "trained" else None, length)
     ]
-    write_sealed_csv(out, [field.name for field in dataclasses.fields(Row)], map(dataclasses.astuple, rows))
+    write_sealed_csv(out, [field.name for field in dataclasses.fields(ErrorRow)], map(dataclasses.astuple, rows))
     return rows
 
 
-def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, length: int) -> list[Row]:
-    """The rows of one kind of weights and one length."""
+def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, length: int) -> list[ErrorRow]:
+    """The rows of one length, with random weights, or with trained ones if there is a run."""
     device, texts = default_device(), Texts(shards)
     failed = "" if run is None else failure(run)
     try:
@@ -100,7 +102,7 @@ def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, le
     errors: dict[int, list[float]] = {features: [] for features in settings.features}
     reasons = dict.fromkeys(settings.features, failed)
     for trial in range(0 if failed else settings.trials):
-        # A separate seed, because a method's initial weights would otherwise repeat the model's.
+        # Two seeds: with one, the initial weights of the method would repeat those of the model.
         model_seed, seed = map(int, np.random.SeedSequence([settings.seed, trial]).generate_state(2))
         tokens = torch.from_numpy(texts.joined(length, [settings.seed, trial]).astype(np.int64)).to(device)
         torch.manual_seed(model_seed)
@@ -114,7 +116,7 @@ def _compare(settings: ApproximateSettings, shards: Shards, run: Path | None, le
                 reasons[features] = reason_of(problem)  # or LraError, alone
                 traceback.print_exc()
     return [
-        Row(
+        ErrorRow(
             settings.attention.name,
             "random" if run is None else "trained",
             length,
@@ -134,7 +136,7 @@ def standard_error(values: Sequence[float]) -> float | None:
 
 
 class Inputs:
-    """Q, K, V (batch, heads, length, head_dim) of sequences without padding, and what exact attention makes of them."""
+    """Q, K, V (batch, heads, length, head_dim) of sequences without padding, and the output of exact attention."""
 
     @torch.no_grad()
     def __init__(self, query: Tensor, key: Tensor, value: Tensor, *, uses_key: bool = True) -> None:
@@ -149,9 +151,9 @@ def relative_error(attention: AttentionSettings, inputs: Inputs, seed: int) -> T
     """||approximation - exact|| / ||exact|| in the spectral norm, (batch, heads).
 
     Args:
-        attention: the method, made anew with random choices and initial weights by ``seed``.
-        inputs: what it attends to.
-        seed: decides what is random.
+        attention: settings of the method, which is built for this call.
+        inputs: queries, keys and values.
+        seed: seed of the method's random choices and initial weights.
     """
     _, heads, length, head_dim = inputs.query.shape
     torch.manual_seed(seed)
@@ -171,7 +173,7 @@ def relative_error(attention: AttentionSettings, inputs: Inputs, seed: int) -> T
 
 
 def spectral_norm(matrix: Tensor) -> Tensor:
-    """Largest singular value of each (length, head_dim) matrix, float64, through its small Gram matrix."""
+    """Largest singular value of each (length, head_dim) matrix, float64, from its (head_dim, head_dim) Gram matrix."""
     wide = matrix.double()
     return torch.linalg.eigvalsh(wide.mT @ wide)[..., -1].clamp(min=0).sqrt()
 
@@ -182,12 +184,12 @@ def projections(model: Model, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     model.eval()
     mask = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
     x = model.embed(tokens[None])
-    found = []
+    projected = []
     for number, layer in enumerate(layers_of(model)):
         if number:
             x = layers_of(model)[number - 1](x, mask)
-        found.append(layer.attention.project(layer.attention_norm(x)))
-    query, key, value = (torch.cat(parts) for parts in zip(*found, strict=True))
+        projected.append(layer.attention.project(layer.attention_norm(x)))
+    query, key, value = (torch.cat(parts) for parts in zip(*projected, strict=True))
     return query, key, value
 
 
@@ -203,17 +205,17 @@ def random_model(sizes: ModelSettings, shards: Shards, length: int) -> Model:
 
 
 def failure(run: Path) -> str:
-    """Why a run has no weights, or an empty string."""
+    """The reason why a run has no weights; an empty string if it has."""
     metrics = read_metrics(run / paths.METRICS, NEEDED)
     return "" if metrics["status"] == "ok" else f"{run} ended as {metrics['status']}: {metrics['reason']}"
 
 
 def trained_model(run: Path, shards: Shards, length: int) -> Model:
-    """The best weights of a finished run, positions stretched to ``length`` where the run's are fewer.
+    """The model with the best weights of a finished run; too few position embeddings are stretched to ``length``.
 
     Raises:
-        LraError: it is no finished run or its weights are damaged, it was trained on other data, or its attention is
-            not exact.
+        LraError: the folder is not a finished run, its weights are damaged, it was trained on other data, or its
+            attention is not exact.
     """
     metrics, experiment = read_run(run)
     if shards.identity != metrics["data"]:
@@ -230,25 +232,29 @@ def trained_model(run: Path, shards: Shards, length: int) -> Model:
 
 
 def stretch(table: Tensor, length: int) -> Tensor:
-    """The first ``length`` rows of a (positions, embedding) table, or, if it has fewer, a linear interpolation."""
+    """The first ``length`` rows of a (positions, embedding) table; if it has fewer, a linear interpolation of them."""
     if length <= len(table):
         return table[:length]
     return interpolate(table.T[None], size=length, mode="linear", align_corners=True)[0].T
 
 
 class Texts:
-    """The test split of a task with one tower."""
+    """The texts of the test split of a task with one tower.
+
+    Raises:
+        LraError: the task has two towers.
+    """
 
     def __init__(self, shards: Shards) -> None:
         if shards.task.towers != 1:
-            raise LraError(f"{shards.folder} has pairs of sequences; give a task with single ones, such as text.")
+            raise LraError(f"{shards.folder} has pairs of sequences; give a task with single sequences, such as text.")
         tables = [pq.read_table(path, columns=["tokens"]) for path in shards.files("test")]
         rows: pa.ListArray = pa.concat_tables(tables).column("tokens").combine_chunks()
         self.tokens = rows.flatten().to_numpy()
         self.ends = np.cumsum(rows.value_lengths().to_numpy())
 
     def joined(self, length: int, seed: list[int]) -> npt.NDArray[np.unsignedinteger]:
-        """(length,) token ids of texts in a random order, repeated only where all of them are shorter."""
+        """(length,) token ids: the texts in a random order, repeated only if all of them together are shorter."""
         order = np.random.default_rng(seed).permutation(len(self.ends))
         starts = self.ends - np.diff(self.ends, prepend=0)
         enough = np.searchsorted(np.cumsum(self.ends[order] - starts[order]), length) + 1

@@ -1,12 +1,12 @@
-"""What an attention's core costs against exact attention: forward and backward time, and peak memory.
+"""The cost of an attention's core against exact attention: forward and backward time, and peak memory.
 
     lra bench --attentions skeinformer nystrom --lengths 1024 4096
 
-Exact attention is torch's ``scaled_dot_product_attention`` with the same key-padding mask; on a GPU it is timed without
-a mask too, and over the real tokens only. All are timed in turn in one process, since a ratio travels between machines
-and a millisecond does not. Q, K and V are given, so projections are no part of it; a method's random choices are. Each
-row trains with its own options: ``softmax`` drops attention weights, which is what the paper calls Standard and no
-fused CPU kernel can do.
+Exact attention is torch's ``scaled_dot_product_attention`` with the same key-padding mask; on a GPU it is also timed
+without a mask, and over the real tokens only. All are timed in turn in one process, because a ratio of times is similar
+on another machine, and a time is not. Q, K and V are given: a pass contains the method's random choices, but no
+projections. Each row has its own options of training: ``softmax``, the paper's Standard, drops attention weights, which
+no fused CPU kernel can do.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from lra.sealing import read_sealed_csv, write_sealed_csv
 
 HEADS, HEAD_DIM = 2, 32
 POSITIONS = {"cpu": 8192, "cuda": 2**19}
-"""Positions of a batch at every length; on a GPU those of the paper's batch of listops, 256 sequences of 2048."""
+"""Positions of a batch at every length; on a GPU as many as in the paper's batch of listops, 256 sequences of 2048."""
 SECONDS = {"cpu": 0.0, "cuda": 3.0}
-"""How long rounds beyond those that are wanted go on where the ratios are not known to 2 %."""
+"""Time for more rounds than ``repeats``, while the ratios are not known to 2 %."""
 TRAINING = 3
-"""A backward pass takes twice the FLOPs of its forward pass."""
+"""FLOPs of a forward and backward pass as a multiple of the forward pass: the backward pass takes twice as many."""
 TENSORS = 12
-"""Q, K, V and the output are read or written once forwards, and they and their gradients once backwards."""
+"""Tensors read or written at least: Q, K, V and the output once forwards, these and their gradients once backwards."""
 MIB = 2**20
 
 Forward = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Row:
+class CoreRow:
     """One attention at one length.
 
     Args:
@@ -56,25 +56,25 @@ class Row:
         length: positions of a sequence.
         batch: sequences.
         device: cpu or cuda.
-        dtype: of Q, K, V and the products; parameters stay float32, as under autocast.
+        dtype: type of Q, K, V and the products; parameters stay float32, as under autocast.
         machine: name of the processor or GPU.
         ms: median time of forward and backward pass, milliseconds.
-        sdpa_ms: the same of exact attention.
-        ratio: geometric mean over the rounds of one divided by the other.
+        sdpa_ms: the same for exact attention.
+        ratio: geometric mean over the rounds of the method's time divided by exact attention's.
         low: lower end of its 95 % confidence interval; None for a single round.
         high: upper end.
-        peak_mib: MiB that forward and backward pass allocate at the worst moment, inputs not counted.
-        sdpa_peak_mib: the same of exact attention.
+        peak_mib: most MiB that forward and backward pass allocate at any moment, without the inputs.
+        sdpa_peak_mib: the same for exact attention.
         unmasked_ms: time of exact attention without a mask; measured on a GPU only, as are the next three.
-        unmasked_ratio: ``ms`` divided by that, as above.
+        unmasked_ratio: ratio to exact attention without a mask, a geometric mean as ``ratio``.
         varlen_ms: time of exact attention over the real tokens only, sequences of several lengths in one call.
-        varlen_ratio: ``ms`` divided by that.
-        copy_gb_s: bytes that the device was measured to copy, 10^9 a second.
-        matmul_tflop_s: 10^12 FLOPs a second that it was measured to do in a large matrix product of this dtype.
-        copy_ms: at that bandwidth, the least time to read and write Q, K, V, the output and their gradients.
-        matmul_ms: at that rate, the least time for the method's counted FLOPs, three forward passes' for both.
-        reason: why there are no numbers, if there are none.
-        key: digest of the settings and code that it was timed with.
+        varlen_ratio: ratio to that, a geometric mean as ``ratio``.
+        copy_gb_s: measured rate at which the device copies, 10^9 bytes a second.
+        matmul_tflop_s: measured rate of a large matrix product of this dtype, 10^12 FLOPs a second.
+        copy_ms: the least time to read and write Q, K, V, the output and their gradients at ``copy_gb_s``.
+        matmul_ms: the least time for the counted FLOPs of forward and backward pass at ``matmul_tflop_s``.
+        reason: why the row has no numbers; empty if it has.
+        key: digest of the settings and the code of the measurement.
     """
 
     attention: str
@@ -104,18 +104,19 @@ class Row:
 
 def benchmark(
     attentions: Sequence[AttentionSettings], lengths: Sequence[int], *, repeats: int, threads: int
-) -> Iterator[Row]:
+) -> Iterator[CoreRow]:
     """Time every attention at every length; float32, and on a GPU also bfloat16.
 
     Args:
         attentions: the methods, each with its budget d and its options.
-        lengths: positions of a sequence; a batch has as many sequences as make 8192 positions, on a GPU 524288 or the
-            largest half of it that runs.
+        lengths: positions of a sequence. A batch has 8192 positions; on a GPU 524288, halved until a pass fits in
+            memory.
         repeats: timed rounds at least.
         threads: CPU threads.
 
     Yields:
-        One row each, an attention after the other; with a reason and no numbers where a method cannot be built or run.
+        A row for each attention, dtype and length, one attention after another; if a method cannot be built or run, its
+        reason and no numbers.
     """
     torch.set_num_threads(threads)
     device = default_device()
@@ -124,7 +125,7 @@ def benchmark(
     limits = {dtype: measure_limits(device, dtype) for dtype in dtypes}
     for attention, dtype, length in itertools.product(attentions, dtypes, lengths):
         batch = max(1, POSITIONS[device.type] // length)
-        row = Row(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
+        row = CoreRow(attention.name, length, batch, device.type, str(dtype).removeprefix("torch."), name)
         try:
             row = _timed(row, attention, repeats, device, dtype, limits[dtype])
         except Exception as problem:  # a method that crashes is a row
@@ -133,29 +134,29 @@ def benchmark(
 
 
 def _timed(
-    row: Row, settings: AttentionSettings, repeats: int, device: torch.device, dtype: torch.dtype, limits: Limits
-) -> Row:
-    """The row with its numbers."""
+    row: CoreRow, settings: AttentionSettings, repeats: int, device: torch.device, dtype: torch.dtype, limits: Limits
+) -> CoreRow:
+    """The row with its measured numbers."""
     torch.manual_seed(0)
     length = row.length
     method = build_attention(settings, ModelSettings(heads=HEADS, head_dim=HEAD_DIM), length).to(device).train()
     flops = attention_flops(method, length, device)
     batch = row.batch
     if device.type == "cuda":
-        # It also allocates the libraries' workspaces, which are no part of a pass.
+        # The first pass also allocates the workspaces of libraries, which do not count as memory of a pass.
         batch = largest_that_runs(lambda batch: _try(method, length, batch, device, dtype), batch)
     ours = Pass(method, length, batch, device, dtype)
     exact = yardsticks(length, batch, device, dtype)
     # The memory is counted first and warms up for the timing.
-    peak, exact_peak = (allocated_peak(one, device) / MIB for one in (ours, exact["sdpa"]))
-    calls = [lambda one=one: milliseconds(one, device) for one in (ours, *exact.values())]
+    peak, exact_peak = (allocated_peak(run, device) / MIB for run in (ours, exact["sdpa"]))
+    calls = [lambda run=run: milliseconds(run, device) for run in (ours, *exact.values())]
     rounds = in_turn(calls, least=repeats, seconds=SECONDS[device.type])
     names = ("ms", *(f"{name}_ms" for name in exact))
     medians = dict(zip(names, map(statistics.median, zip(*rounds, strict=True)), strict=True))
     ratios = {name: ratio(rounds, place) for place, name in enumerate(exact, 1)}
-    found = {
+    measured = {
         **medians,
-        **{f"{name}_ratio": one.value for name, one in ratios.items() if name != "sdpa"},
+        **{f"{name}_ratio": value.value for name, value in ratios.items() if name != "sdpa"},
         "batch": batch,
         "ratio": ratios["sdpa"].value,
         "low": ratios["sdpa"].low,
@@ -167,13 +168,13 @@ def _timed(
         "copy_ms": limits.copy_ms(TENSORS * batch * HEADS * length * HEAD_DIM * dtype.itemsize),
         "matmul_ms": limits.matmul_ms(TRAINING * flops * batch),
     }
-    return Row(**(asdict(row) | found))
+    return CoreRow(**(asdict(row) | measured))
 
 
 def _try(method: Attention, length: int, batch: int, device: torch.device, dtype: torch.dtype) -> None:
-    """A pass of the method, and one of each yardstick."""
-    for one in (Pass(method, length, batch, device, dtype), *yardsticks(length, batch, device, dtype).values()):
-        one()
+    """Run a pass of the method, and one of each yardstick."""
+    for run in (Pass(method, length, batch, device, dtype), *yardsticks(length, batch, device, dtype).values()):
+        run()
 
 
 def yardsticks(length: int, batch: int, device: torch.device, dtype: torch.dtype) -> dict[str, Pass]:
@@ -186,17 +187,17 @@ def yardsticks(length: int, batch: int, device: torch.device, dtype: torch.dtype
 
 
 def exact_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """What every method is compared with."""
+    """Exact attention over the keys of the mask, with which every method is compared."""
     return scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
 
 
 def unmasked_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Exact attention to padding too."""
+    """Exact attention over all keys, padding included."""
     return scaled_dot_product_attention(query, key, value)
 
 
 class Pass:
-    """A forward and backward pass over random Q, K, V (batch, heads, length, head_dim), called without arguments.
+    """A forward and backward pass over random Q, K, V (batch, heads, length, head_dim); call it without arguments.
 
     The last eighth of every second sequence is padding.
     """
@@ -223,9 +224,9 @@ class Pass:
 
 
 class PackedPass(Pass):
-    """Exact attention over the real tokens only, which lie one sequence after the other: (tokens, heads, head_dim).
+    """Exact attention over the real tokens only, all sequences in one tensor (tokens, heads, head_dim).
 
-    Packing is no part of it: a model that computes no padding keeps its sequences like this throughout.
+    Packing is not timed: a model that computes no padding keeps its sequences packed from layer to layer.
     """
 
     def __init__(self, forward: Forward, length: int, batch: int, device: torch.device, dtype: torch.dtype):
@@ -248,16 +249,17 @@ class PackedPass(Pass):
         return scaled_dot_product_attention(query, key, value).transpose(1, 2).values()
 
 
-COLUMNS = [field.name for field in fields(Row)]
+COLUMNS = [field.name for field in fields(CoreRow)]
+"""Columns of the table."""
 
 
 def write_rows(rows: Iterable[Sequence[object]], out: Path) -> None:
-    """Write rows of :data:`COLUMNS`, and their checksum."""
+    """Write rows of :data:`COLUMNS` as CSV, and their checksum."""
     write_sealed_csv(out, COLUMNS, rows)
 
 
 def read_rows(path: Path) -> dict[str, list[list[str]]]:
-    """The rows of an earlier table by their key; none if it is missing, damaged or edited."""
+    """The rows of an earlier table by their key; empty if the table is missing, damaged or edited."""
     try:
         header, lines = read_sealed_csv(path, "lra bench")
     except (LraError, OSError, ValueError, csv.Error):
@@ -268,13 +270,13 @@ def read_rows(path: Path) -> dict[str, list[list[str]]]:
     return rows
 
 
-def report(row: Row) -> None:
+def report(row: CoreRow) -> None:
     """Print a row."""
-    what = f"{row.attention:18} {row.length:6} x {row.batch:<3} {row.dtype:8}"
+    cell = f"{row.attention:18} {row.length:6} x {row.batch:<3} {row.dtype:8}"
     if row.reason:
-        print(f"{what} skipped: {row.reason}", flush=True)
+        print(f"{cell} skipped: {row.reason}", flush=True)
         return
     times = f"{row.ms:9.2f} ms, exact {row.sdpa_ms:9.2f} ms"
     interval = "" if row.low is None else f" ({row.low:.3f} to {row.high:.3f})"
     ratio = f"ratio {row.ratio:6.3f}{interval}"
-    print(f"{what} {times}, {ratio}, peak {row.peak_mib:8.1f} MiB, exact {row.sdpa_peak_mib:.1f} MiB", flush=True)
+    print(f"{cell} {times}, {ratio}, peak {row.peak_mib:8.1f} MiB, exact {row.sdpa_peak_mib:.1f} MiB", flush=True)

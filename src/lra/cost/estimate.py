@@ -1,11 +1,11 @@
-"""What the arena will take, before it is run: runs, steps, FLOPs, hours, memory and disk, and what is done already.
+"""An estimate of the arena before it runs: runs, steps, FLOPs, hours, memory and disk, and the runs that are finished.
 
     lra plan
 
-Hours are those of a run that has the machine to itself and is not stopped early. They come from what ``lra measure``
-found for the cell where it was measured at the length it is trained at; else from the FLOPs of its formula and the rate
-at which this attention was measured to do them, or all attentions, or else one step of exact attention that is timed
-here.
+Hours are those of a run that has the machine to itself and does not stop early. For a cell that ``lra measure`` has
+measured at the length of its training, they come from that measurement. For other cells they are FLOPs by formula,
+divided by FLOPs a second: those measured for this attention, or else for all attentions, or else for a step of exact
+attention that is timed here.
 """
 
 from __future__ import annotations
@@ -34,26 +34,25 @@ from lra.tasks.contract import Rows, Task
 from lra.training.budget import TRAINING, affordable_steps
 
 COPIES = 8
-"""Copies of the weights in a run's two checkpoints: the last, the best, and the optimiser's two moments."""
+"""Copies of the weights in two checkpoints; each holds the last and best ones and the optimiser's two moments."""
 TUNING = "tuning"
-"""What a cell's short runs are called, which choose its learning rate."""
+"""``PlannedCell.changes`` of the short runs that choose a learning rate."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One attention on one task, or its pretraining; of a sweep, with one batch size and learning rate; of tuning, with
-    all that are tried.
+class PlannedCell:
+    """The runs of one attention on one task that differ by seed or, in tuning, by learning rate.
 
     Args:
-        changes: how the training of a sweep or of tuning differs, in words; empty for a cell of the table.
-        runs: seeds; of tuning, learning rates.
-        done: of these, runs that are finished.
+        changes: empty for a cell of the table, ``pretraining``, ``tuning``, or batch size and rate of a sweep's cell.
+        runs: number of runs: of seeds, or in tuning of learning rates.
+        done: number of finished runs.
         steps: optimiser steps of a run at most.
-        flops: of one run, evaluations included.
-        seconds: of one run.
-        measured: whether the seconds are measured at this length rather than derived from FLOPs.
-        parameters: of the model.
-        micro_batch: examples that fit in memory at once; None where their memory was not measured.
+        flops: FLOPs of one run, evaluations included.
+        seconds: time of one run.
+        measured: whether ``seconds`` comes from a measurement at this length; False if it is derived from FLOPs.
+        parameters: number of the model's parameters.
+        micro_batch: examples that fit in memory at once; None if their memory was not measured.
     """
 
     task: str
@@ -69,12 +68,12 @@ class Cell:
     micro_batch: int | None
 
 
-def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
-    """Every cell of the arena, then the pretrainings that runs start from, then its tuning, then those of its sweep.
+def plan(arena: Arena, results: Path, memory: int) -> list[PlannedCell]:
+    """The cells of the table, then those of pretraining and tuning, then those of the sweep.
 
     Args:
-        arena: what is to be run.
-        results: the folder that runs and measurements lie in.
+        arena: the arena to run.
+        results: folder of runs and measurements.
         memory: bytes that a micro-batch must fit in.
     """
     cells = [(task, attention) for task in arena.tasks for attention in arena.attentions]
@@ -86,7 +85,7 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
     def of_seeds(folder: Path) -> list[Path]:
         return [folder / seed for seed in seeds]
 
-    found = [
+    estimates = [
         estimate(
             arena.experiment(attention, task, seed=0), "", of_seeds(paths.cell(arena.scale, task, attention, results))
         )
@@ -95,20 +94,24 @@ def plan(arena: Arena, results: Path, memory: int) -> list[Cell]:
     for task, attention in cells:
         if (experiment := arena.experiment(attention, task, seed=0)).pretrain:
             folder = paths.pretrained_cell(arena.scale, task, attention, results)
-            found.append(estimate(pretraining(experiment), "pretraining", of_seeds(folder)))
+            estimates.append(estimate(pretraining(experiment), "pretraining", of_seeds(folder)))
         if tries := arena.tries(attention, task):
             folder = paths.tuning(arena.scale, task, attention, results)
-            found.append(estimate(next(iter(tries.values())), TUNING, [folder / name for name in tries]))
+            estimates.append(estimate(next(iter(tries.values())), TUNING, [folder / name for name in tries]))
     if arena.sweep:
         for cell, (batch, rate) in arena.sweep.cells().items():
             changed = arena.experiment(arena.sweep.attention, arena.sweep.task, seed=0, batch=batch, learning_rate=rate)
             folders = of_seeds(paths.swept_cell(arena.scale, cell, results))
-            found.append(estimate(changed, f"batch {batch}, rate {rate}", folders))
-    return found
+            estimates.append(estimate(changed, f"batch {batch}, rate {rate}", folders))
+    return estimates
 
 
 def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
-    """The measurement of a cell on this kind of device, if it was measured."""
+    """The measurement of a cell on a device of this type; None if there is none.
+
+    Raises:
+        LraError: the file is not a measurement.
+    """
     path = paths.measurement(task, attention, results)
     measure = read_measure(path) if path.exists() else {"status": "missing"}
     try:
@@ -118,7 +121,7 @@ def _measure(results: Path, task: str, attention: str) -> dict[str, Any] | None:
 
 
 def _rates(arena: Arena, measures: Mapping[tuple[str, str], dict[str, Any] | None]) -> dict[str, float]:
-    """Training FLOPs a second that each attention was measured to do; under ``""`` those of any other."""
+    """Training FLOPs a second by attention, the median of its measurements; under ``""`` the rate of all others."""
     measured: dict[str, list[float]] = {}
     for (_, attention), measure in measures.items():
         if measure:
@@ -132,7 +135,7 @@ def _rate(flops_forward: int, milliseconds: float) -> float:
 
 
 def _rate_of_exact_attention(arena: Arena) -> float:
-    """Training FLOPs a second that exact attention does on the arena's last task, timed here."""
+    """Training FLOPs a second of exact attention on the arena's last task, timed now."""
     task = arena.tasks[-1]
     settings = replace(
         arena.measure_settings(next(iter(arena.attentions)), task), attention=AttentionSettings(YARDSTICK)
@@ -149,7 +152,7 @@ def _cell(
     experiment: Experiment,
     changes: str,
     folders: Sequence[Path],
-) -> Cell:
+) -> PlannedCell:
     task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
     attention, train = experiment.attention.name, experiment.train
     measure = measures[experiment.task, attention]
@@ -158,7 +161,7 @@ def _cell(
     steps = affordable_steps(train, model, task)
     trained, evaluated = train.batch * steps, rows.dev * -(-steps // train.evaluate_every) + rows.test
     flops = float(forward * (TRAINING * trained + evaluated))
-    if measure and not _same(measure, experiment, task):
+    if measure and not _measures_experiment(measure, experiment, task):
         measure = None
     if measure:
         training = measure["train_ms_per_example"] * trained / 1000
@@ -166,7 +169,7 @@ def _cell(
     else:
         rate = rates.get(attention, rates[""])
         training, evaluation = TRAINING * forward * trained / rate, forward * evaluated / rate
-    return Cell(
+    return PlannedCell(
         task=experiment.task,
         attention=attention,
         changes=changes,
@@ -182,14 +185,14 @@ def _cell(
 
 
 def _rows(arena: Arena, task: str) -> Rows:
-    """Rows of each split; none where only the source will tell."""
+    """Rows of each split; 0 if they are unknown before the source is read."""
     data = arena.data(task)
     given = data.get("rows") or data.get("expected_rows")
     return Rows(**given) if given else Rows(0, 0, 0)
 
 
-def _same(measure: Mapping[str, Any], experiment: Experiment, task: Task) -> bool:
-    """Whether a measurement is of just what is trained, in the same precision."""
+def _measures_experiment(measure: Mapping[str, Any], experiment: Experiment, task: Task) -> bool:
+    """Whether a measurement has the attention, model, length and precision of an experiment."""
     settings = measure["settings"]
     same_model = settings["attention"] == asdict(experiment.attention) and settings["model"] == asdict(experiment.model)
     same_step = (measure["length"], measure["precision"]) == (padded_length(task), experiment.train.precision)
@@ -203,15 +206,15 @@ def _micro_batch(measure: Mapping[str, Any], memory: int, batch: int) -> int:
 
 
 def machine_memory() -> int:
-    """Bytes of this machine's GPU, or else of its main memory."""
+    """Bytes of the GPU's memory; without a GPU, of main memory."""
     device = default_device()
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def disk(arena: Arena, cells: Iterable[Cell]) -> dict[str, int]:
-    """Bytes on disk at most: of each task's shards, of the runs and of the checkpoints of unfinished runs."""
+def disk(arena: Arena, cells: Iterable[PlannedCell]) -> dict[str, int]:
+    """Bytes on disk at most: each task's shards, the weights of all runs, and the checkpoints of unfinished runs."""
     sizes = {}
     for name in arena.tasks:
         task, rows = describe(name, arena.data(name)), _rows(arena, name)
@@ -223,24 +226,24 @@ def disk(arena: Arena, cells: Iterable[Cell]) -> dict[str, int]:
     return sizes
 
 
-def _hours_left(cells: Iterable[Cell]) -> float:
-    """Hours that the unfinished runs of some cells take."""
+def _hours_left(cells: Iterable[PlannedCell]) -> float:
+    """Hours for the unfinished runs of some cells, one after another."""
     return sum((cell.runs - cell.done) * cell.seconds for cell in cells) / 3600
 
 
-def markdown(arena: Arena, cells: list[Cell], memory: int) -> str:
-    """The plan as a page of text."""
+def markdown(arena: Arena, cells: list[PlannedCell], memory: int) -> str:
+    """The plan as a Markdown page."""
     runs, done = sum(cell.runs for cell in cells), sum(cell.done for cell in cells)
     left, tuning = _hours_left(cells), _hours_left(cell for cell in cells if cell.changes == TUNING)
     flops = sum(cell.runs * cell.flops for cell in cells)
     lines = [
         f"# Plan of the arena at scale `{arena.scale}`",
         "",
-        f"{runs} runs, {done} of them done. {flops / 1e18:.3g} EFLOP in all. What is left takes at most "
+        f"{runs} runs, {done} of them done. {flops / 1e18:.3g} EFLOP in all. The rest takes at most "
         f"{left:.1f} hours on this machine, one run after another with no early stop"
         + (f"; {tuning:.1f} of these hours choose learning rates." if tuning else "."),
         "",
-        "| task | attention | done | steps | PFLOP a run | hours a run | from | micro-batch |",
+        "| task | attention | done | steps | PFLOP per run | hours per run | from | micro-batch |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     for cell in cells:
@@ -253,14 +256,14 @@ def markdown(arena: Arena, cells: list[Cell], memory: int) -> str:
         )
     lines += [
         "",
-        f"Micro-batch: examples that fit in {memory / 2**30:.1f} GiB at once, at most the batch; `?` where memory was "
-        "not measured at this length (`snakemake measure` does). Gradients of several make up the batch.",
+        f"Micro-batch: examples that fit in {memory / 2**30:.1f} GiB at once, at most the batch. `?`: memory at this "
+        "length is not measured; run `snakemake measure`. The gradients of several micro-batches make up the batch.",
         "",
         "| on disk at most | MiB |",
         "| --- | ---: |",
         *(f"| {name} | {size / 2**20:.0f} |" for name, size in disk(arena, cells).items()),
         "",
-        "Tasks whose rows are not known before their source is read count none.",
+        "A task whose rows are unknown before its source is read counts with 0 rows.",
         "",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""FLOPs of a model's forward pass, counted from the operations that run and by each attention's formula."""
+"""FLOPs of a model's forward pass: counted from the operations that run, and by the formulas of its attentions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from lra.model import Model, formula_flops
 def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) -> dict[str, int]:
     """FLOPs of an evaluation pass over the given sequences; a multiply-add counts as two.
 
+    Args:
+        model: the model.
+        tokens: token ids (batch, length) of each tower.
+        mask: True for a real token, (batch, length) for each tower.
+
     Returns:
-        ``flops_forward``: matrix products and attention kernels of the whole model. ``flops_attention``: of the
-        attentions without the projections around them. ``flops_formula``: the latter by :func:`formula_flops`.
+        ``flops_forward``: counted matrix products and attention kernels of the model. ``flops_attention``: the part of
+        the attentions, without the projections around them. ``flops_formula``: that part by :func:`formula_flops`.
     """
     training = model.training
     model.eval()
@@ -38,7 +43,7 @@ def count_flops(model: Model, tokens: Sequence[Tensor], mask: Sequence[Tensor]) 
 
 @torch.no_grad()
 def attention_flops(attention: Attention, length: int, device: torch.device) -> int:
-    """FLOPs of an attention's evaluation pass over one sequence, all heads: matrix products and attention kernels."""
+    """Counted FLOPs of an attention's evaluation pass over one sequence, all heads: matrix products and kernels."""
     query, key, value = torch.randn(3, 1, attention.heads, length, attention.head_dim, device=device)
     mask = torch.ones(1, length, dtype=torch.bool, device=device)
     training = attention.training
@@ -55,4 +60,4 @@ def _attention_kernel(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> i
 
 
 CPU_KERNELS = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_kernel}
-"""What torch's counter does not know."""
+"""Kernels that torch's counter lacks, and the functions that give their FLOPs."""

@@ -1,4 +1,4 @@
-"""What the device can do at most: bytes copied and multiply-adds done in a second, measured."""
+"""The limits of the device, measured: bytes copied and floating-point operations done in a second."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from lra.cost.probes import milliseconds
 from lra.cost.timing import warm_up
 
 COPIED_BYTES = {"cpu": 2**26, "cuda": 2**30}
-"""More than fits in a cache."""
+"""Bytes to copy; more than any cache holds."""
 MATRIX_SIZE = {"cpu": 1024, "cuda": 8192}
+"""Rows and columns of the matrices to multiply."""
 REPEATS = 5
+"""Measurements, of which the fastest counts."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The best of five.
+    """The highest measured rates of a device.
 
     Args:
-        copy_gb_s: 10^9 bytes a second, those read and those written both counted.
+        copy_gb_s: 10^9 bytes a second; bytes read and bytes written both count.
         matmul_tflop_s: 10^12 floating-point operations a second of a product of two square matrices.
     """
 
@@ -28,16 +30,16 @@ class Limits:
     matmul_tflop_s: float
 
     def copy_ms(self, count: int) -> float:
-        """Milliseconds at least to read or write so many bytes."""
+        """The least milliseconds to read or write so many bytes."""
         return count / self.copy_gb_s / 1e6
 
     def matmul_ms(self, flops: int) -> float:
-        """Milliseconds at least for so many floating-point operations of matrix products."""
+        """The least milliseconds for so many floating-point operations of matrix products."""
         return flops / self.matmul_tflop_s / 1e9
 
 
 def measure_limits(device: torch.device, dtype: torch.dtype) -> Limits:
-    """Measure them, products in ``dtype``; this also warms up a GPU."""
+    """Measure the limits, products in ``dtype``; this also warms up a GPU."""
     source = torch.zeros(COPIED_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     size = MATRIX_SIZE[device.type]

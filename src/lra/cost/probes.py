@@ -1,4 +1,4 @@
-"""How time and memory of a call are read, on a CPU and on a GPU."""
+"""Time and memory of a call, on a CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lra.devices import peak_memory
 
 
 def overhead(device: torch.device) -> int:
-    """Bytes that a process without any tensor yet holds: libraries, or on a GPU the context; other processes' too."""
+    """Bytes in use before the first tensor: by the libraries; on a GPU by the context and by other processes."""
     if device.type == "cuda":
         torch.zeros(1, device=device)  # makes the context
         free, total = torch.cuda.mem_get_info(device)
@@ -22,10 +22,10 @@ def overhead(device: torch.device) -> int:
 
 
 def allocated_peak(call: Callable[[], object], device: torch.device) -> int:
-    """Bytes that ``call`` has allocated for tensors at its worst moment, above what was allocated before.
+    """Most bytes of tensors that ``call`` holds at any moment, above those allocated before it.
 
-    On both kinds of device this counts what torch's allocator hands out, so it repeats to the byte on a CPU and says
-    nothing of memory that an allocator keeps for later or that libraries take for themselves.
+    This counts what torch's allocator hands out, so on a CPU it repeats to the byte. It leaves out memory that the
+    allocator keeps for later, and memory that libraries allocate themselves.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -34,7 +34,7 @@ def allocated_peak(call: Callable[[], object], device: torch.device) -> int:
         call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler tells stderr that it starts
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler writes to stderr that it starts
     # Not torch.profiler, whose first use imports torch's compiler for a second.
     with torch.autograd.profiler.profile(profile_memory=True) as profile:
         call()
@@ -47,12 +47,12 @@ def allocated_peak(call: Callable[[], object], device: torch.device) -> int:
 
 
 def size(tensors: Iterable[Tensor]) -> int:
-    """Bytes of some tensors."""
+    """Bytes of the elements of some tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def milliseconds(call: Callable[[], object], device: torch.device) -> float:
-    """Time that one call takes, by CUDA events on a GPU."""
+    """Milliseconds that one call takes; on a GPU by CUDA events."""
     if device.type == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize(device)

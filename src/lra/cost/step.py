@@ -1,4 +1,4 @@
-"""A model with its optimiser, and one step of its training on made-up examples."""
+"""A model with its optimiser, and one step of its training on random examples."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lra.tasks.description import Task
 from lra.training.optim import autocast, make_optimizer
 
 Examples = tuple[list[Tensor], list[Tensor], Tensor]
-"""Token ids and mask, (batch, length) a tower each, and labels (batch,)."""
+"""Token ids and mask, each (batch, length) for each tower, and labels (batch,)."""
 
 
 class Step:
-    """The model of an attention for a task, its optimiser, and examples of the task."""
+    """The model of an attention for a task, its optimiser, and random examples of the task."""
 
     def __init__(
         self, task: Task, model: ModelSettings, attention: AttentionSettings, precision: Precision, device: torch.device
     ) -> None:
         self.task, self.device, self.length = task, device, padded_length(task)
-        # Of the settings of training only the precision and the optimiser's constants count here.
+        # Only the precision, the padding and the optimiser's constants of these settings are used.
         self.train = TrainSettings(1, 1e-4, warmup=1, steps=1, evaluate_every=1, precision=precision, pad="bucket")
         torch.manual_seed(0)
         self.model = build_model(task, model, attention).to(device)
@@ -31,7 +31,7 @@ class Step:
         self._make_optimizer_state()
 
     def _make_optimizer_state(self) -> None:
-        """An update by zero, so that no measured step is the one that allocates the state."""
+        """Update by zero: this allocates the optimiser's state before any step is measured."""
         for parameter in self.model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.optimizer.step()
@@ -41,9 +41,9 @@ class Step:
         """Random examples.
 
         Args:
-            batch: how many.
-            length: positions of each, padding included; None: the task's full length.
-            real: positions that are no padding; None: all.
+            batch: number of examples.
+            length: positions of each, padding included; None for the task's full length.
+            real: real tokens of each, at its beginning; None for all positions.
         """
         length = length or self.length
         shape = (batch, length)
@@ -52,7 +52,7 @@ class Step:
         return tokens, mask, torch.randint(self.task.classes, (batch,), device=self.device)
 
     def gradients(self, examples: Examples) -> None:
-        """Forward and backward pass."""
+        """Compute the gradients: a forward and a backward pass."""
         tokens, mask, label = examples
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.train, self.device):
@@ -60,20 +60,20 @@ class Step:
         loss.backward()
 
     def run(self, examples: Examples) -> None:
-        """One optimiser step."""
+        """Take one optimiser step: gradients and update."""
         self.gradients(examples)
         self.optimizer.step()
 
     @torch.no_grad()
     def infer(self, examples: Examples) -> None:
-        """A forward pass in evaluation mode, without gradients."""
+        """Run a forward pass in evaluation mode, without gradients."""
         self.model.eval()
         with autocast(self.train, self.device):
             self.model(*examples[:2])
         self.model.train()
 
     def time(self, examples: Examples) -> tuple[float, float]:
-        """Milliseconds of one optimiser step, and of the optimiser's part in it."""
+        """Milliseconds of one optimiser step, and of its update alone."""
         gradients = milliseconds(lambda: self.gradients(examples), self.device)
         update = milliseconds(self.optimizer.step, self.device)
         return gradients + update, update
@@ -84,6 +84,6 @@ class Step:
         return size([*self.model.parameters(), *self.model.buffers(), *states])
 
     def peak(self, batch: int) -> int:
-        """Bytes allocated at the worst moment of a step of ``batch`` examples, fixed memory included."""
+        """Most bytes held at any moment of a step of ``batch`` examples, fixed memory included."""
         self.optimizer.zero_grad(set_to_none=True)
         return self.fixed_memory() + allocated_peak(lambda: self.run(self.examples(batch)), self.device)

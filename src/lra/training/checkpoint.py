@@ -1,4 +1,4 @@
-"""Where a run can go on: saved whole, the previous one kept until the next is safe."""
+"""Checkpoints, from which a run resumes. Each is written atomically, and the previous one is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from lra.files import atomic_write
 
 
 class Checkpoints:
-    """The last two checkpoints of a run in ``folder``, each tied to ``identity``: what is trained, by which code."""
+    """The last two checkpoints of a run.
+
+    Args:
+        folder: folder of the checkpoints.
+        identity: digest of settings, code, data and machine; only a checkpoint with the same one is loaded.
+    """
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
@@ -23,7 +28,7 @@ class Checkpoints:
         self.previous = folder / "previous.pt"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write ``state``; a failure (a full disk, say) leaves the last one as it was and only warns."""
+        """Write ``state``. If that fails, for instance because the disk is full, warn and keep the last checkpoint."""
         try:
             with atomic_write(self.latest) as temporary:
                 with temporary.open("wb") as stream:
@@ -36,7 +41,7 @@ class Checkpoints:
             print(f"warning: no checkpoint written to {self.folder}: {problem}", file=sys.stderr)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest readable state of this very run; None to start anew."""
+        """The newest readable state of this run; None if there is none."""
         for path in (self.latest, self.previous):
             if not path.exists():
                 continue
@@ -44,11 +49,11 @@ class Checkpoints:
                 stored = torch.load(path, map_location="cpu", weights_only=True)
                 if stored["identity"] == self.identity:
                     return dict(stored["state"])
-                print(f"{path} belongs to other settings, code or data and is left aside", file=sys.stderr)
+                print(f"{path} belongs to other settings, code or data and is ignored", file=sys.stderr)
             except Exception as problem:  # torch.load raises almost anything on a damaged file
-                print(f"warning: {path} is damaged ({type(problem).__name__}) and is left aside", file=sys.stderr)
+                print(f"warning: {path} is damaged ({type(problem).__name__}) and is ignored", file=sys.stderr)
         return None
 
     def remove(self) -> None:
-        """Delete all checkpoints of the finished run."""
+        """Delete the checkpoints, because the run is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)

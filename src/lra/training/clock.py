@@ -1,4 +1,4 @@
-"""What a run's time goes into."""
+"""The time of a run, split into parts."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ from collections.abc import Iterator
 import torch
 
 PARTS = ("train", "compile", "data", "evaluation", "loop")
-"""Training steps; compiling; waits of the program for batches; evaluation on dev and test. ``loop`` is the whole of the
-training loop without evaluation and compiling: steps, waits, checkpoints and what lies between."""
+"""``train``: training steps. ``compile``: compiling. ``data``: waiting for batches. ``evaluation``: on dev and test.
+``loop``: the training loop without evaluation and compiling, that is steps, waits, checkpoints and everything else."""
 
 
 class Clock:
     """Adds the seconds of a run to ``times``, a dictionary with a key for each of :data:`PARTS`.
 
-    A GPU works behind the program that gives it work, and waiting for it would leave it idle. So marks are put among
-    its work, and read when it is done anyway.
+    The program does not wait for a GPU after each step, because the GPU would be idle meanwhile. It puts events between
+    the steps instead, and reads them once the GPU has passed them.
     """
 
     def __init__(self, device: torch.device, times: dict[str, float]) -> None:
         self.device, self.times = device, times
-        self._marks: deque[tuple[torch.cuda.Event, torch.cuda.Event, float]] = deque()
+        self._events: deque[tuple[torch.cuda.Event, torch.cuda.Event, float]] = deque()
         self._read = 0.0
         self._compiling_since: float | None = None
 
     @contextlib.contextmanager
     def time(self, part: str) -> Iterator[None]:
-        """Add what is done inside to a part, but compiling to its own; what raises counts nothing."""
+        """Add the time of the block to a part, and compiling within it to ``compile``; nothing if the block raises."""
         before, started = self.times["compile"], time.perf_counter()
-        if self.device.type == "cuda":
-            marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if part == "train" else []
-            if marks:
-                marks[0].record()
-                yield
-                marks[1].record()
-                self._marks.append((marks[0], marks[1], self.times["compile"] - before))
-                return
+        if part == "train" and self.device.type == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            yield
+            end.record()
+            self._events.append((start, end, self.times["compile"] - before))
+            return
         yield
         self.times[part] += time.perf_counter() - started - (self.times["compile"] - before)
 
     def start(self) -> None:
-        """The training loop begins."""
+        """Begin to count ``loop``."""
         self._read = time.perf_counter() - self._elsewhere()
 
     def read(self) -> None:
-        """Bring ``train`` and ``loop`` up to date; a GPU's work is waited for."""
+        """Bring ``train`` and ``loop`` up to date, after waiting for the GPU."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.trained()
@@ -56,19 +55,19 @@ class Clock:
         self._read = now
 
     def trained(self) -> float:
-        """Seconds of training so far, without waiting: a GPU's steps count once they are done."""
+        """Seconds of training so far, without waiting for the GPU: its steps count once they are done."""
         if self.device.type == "cuda":
-            while self._marks and self._marks[0][1].query():
-                start, end, compiling = self._marks.popleft()
+            while self._events and self._events[0][1].query():
+                start, end, compiling = self._events.popleft()
                 self.times["train"] += max(0.0, start.elapsed_time(end) / 1000 - compiling)
         return self.times["train"]
 
     def _elsewhere(self) -> float:
-        """Seconds so far that are no part of the loop."""
+        """Seconds so far that ``loop`` does not count."""
         return self.times["compile"] + self.times["evaluation"]
 
     def watch_compiler(self) -> None:
-        """Have torch's compiler tell when it begins and ends, wherever that is, until it is reset."""
+        """Count compiling in ``compile``, wherever it happens, until torch's compiler is reset."""
         from torch._dynamo.callback import callback_handler  # takes a second
 
         callback_handler.register_start_callback(self._compiling_starts)
@@ -84,5 +83,5 @@ class Clock:
 
 
 def busy(times: dict[str, float]) -> float | None:
-    """The share of the training loop that its steps take; None before any."""
+    """The share of training steps in the time of the training loop; None before the first step."""
     return min(1.0, times["train"] / times["loop"]) if times["loop"] > 0 else None

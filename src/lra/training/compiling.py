@@ -1,8 +1,8 @@
-"""A model as torch.compile makes it: one graph without breaks, and one cache for all runs.
+"""Compiling a model with torch.compile: one graph without breaks, and one cache for all runs.
 
-Which graph a batch meets follows from its shape and the mode (training or evaluation), never from the batches that came
-before: a run that goes on from a checkpoint computes what an undisturbed one does. So torch may not decide by itself
-which sizes vary, and a model is warmed up with the same batches whatever comes next (:func:`warm_up_shapes`).
+The shape of a batch and the mode (training or evaluation) decide which graph computes it; the batches before it do not.
+So a run that resumes from a checkpoint computes the same numbers as an undisturbed one. For this, torch must not decide
+by itself which sizes vary, and every model is warmed up with the same batches (:func:`warm_up_lengths`).
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from lra.model import Model, of_one_length
 Forward = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-"""Environment variable: where torch keeps what it compiled."""
+"""Environment variable with the folder of torch's compiled code."""
 RECOMPILATIONS = 32
-"""Graphs of a model at most; one more, and it runs uncompiled."""
+"""Most graphs of a model; a model that needs more runs uncompiled."""
 
 
 def compiles(settings: TrainSettings, device: torch.device) -> bool:
-    """Whether a model is to be compiled: ``auto`` does on a GPU."""
+    """Whether to compile a model; ``auto`` compiles on a GPU."""
     return device.type == "cuda" if settings.compile == "auto" else settings.compile
 
 
 def compiled(model: Model, *, rows_vary: bool, lengths_vary: bool) -> Forward:
-    """A model's forward pass, compiled when it is called; whatever goes wrong is raised there.
+    """The forward pass of a model, which is compiled when it is called; errors of compiling are raised then.
 
     Args:
-        model: what is compiled.
-        rows_vary: training batches have several numbers of rows, as those of an evaluation always have.
-        lengths_vary: batches have several lengths.
+        model: the model.
+        rows_vary: whether the number of rows varies among training batches; among those of evaluations it always does.
+        lengths_vary: whether the length varies among batches.
     """
     share_cache()
-    torch._dynamo.reset()  # graphs of sizes that are no more
+    torch._dynamo.reset()  # drops the graphs of earlier sizes
     torch._dynamo.config.recompile_limit = RECOMPILATIONS
-    # Kernels are then not chosen by timing them where that decides how they round.
+    # With this option torch does not choose kernels by timing them if they round differently.
     options: Any = {"deterministic": True} if "deterministic" in torch._inductor.list_options() else None
 
     def mode(rows_vary: bool) -> Forward:
@@ -64,32 +64,32 @@ def compiled(model: Model, *, rows_vary: bool, lengths_vary: bool) -> Forward:
 
 
 def warm_up_lengths(longest: int, lengths_vary: bool) -> list[int]:
-    """Lengths of the first batches, at which torch makes its graphs.
+    """Lengths of the first batches, for which torch makes its graphs.
 
-    Where lengths vary the longest has often a graph of its own, and another stands for all others.
+    If lengths vary, the longest often needs a graph of its own, and one more length gives the graph of all others.
     """
     other = longest // 2 + 64
     return [longest, other] if lengths_vary and other < longest else [longest]
 
 
 def empty_batch(towers: int, rows: int, length: int) -> Batch:
-    """A batch of zero tokens, all of them real, to make a graph with."""
+    """A batch of real tokens with id 0, for which torch makes a graph."""
     tokens = torch.zeros(rows, length, dtype=torch.int32)
     return Batch((tokens,) * towers, (tokens == 0,) * towers, torch.zeros(rows, dtype=torch.int64))
 
 
 def share_cache() -> None:
-    """Keep compiled code in the user's cache folder, where all runs find it, unless the variable says where.
+    """Keep compiled code in the user's cache folder, for all runs, unless the environment variable names a folder.
 
-    Torch writes each file under another name and renames it, so that several processes may use the folder at once.
-    Where there can be no such folder, torch's own for temporary files stays.
+    Torch writes each file under a temporary name and renames it, so several processes can use the folder at once. If
+    the folder cannot be made, torch keeps its own folder of temporary files.
     """
     if CACHE in os.environ:
         return
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lra", f"torch-{torch.__version__}")
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # a full or read-only disk, or no home
+    except (OSError, RuntimeError):  # the disk is full or read-only, or there is no home folder
         return
     if os.access(folder, os.W_OK):
         os.environ[CACHE] = str(folder)

@@ -1,4 +1,4 @@
-"""How good a model is: loss, accuracy and predictions of a whole split."""
+"""Evaluation of a model: loss, accuracy and predictions for every row of a split."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from lra.training.objective import EVALUATION, Labels
 from lra.training.optim import autocast
 
 CPU_TOKENS = 1 << 16
-"""Tokens that pass through the model at once on a CPU, where running out of memory cannot be caught."""
+"""Tokens that pass through the model at once on a CPU, where a lack of memory ends the process."""
 
 BUCKET_BATCHES = 32
-"""Batches that share their rows out by length where ``pad`` is ``bucket``."""
+"""Batches whose rows are sorted by length and divided into batches again, if ``pad`` is ``bucket``."""
 
 TIMES_TRAINING = 4
-"""Rows of an evaluation's batch on a GPU through those of a training step, which keeps far more for its gradients."""
+"""Rows at once in an evaluation on a GPU as a multiple of those in training, which keeps far more for gradients."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """An evaluation of a whole split: mean loss, accuracy, and each row's label and prediction (rows,)."""
+    """Mean loss and accuracy over a split, and each row's label and prediction (rows,)."""
 
     loss: float
     accuracy: float
@@ -40,19 +40,19 @@ class Score:
 
 
 def rows_at_once(task: Task, settings: TrainSettings, device: torch.device) -> int:
-    """Rows that pass through the model together in training: ``micro_batch``, or as many as may fit."""
+    """Rows that pass through the model at once in training: ``micro_batch``, or as many as should fit in memory."""
     if settings.micro_batch or device.type != "cpu":
         return min(settings.micro_batch or settings.batch, settings.batch)
     return max(1, min(settings.batch, CPU_TOKENS // (padded_length(task) * task.towers)))
 
 
 def evaluation_rows(rows: int, device: torch.device) -> int:
-    """Rows that pass through the model together in an evaluation, where training takes ``rows``."""
+    """Rows that pass through the model at once in an evaluation, if training takes ``rows``."""
     return rows if device.type == "cpu" else TIMES_TRAINING * rows
 
 
 def batches_of(model: Model, shards: Shards, split: Split, rows: int, settings: TrainSettings) -> Batches:
-    """The batches of a split, padded as settings and model have it."""
+    """The batches of a split, padded as the settings say and the model allows."""
     window = BUCKET_BATCHES if settings.pad == "bucket" else 1
     length = padded_length(shards.task)
     return Batches(shards, split, rows, length, trim=trims(model, settings.pad), window=window)
@@ -74,15 +74,15 @@ def evaluate(
     """Score every row of a split, and leave the model in evaluation mode.
 
     Args:
-        model: on the device.
+        model: the model, on the device.
         shards: the prepared task.
-        split: of it.
-        settings: how the model was trained: padding and precision.
-        device: where.
-        rows: of a batch; by default as many as when the model was trained.
-        forward: the model compiled.
-        each: sees every batch before the model does.
-        objective: what the model learns; the labels by default.
+        split: the split to score.
+        settings: padding and precision, as in training.
+        device: where the model is.
+        rows: rows of a batch; by default as many as in the evaluations of training.
+        forward: the compiled model; None to run it uncompiled.
+        each: called with every batch before the model sees it.
+        objective: what the model learns; the task's labels by default.
     """
     model.eval()
     objective = objective or Labels()

@@ -1,4 +1,4 @@
-"""Smaller batches where memory runs out, and the uncompiled model where compiling fails."""
+"""Ways to go on after a failure: fewer rows at once if memory runs out, the uncompiled model if compiling fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def retried(
     fewer_rows: Callable[[], None],
     uncompiled: Callable[[], None],
 ) -> T:
-    """Repeat the work with fewer rows at once after it ran out of memory, and uncompiled after compiling failed.
+    """Do the work; repeat it with fewer rows at once if it runs out of memory, and uncompiled if compiling fails.
 
     Args:
         work: called again after a failure, with the random state of the first call.
@@ -49,7 +49,7 @@ def retried(
             if not memory and not compiling:
                 raise
             reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        # The exception is gone here, and with it the tensors that it held.
+        # Only after the `except` clause, because the exception holds the tensors of the failed work.
         if memory:
             fewer_rows()
         else:
@@ -61,7 +61,7 @@ def halve_rows(progress: Progress, device: torch.device, *, training: bool) -> N
     """Halve the rows that pass through the model at once, in training or in an evaluation.
 
     Raises:
-        Failed: a single row does not fit in memory.
+        Failed: the model takes one row at a time already.
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What a run learns: the labels of its task, or, to pretrain, tokens that are hidden from it."""
+"""The objective of a run: the labels of its task or, in pretraining, tokens that are hidden from the model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lra.tasks.contract import Task
 from lra.training.run_folder import load_encoder
 
 IGNORED = -100
-"""The label of a token that is not asked for; cross-entropy leaves it out."""
+"""Label of a token that need not be predicted; cross-entropy leaves it out."""
 TRAINING, EVALUATION = 0, 1
-"""Streams of random numbers: no evaluation hides what a step has hidden."""
+"""Streams of random numbers: evaluations hide tokens independently of training steps."""
 
 
 class Labels:
-    """The task's labels.
+    """Learn the task's labels.
 
     Args:
         start: folder of the pretraining whose weights training starts from; None for random weights.
@@ -36,10 +36,10 @@ class Labels:
         self.start = start
 
     def build(self, task: Task, experiment: Experiment) -> Model:
-        """The model, with the weights that training starts from.
+        """The model, with the weights from which training starts.
 
         Raises:
-            LraError: those of the pretraining cannot be read.
+            LraError: the weights of the pretraining cannot be read.
         """
         model = build_model(task, experiment.model, experiment.attention)
         if self.start:
@@ -47,36 +47,36 @@ class Labels:
         return model
 
     def classes(self, task: Task) -> int:
-        """Among how many the model chooses."""
+        """Number of classes among which the model chooses."""
         return task.classes
 
     def pose(self, batches: Iterator[Batch], stream: int, start: int = 0) -> Generator[Batch, None, None]:
-        """The batches as the model gets them; the first is the batch ``start`` of the ``stream``."""
+        """The batches as the model sees them. The first of them is number ``start`` of the stream."""
         yield from batches
 
     def asked(self, batch: Batch) -> int | Tensor:
-        """How many answers a batch asks for."""
+        """Number of predictions that a batch asks for."""
         return len(batch)
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy summed over the answers."""
+        """Cross-entropy, summed over the predictions that are asked for."""
         return cross_entropy(logits, label, reduction="sum")
 
     def answers(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (answers, classes) and label (answers,) of what is asked for."""
+        """Logits (predictions, classes) and labels (predictions,) of the predictions that are asked for."""
         return logits, label
 
 
 class HiddenTokens(Labels):
-    """Masked-token prediction (Amos et al. 2023, arXiv 2310.02980; Devlin et al. 2019, BERT, arXiv 1810.04805).
+    """Learn to predict hidden tokens (Amos et al. 2023, arXiv 2310.02980; Devlin et al. 2019, BERT, arXiv 1810.04805).
 
-    Each real token is hidden with probability ``share``, and only hidden ones are predicted. What is hidden follows
-    from the seed and the batch's number alone, so that a run which goes on from a checkpoint hides the same.
+    Each real token is hidden with probability ``share``, and only hidden tokens are predicted. The seed and the number
+    of the batch decide which, so a run that resumes from a checkpoint hides the same tokens.
 
     Args:
-        share: probability.
-        vocabulary: number of token ids; a hidden token gets the next one.
-        seed: of the run.
+        share: probability that a token is hidden.
+        vocabulary: number of token ids; a hidden token gets the next free id, ``vocabulary``.
+        seed: seed of the run.
     """
 
     tested = False
@@ -92,7 +92,7 @@ class HiddenTokens(Labels):
         return self.vocabulary
 
     def pose(self, batches: Iterator[Batch], stream: int, start: int = 0) -> Generator[Batch, None, None]:
-        """Hide tokens; ``label`` is (batch, towers * length), the token at hidden places and ``IGNORED`` elsewhere."""
+        """Hide tokens. Labels are (batch, towers * length): the token at hidden positions, ``IGNORED`` elsewhere."""
         for number, batch in enumerate(batches, start):
             tokens, mask = torch.stack(of_one_length(batch.tokens)), torch.stack(of_one_length(batch.mask))
             drawn = np.random.default_rng([self.seed, stream, number]).random(tokens.shape, np.float32)

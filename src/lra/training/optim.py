@@ -16,10 +16,10 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def make_optimizer(model: nn.Module, settings: TrainSettings, steps: int) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """The paper's AdamW (section 6) and its learning rates, over ``steps`` updates.
+    """The paper's AdamW (section 6) and its learning rates over ``steps`` updates.
 
-    Only the weights of linear layers decay, as usual: decay would pull norms, embeddings and what a method learns
-    besides (state matrices, say) to values that mean nothing.
+    Only the weights of linear layers decay, as is usual: decay would pull norms, embeddings and other learned
+    parameters, such as state matrices, towards meaningless values.
     """
     decayed = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
     linear = {id(weight) for weight in decayed}
@@ -30,7 +30,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, steps: int) -> tup
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
-    """Mixed precision where the settings ask for it."""
+    """Mixed precision, if the settings ask for it; otherwise a context without effect."""
     dtype = PRECISIONS.get(settings.precision)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
@@ -38,7 +38,7 @@ def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
 def one_cycle(warmup: int, steps: int, step: int) -> float:
     """Share of the peak rate at a step, counted from 0: linear from 1/25 to 1 in ``warmup`` steps, then to 4e-6.
 
-    The numbers of torch's OneCycleLR with linear annealing, which has no answer for a warm-up of a step or none.
+    The same numbers as torch's OneCycleLR with linear annealing, which fails for a warm-up of 0 or 1 steps.
     """
     start, end, peak = 1 / 25, 1 / 25e4, max(warmup - 1, 0)
     if step < peak:
@@ -49,13 +49,13 @@ def one_cycle(warmup: int, steps: int, step: int) -> float:
 def linear_decay(warmup: int, steps: int, step: int) -> float:
     """Share of the peak rate at a step, counted from 0: linear from 0 to 1 in ``warmup`` steps, then linear to 0.
 
-    The numbers of transformers' ``get_linear_schedule_with_warmup``; without a warm-up the first step has the peak.
+    The same numbers as transformers' ``get_linear_schedule_with_warmup``; without a warm-up the first step is the peak.
     """
     return step / warmup if step < warmup else max(0.0, (steps - step) / max(steps - warmup, 1))
 
 
 def cosine_decay(warmup: int, steps: int, step: int) -> float:
-    """The same warm-up, then half a cosine from 1 to 0: transformers' ``get_cosine_schedule_with_warmup``."""
+    """As :func:`linear_decay`, but half a cosine to 0: transformers' ``get_cosine_schedule_with_warmup``."""
     falling = linear_decay(warmup, steps, step)
     return falling if step < warmup else (1 - math.cos(math.pi * falling)) / 2
 
@@ -64,13 +64,13 @@ SCHEDULES = {"onecycle": one_cycle, "linear": linear_decay, "cosine": cosine_dec
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Torch's global random states; data order needs none, it follows from seed and step."""
+    """Torch's global random states. The order of the data needs none: seed and step decide it."""
     states = {"cpu": torch.get_rng_state()}
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def restore_random_state(states: dict[str, Tensor], device: torch.device) -> None:
-    """Undo: the inverse of :func:`random_state`."""
+    """Set torch's global random states to those that :func:`random_state` returned."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,11 +1,11 @@
-"""A trained run that answers for raw input: an expression, a text, an image.
+"""A trained run that classifies raw input: an expression, a text, an image.
 
     import lra
 
     run = lra.load_run("results/runs/mini/listops/softmax/seed-1")
     run.predict("[MAX 2 9 [MIN 4 7 ] 0 ]").label
 
-The folder of the run is enough; neither config.yaml nor the data are read.
+This reads the folder of the run only, neither config.yaml nor the data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lra.training.run_folder import load_weights, read_run, refuse_sizes
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest label, and the probability of each: (classes,) float32."""
+    """The most probable label, and the probability of each label: (classes,) float32."""
 
     label: int
     probabilities: npt.NDArray[np.float32]
@@ -40,14 +40,16 @@ class Prediction:
 class TrainedRun:
     """The best weights of a finished run, in the precision of its evaluation.
 
-    ``metrics`` is what its ``metrics.json`` says, ``task`` what its labels and tokens are, and ``model`` the module.
+    ``metrics`` is the content of its ``metrics.json``, ``task`` describes its tokens and labels, ``model`` is the
+    module.
 
     Args:
         folder: the run's folder.
         trust: whether to run the code of an attention that is not in the registry.
 
     Raises:
-        LraError: it is no finished run or not to be trusted, or the class of its attention is not where it was.
+        LraError: the folder is not a finished run, it names code that is not trusted, or the class of its attention
+            has moved.
     """
 
     def __init__(self, folder: Path, *, trust: bool = False) -> None:
@@ -79,11 +81,11 @@ class TrainedRun:
                 (pathfinder, image), or token ids (a task of your own); see ``encode`` of the task's module.
 
         Raises:
-            LraError: it is not what the task is about.
+            LraError: the input does not fit the task.
         """
         if len(raw) != self.task.towers:
             raise LraError(f"{self.task.name} takes {self.task.towers} input(s) at a time, not {len(raw)}.")
-        padded = [self._padded(self._tasks.encode(self._settings, one)) for one in raw]
+        padded = [self._padded(self._tasks.encode(self._settings, sequence)) for sequence in raw]
         tokens, masks = zip(*padded, strict=True)
         with autocast(self.experiment.train, self.device):
             logits = self.model(tokens, masks)[0].float()
@@ -102,10 +104,11 @@ def load_run(folder: str | Path, *, trust: bool = False) -> TrainedRun:
 
     Args:
         folder: the run's folder.
-        trust: whether to run the code of an attention that is not in the registry, such as one of your own. Leave it
-            out for a folder from elsewhere.
+        trust: whether to run the code of an attention that is not in the registry, such as one of your own. Do not
+            trust a folder from elsewhere.
 
     Raises:
-        LraError: it is no finished run or not to be trusted, or the class of its attention is not where it was.
+        LraError: the folder is not a finished run, it names code that is not trusted, or the class of its attention
+            has moved.
     """
     return TrainedRun(Path(folder), trust=trust)

@@ -1,4 +1,4 @@
-"""How far a run is, and the two ways in which it ends early."""
+"""The progress of a run, and the two exceptions that end it early."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lra.training.clock import PARTS, busy
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop; its checkpoint is saved."""
+    """A signal stopped the run; the trainer saves a checkpoint."""
 
 
 class Failed(Exception):
@@ -22,10 +22,10 @@ class Failed(Exception):
 
 
 def refuse_divergence(step: int, train_loss: float, dev_loss: float, classes: int) -> None:
-    """Stop a run that diverged.
+    """Stop a run that has diverged.
 
     Raises:
-        Failed: the dev loss is not finite, or the training loss is above ten times that of chance, ln(classes).
+        Failed: the dev loss is not finite, or the training loss is more than ten times that of chance, ln(classes).
     """
     if not math.isfinite(dev_loss):
         raise Failed("diverged", f"the dev loss was not finite at step {step}")
@@ -35,27 +35,28 @@ def refuse_divergence(step: int, train_loss: float, dev_loss: float, classes: in
 
 @dataclass
 class Progress:
-    """How far a run is: what a checkpoint holds besides model, optimiser and random states."""
+    """The progress of a run, which a checkpoint holds beside model, optimiser and random states."""
 
     step: int = 0
     """Updates of the weights."""
     skipped: int = 0
-    """Batches whose update the loss scaler of fp16 left out."""
+    """Batches whose update the loss scaler of fp16 skipped."""
     times: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
-    """Seconds; see :mod:`lra.training.clock`."""
+    """Seconds by part; see :mod:`lra.training.clock`."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """One row an evaluation."""
+    """A row for each evaluation on dev."""
     micro_batch: int = 0
-    """Rows that pass through the model at once in training, and in an evaluation."""
+    """Rows that pass through the model at once in training."""
     evaluation_batch: int = 0
+    """Rows that pass through the model at once in an evaluation."""
     compiled: bool = False
-    """The model is compiled, and that has not failed."""
+    """Whether the model runs compiled; False after compiling failed."""
     ended_by: str | None = None
     """What ended training: steps, flops, max_steps, seconds or patience."""
 
     @property
     def best(self) -> dict[str, float]:
-        """The evaluation with the highest dev accuracy, the lower loss deciding among equals."""
+        """The evaluation with the highest dev accuracy; among equals, the one with the lowest dev loss."""
         return max(self.history, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]))
 
     def record(self, learning_rate: float, train_loss: float, dev_loss: float, dev_accuracy: float) -> None:
@@ -78,13 +79,13 @@ class Progress:
         )
 
     def stale_steps(self) -> int:
-        """Steps between the lowest dev loss and the last evaluation."""
+        """Steps from the evaluation with the lowest dev loss to the last evaluation."""
         if not self.history:
             return 0
         return int(self.history[-1]["step"] - min(self.history, key=lambda row: row["dev_loss"])["step"])
 
     def measurements(self) -> dict[str, Any]:
-        """What ``metrics.json`` says of steps and times."""
+        """The keys of ``metrics.json`` about steps and times."""
         return {
             "steps": self.step,
             "skipped_steps": self.skipped,

@@ -1,4 +1,4 @@
-"""One run, from its settings to its folder, which :mod:`lra.training.run_folder` describes."""
+"""One run, from its settings to its folder. :mod:`lra.training.run_folder` describes the folder."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ from lra.training.run_folder import load_weights, made_of, read_run, read_start,
 from lra.training.trainer import Trainer
 
 HISTORY = ("step", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_accuracy")
+"""Columns of ``history.csv``."""
 
 MOST_THREADS = 4096
-"""More than any machine has; a foreign run that asks for more asks for a crash."""
+"""More threads than any machine has. A run from elsewhere that asks for more is refused, because it would crash."""
 
 
 def train_run(
@@ -51,24 +52,25 @@ def train_run(
     max_steps: int | None = None,
     start: Path | None = None,
 ) -> dict[str, Any]:
-    """Train an experiment, or go on where it was stopped, and write its run folder.
+    """Train an experiment, from its checkpoint if there is one, and write its run folder.
 
     Args:
-        experiment: what is trained.
+        experiment: settings and seed.
         data: folder of the prepared task.
         out: the run's folder.
         code: fingerprint of the code that runs.
-        threads: CPU threads; part of what makes a run reproducible to the bit.
+        threads: CPU threads; another number changes rounding.
         checkpoint_seconds: time between checkpoints.
-        max_steps: end after so many steps; ``metrics.json`` says so, and such a run is never averaged.
-        start: folder of the pretraining that the run starts from, where its settings have one.
+        max_steps: end after so many steps; ``metrics.json`` records this, and such a run is never averaged.
+        start: folder of the pretraining that the run starts from, if its settings have one.
 
     Returns:
-        What ``metrics.json`` says. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
+        The content of ``metrics.json``. ``status`` is ``ok``, or ``diverged``, ``oom`` or ``failed`` with a ``reason``.
 
     Raises:
-        LraError, OSError: the surroundings are at fault (data, disk, a missing package): try again later.
-        Interrupted: a signal; the next call goes on from the checkpoint.
+        LraError, OSError: the environment is at fault (data, disk, a missing package), so that the run can be tried
+            again.
+        Interrupted: a signal stopped the run; the next call resumes from the checkpoint.
     """
     shards = read_shards(data)
     if shards.task.name != experiment.task:
@@ -105,7 +107,7 @@ def train_run(
         status, reason = failure.status, str(failure)
     except (LraError, OSError, Interrupted):
         raise
-    except Exception as failure:  # a method that crashes is a row of the table, not the end of the arena
+    except Exception as failure:  # a method that crashes is a failed row of the table
         status, reason = "failed", reason_of(failure)  # or LraError, alone
         traceback.print_exc()
     metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
@@ -118,10 +120,10 @@ def train_run(
 def _objective(
     experiment: Experiment, shards: Shards, start: Path | None, pretraining: dict[str, Any] | None
 ) -> Labels:
-    """What the run learns.
+    """The objective of the run.
 
     Raises:
-        Failed: as the pretraining that it would start from did.
+        Failed: the pretraining that the run starts from has failed.
     """
     if experiment.mask is not None:
         return HiddenTokens(experiment.mask, shards.task.vocabulary, experiment.seed)
@@ -132,13 +134,13 @@ def _objective(
 
 
 def _identity(facts: dict[str, Any]) -> str:
-    """What a checkpoint must share with the run that goes on from it."""
+    """Digest of the facts that a checkpoint must share with the run that resumes from it."""
     decisive = {name: facts[name] for name in ("settings", "code", "data", "machine", "pretraining")}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> dict[str, Any]:
-    """The measured part of ``metrics.json``; null where a failed run has no value."""
+    """The measured part of ``metrics.json``; None for each value that a failed run lacks."""
     results: dict[str, Any] = {"majority_accuracy": shards.majority("test"), "test_rows": shards.rows("test")}
     results["max_length"] = shards.task.max_length
     results |= {"test_accuracy": score.accuracy if score else None, "test_loss": score.loss if score else None}
@@ -164,7 +166,7 @@ def _results(trainer: Trainer | None, score: Score | None, shards: Shards) -> di
 
 
 def _write(out: Path, metrics: dict[str, Any], trainer: Trainer | None, score: Score | None) -> dict[str, Any]:
-    """Write the folder; returns what ``metrics.json`` says, checksums included."""
+    """Write the folder; returns the content of ``metrics.json``, checksums included."""
     history = trainer.progress.history if trainer else []
     write_csv(out / paths.HISTORY, HISTORY, ([f"{row[name]:.10g}" for name in HISTORY] for row in history))
     nothing = np.zeros(0, dtype=np.uint8)
@@ -194,16 +196,16 @@ def score_run(
         folder: the run's folder.
         data: folder of the prepared task; None for the one in ``data/``.
         split: dev or test.
-        draws: how many other sets of random numbers for evaluation are scored as well.
+        draws: number of other sets of random numbers with which to score the weights as well.
         trust: whether to run the code of an attention that is not in the registry.
 
     Returns:
-        The run's metrics; the score with the run's own random numbers, then one a draw, none where the attention uses
-        no random numbers in evaluation.
+        The run's metrics, and the scores: first with the run's own random numbers, then one for each draw. If the
+        attention uses no random numbers in evaluation, only the first.
 
     Raises:
-        LraError: the folder is no finished run or not to be trusted, the data are not those it was trained on, or the
-            class of its attention is not where it was.
+        LraError: the folder is not a finished run, it names code that is not trusted, the data are not those it was
+            trained on, or the class of its attention has moved.
     """
     metrics, experiment = read_run(folder, trust=trust)
     data = data or _trained_on(folder, metrics)
@@ -213,7 +215,7 @@ def score_run(
     verify(shards)
     threads = metrics["machine"].get("threads")
     if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise LraError(f"{folder / 'metrics.json'}: machine.threads is {threads!r}, no number of threads.")
+        raise LraError(f"{folder / 'metrics.json'}: machine.threads is {threads!r}, not a number of threads.")
     torch.set_num_threads(threads)
     make_deterministic()
     device = default_device()
@@ -231,7 +233,11 @@ def score_run(
 
 
 def _trained_on(folder: Path, metrics: dict[str, Any]) -> Path:
-    """The prepared data of any scale that a run was trained on, known by their content."""
+    """Folder of the prepared data, of any scale, that a run was trained on; their content identifies them.
+
+    Raises:
+        LraError: none of the prepared data are those of the run.
+    """
     for data in paths.prepared(metrics["task"]):
         with contextlib.suppress(LraError):  # data of another scale may be damaged
             if read_shards(data).identity == metrics["data"]:

@@ -1,8 +1,8 @@
 """A run's folder: ``metrics.json``, ``history.csv``, ``predictions.parquet`` and ``model.safetensors`` (best weights).
 
-``checkpoint/`` is there only while a run is unfinished. ``metrics.json`` is written last, so that a folder with one is
-complete; it holds the checksums of the other files and of itself. A folder may come from anyone: nothing that it names
-is run unless the reader trusts it, and what it asks memory for is bounded.
+``checkpoint/`` exists only while the run is unfinished. ``metrics.json`` is written last, so a folder that has one is
+complete; it holds the checksums of the other files and of itself. A folder may come from anyone: code that it names
+runs only if the reader trusts it, and the memory that it asks for is bounded.
 """
 
 from __future__ import annotations
@@ -31,42 +31,42 @@ NEEDED = {
     "status": str, "reason": str, "task": str, "attention": str, "seed": int, "settings": dict, "data": str,
     "machine": dict,
 }  # fmt: skip
-
+"""Keys that every ``metrics.json`` must have, and their types."""
 WITHOUT_WEIGHTS = "weights_left_out"
-"""Key of ``metrics.json``: the checksum of weights that did not come with a run, see :mod:`lra.sharing.merge`."""
+"""Key of ``metrics.json``: the checksum of weights that a merged run came without, see :mod:`lra.sharing.merge`."""
 
 LARGEST = 1 << 20
-"""No budget d and no number among an attention's options is larger."""
+"""Largest budget d, and largest number among an attention's options, that a folder may ask for."""
 
 
 def made_of(experiment: Experiment, code: str, data: str, max_steps: int | None) -> dict[str, Any]:
-    """What a run follows from, as ``metrics.json`` says it.
+    """The facts that decide the result of a run, as keys of ``metrics.json``.
 
     Args:
-        experiment: its settings and seed.
+        experiment: settings and seed.
         code: fingerprint of the code.
         data: identity of the examples, see :class:`lra.data.shards.Shards`.
-        max_steps: the most steps that it may take; no fewer than those of the settings are the same as None.
+        max_steps: the run ends after so many steps; None, or a number that does not cut it short, for a full run.
     """
     cut = max_steps if max_steps is not None and max_steps < experiment.train.steps else None
     return {"settings": dataclasses.asdict(experiment), "max_steps": cut, "code": code, "data": data}
 
 
 def run_key(made_of: Mapping[str, Any]) -> str:
-    """Name of what a run follows from, 16 hexadecimal digits."""
+    """Key of a run in the store: a digest of the facts that decide it, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_run(folder: Path, *, trust: bool = False) -> tuple[dict[str, Any], Experiment]:
-    """What ``metrics.json`` says of a run, and what was trained.
+    """The content of a run's ``metrics.json``, and the experiment that was trained.
 
     Args:
         folder: the run's folder.
-        trust: whether the class of an attention may be one that neither this package nor an installed one lists.
+        trust: whether to accept an attention that is neither in the registry nor in an installed package.
 
     Raises:
-        LraError: the folder is no finished run, its files do not belong together, the run ended without a result, or
-            it names code that is not trusted.
+        LraError: the folder is not a finished run, its files do not belong together, the run ended without a result,
+            or it names code that is not trusted.
     """
     path = folder / paths.METRICS
     metrics = read_metrics(path, NEEDED)
@@ -77,7 +77,7 @@ def read_run(folder: Path, *, trust: bool = False) -> tuple[dict[str, Any], Expe
     refuse_foreign_run_files(folder, metrics)
     experiment = from_mapping(Experiment, metrics["settings"], f"{path}: settings")
     if experiment.mask is not None:
-        raise LraError(f"{folder} holds a pretraining, which knows no labels; give the run that starts from it.")
+        raise LraError(f"{folder} holds a pretraining, which predicts no labels; give the run that starts from it.")
     if not trust:
         _refuse_foreign_code(path, experiment.attention)
     refuse_sizes(folder, experiment)
@@ -85,19 +85,24 @@ def read_run(folder: Path, *, trust: bool = False) -> tuple[dict[str, Any], Expe
 
 
 def _refuse_foreign_code(path: Path, attention: AttentionSettings) -> None:
-    """A class that only the run names would run the code of whoever wrote the folder."""
+    """Refuse a class that is not in the registry: loading it would run code of the author of the folder."""
     where = attention.module or attention.name
     if where not in {*names(), *(resolve(name).path for name in names())}:
         raise LraError(
-            f"{path} names {where!r}, code that is no method of the registry and would be run; if you trust it, say "
-            "`--trust`, or `trust=True` in Python."
+            f"{path} names {where!r}, which is not in the registry and would be run; if you trust it, give `--trust`, "
+            "or `trust=True` in Python."
         )
 
 
 def read_start(folder: Path, experiment: Experiment, data: str) -> dict[str, Any]:
-    """What ``metrics.json`` of a run says of the pretraining that it starts from.
+    """The entry ``pretraining`` of a run's ``metrics.json``.
 
-    ``weights`` is the checksum of its weights; ``key`` names it in the store.
+    ``weights`` is the checksum of the pretraining's weights, ``key`` its key in the store.
+
+    Args:
+        folder: folder of the pretraining.
+        experiment: the run that starts from it.
+        data: identity of the run's examples.
 
     Raises:
         LraError: the folder holds no finished pretraining, or one of other settings or data.
@@ -106,22 +111,22 @@ def read_start(folder: Path, experiment: Experiment, data: str) -> dict[str, Any
     refuse_foreign_run_files(folder, metrics)
     wanted = json.loads(json.dumps(dataclasses.asdict(pretraining(experiment))))
     if (metrics["settings"], metrics["data"]) != (wanted, data):
-        raise LraError(f"{folder} is no pretraining of these settings and data; leave --pretrained out.")
+        raise LraError(f"{folder} is not the pretraining of these settings and data; omit --pretrained.")
     names = ("key", "status", "reason", "steps", "train_seconds", "dev_accuracy")
     return {"weights": metrics["files"][paths.WEIGHTS], **{name: metrics[name] for name in names}}
 
 
 def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, length: int = 0) -> None:
-    """Refuse settings by which a model would take more memory than the weights that it is to be filled with.
+    """Refuse settings whose model would take more memory than the weights of the folder can fill.
 
     Args:
         folder: the run's folder.
         experiment: its settings.
-        vocabulary: number of token ids, as far as the folder says it.
-        length: longest sequence, as far as the folder says it.
+        vocabulary: number of token ids; 0 if it is not known yet.
+        length: longest sequence; 0 if it is not known yet.
 
     Raises:
-        LraError: the weights are missing or fewer than the sizes need.
+        LraError: the weights are missing, or fewer than the sizes need.
     """
     sizes, attention = experiment.model, experiment.attention
     try:
@@ -136,7 +141,7 @@ def refuse_sizes(folder: Path, experiment: Experiment, vocabulary: int = 0, leng
         abs(value) for value in (attention.features, *attention.options.values()) if isinstance(value, int | float)
     ]
     if needed > held or max(budgets) > LARGEST:
-        raise LraError(f"{folder}: metrics.json asks for another model than its weights are of; train this run again.")
+        raise LraError(f"{folder}: metrics.json describes a larger model than its weights fill; train this run again.")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -152,10 +157,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: Model, folder: Path) -> None:
-    """Give a model the best weights of a run.
+    """Load the best weights of a run into a model.
 
     Raises:
-        LraError: the file is missing, damaged or another model's.
+        LraError: the file is missing or damaged, or belongs to another model.
     """
     weights = read_weights(folder)
     try:
@@ -165,13 +170,13 @@ def load_weights(model: Model, folder: Path) -> None:
 
 
 def load_encoder(model: Model, folder: Path) -> None:
-    """Give a model the weights of a pretraining, but for its own head.
+    """Load the weights of a pretraining into a model, which keeps its own head.
 
     Raises:
-        LraError: the file is missing, damaged or another model's.
+        LraError: the file is missing or damaged, or belongs to another model.
     """
-    left_behind = ("head.", "hidden")  # of lra.model.TokenModel
-    encoder = {name: weight for name, weight in read_weights(folder).items() if not name.startswith(left_behind)}
+    token_only = ("head.", "hidden")  # parameters of lra.model.TokenModel that a classifier has no use for
+    encoder = {name: weight for name, weight in read_weights(folder).items() if not name.startswith(token_only)}
     head = {name: weight for name, weight in model.state_dict().items() if name.startswith("head.")}
     try:
         model.load_state_dict(encoder | head)

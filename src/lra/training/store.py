@@ -1,8 +1,8 @@
-"""Finished runs, kept under what they were made of: ``results/store/<key>/``.
+"""The store of finished runs, ``results/store/<key>/``; the key is a digest of the facts that decide a run.
 
-A run is trained in its folder of the store, with its ``checkpoint/``, and its files are then copied to where they are
-wanted. Snakemake deletes a job's outputs before it starts the job, which here are copies: neither that, nor an edit
-there, nor going to other settings and back loses a finished run. It is looked up before anything is trained.
+A run is trained in its folder of the store, with its ``checkpoint/``, and then its files are copied to their places.
+Snakemake deletes the outputs of a job before it starts the job, and users edit files; both reach the copies only. Every
+run is looked up here before it is trained, so returning to earlier settings trains nothing again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lra.training.run import train_run
 from lra.training.run_folder import NEEDED, made_of, run_key
 
 MADE_OF = "made_of.json"
-"""Settings, code, data and where it was cut short: what the folder's name is a digest of."""
+"""File of the facts of which the folder's name is a digest: settings, code, data and ``max_steps``."""
 ORIGIN = "origin.json"
-"""Where a run that was trained elsewhere came from, see :mod:`lra.sharing.merge`."""
+"""File with the origin of a run that was trained elsewhere, see :mod:`lra.sharing.merge`."""
 
 
 def train_stored(
@@ -42,30 +42,29 @@ def train_stored(
     pretrained: Path | None = None,
     store: Path = paths.STORE,
 ) -> dict[str, Any]:
-    """Put a run's files into ``out``: from the store if it holds the run, else trained there, or gone on with.
+    """Copy a run from the store to ``out``; if the store does not hold it yet, train it there first, or resume it.
 
-    A pretraining that the run starts from is a run of the store as well, and comes first.
-
-    Of several processes that want the same run, one trains it and the others wait.
+    A pretraining that the run starts from is a run of the store as well, and is trained first. If several processes
+    want the same run, one trains it and the others wait.
 
     Args:
-        experiment: what is trained.
+        experiment: settings and seed.
         data: folder of the prepared task.
-        out: the run's folder; None for none but that of the store.
+        out: the run's folder; None to leave the run in the store only.
         code: fingerprint of the code that runs.
         threads: CPU threads.
         checkpoint_seconds: time between checkpoints.
         max_steps: end after so many steps.
-        replace: whether ``out`` may take the place of another run that the store keeps.
-        pretrained: folder of the pretraining; None for that of the store, trained first where it is not there.
-        store: where finished runs are kept.
+        replace: whether ``out`` may replace the copy of another run that the store keeps.
+        pretrained: folder of the pretraining; None for the one of the store, trained first if the store lacks it.
+        store: folder of the store.
 
     Returns:
-        What ``metrics.json`` says.
+        The content of ``metrics.json``.
 
     Raises:
         LraError: ``out`` holds another finished run; and as :func:`lra.training.run.train_run`.
-        OSError, Interrupted: as :func:`lra.training.run.train_run`; what was finished, and a checkpoint, is kept.
+        OSError, Interrupted: as :func:`lra.training.run.train_run`; finished runs and checkpoints are kept.
     """
     decisive = made_of(experiment, code, read_shards(data).identity, max_steps)
     entry = store / (key := run_key(decisive))
@@ -76,9 +75,11 @@ def train_stored(
     with file_lock(entry):
         metrics = _finished(entry, key)
         if metrics:
-            print(f"taken from {entry}, where it was trained before; `lra clean {out or entry}` has it trained anew")
+            print(
+                f"taken from {entry}, where it was trained before; `lra clean {out or entry}` lets it be trained again"
+            )
         else:
-            how: dict[str, Any] = {
+            options: dict[str, Any] = {
                 "code": code,
                 "threads": threads,
                 "checkpoint_seconds": checkpoint_seconds,
@@ -86,15 +87,15 @@ def train_stored(
             }
             if experiment.pretrain and pretrained is None:
                 print("pretraining comes first", flush=True)
-                first = train_stored(pretraining(experiment), data, None, store=store, **how)
+                first = train_stored(pretraining(experiment), data, None, store=store, **options)
                 pretrained = store / first["key"]
-            (entry / ORIGIN).unlink(missing_ok=True)  # of a damaged run that had come from elsewhere
+            (entry / ORIGIN).unlink(missing_ok=True)  # left by a damaged run that came from elsewhere
             write_json(entry / MADE_OF, decisive)
             try:
                 with own_gpu():
-                    metrics = train_run(experiment, data, entry, start=pretrained, **how)
+                    metrics = train_run(experiment, data, entry, start=pretrained, **options)
             finally:
-                if [path.name for path in entry.iterdir()] == [MADE_OF]:  # nothing to go on from
+                if [path.name for path in entry.iterdir()] == [MADE_OF]:  # there is no checkpoint to resume from
                     shutil.rmtree(entry)
         if out is not None:
             copy_run(entry, out)
@@ -102,19 +103,19 @@ def train_stored(
 
 
 def refuse_other_run(out: Path, key: str, store: Path, replace: bool) -> None:
-    """Refuse to let a run take the place of another one, unless ``replace`` says so and the store keeps that one."""
+    """Refuse to write over another finished run, unless ``replace`` allows it and the store keeps that run."""
     try:
         held = read_json(out / "metrics.json").get("key", "")
-    except (LraError, AttributeError):  # not there, or no finished run
+    except (LraError, AttributeError):  # it is missing, or damaged
         return
     if held != key and not (replace and held and (store / held / "metrics.json").is_file()):
         raise LraError(
-            f"{out} holds another finished run, of other settings, code or data; give another --out, or delete it."
+            f"{out} holds another finished run, with other settings, code or data; give another --out, or delete it."
         )
 
 
 def in_use(entry: Path) -> bool:
-    """Whether a process is inside ``file_lock(entry)``. Nobody holds the guard that a killed one left."""
+    """Whether a process holds ``file_lock(entry)``. The guard of a killed process stays as a file that nobody locks."""
     try:
         with entry.with_name(f".{entry.name}.guard").open("r+") as guard:
             return not lock(guard, wait=False)
@@ -123,26 +124,26 @@ def in_use(entry: Path) -> bool:
 
 
 def _finished(entry: Path, key: str) -> dict[str, Any] | None:
-    """What ``metrics.json`` of a finished run in the store says; None where it is not there, or damaged."""
+    """The ``metrics.json`` of a finished run in the store; None if the run is not there or is damaged."""
     if not (entry / "metrics.json").exists():
         return None
     try:
         metrics = read_metrics(entry / "metrics.json", NEEDED)
         if metrics.get("key") != key:
-            raise LraError(f"{entry / 'metrics.json'} is another run's.")
+            raise LraError(f"{entry / 'metrics.json'} belongs to another run.")
         for name in paths.SEALED_FILES:
             if not (entry / name).is_file():
                 raise LraError(f"{entry / name} is missing.")
         refuse_foreign_run_files(entry, metrics)
     except LraError as problem:
-        print(f"warning: {problem} It is trained anew.", file=sys.stderr, flush=True)
+        print(f"warning: {problem} The run is trained again.", file=sys.stderr, flush=True)
         (entry / "metrics.json").unlink()
         return None
     return metrics
 
 
 def copy_run(entry: Path, out: Path) -> None:
-    """Copy a finished run's files into ``out``, ``metrics.json`` last. An edit there would change a linked file too."""
+    """Copy a finished run's files to ``out``, ``metrics.json`` last. Links would let an edit there reach the store."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").unlink(missing_ok=True)
     for name in (*paths.SEALED_FILES, paths.METRICS):
@@ -151,7 +152,7 @@ def copy_run(entry: Path, out: Path) -> None:
 
 
 def remove_entry(entry: Path) -> None:
-    """Remove a run from the store, ``metrics.json`` first, so that no folder half gone looks finished."""
+    """Remove a run from the store, ``metrics.json`` first, so that a partly removed folder does not look finished."""
     with file_lock(entry), contextlib.suppress(FileNotFoundError):
         (entry / "metrics.json").unlink(missing_ok=True)
         shutil.rmtree(entry)

@@ -2,8 +2,8 @@
 
     lra train --attention skeinformer --task listops --seed 1
 
-A run can be stopped at any moment and resumes from its last checkpoint. The result is bit-identical on a CPU and should
-be so on one GPU model, since operations are deterministic; the latter is not verified yet.
+A run can be stopped at any moment and resumes from its last checkpoint. On a CPU the result is bit-identical to that of
+an undisturbed run. On GPUs of one model it should be, because operations are deterministic; this is not verified yet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lra.data.prefetch import ready
 from lra.data.shards import Shards
 from lra.model import padded_length, trims
 from lra.tasks.contract import Split
-from lra.training.budget import affordable_steps
+from lra.training.budget import bounds_of
 from lra.training.checkpoint import Checkpoints
 from lra.training.clock import Clock
 from lra.training.compiling import Forward, compiled, compiles, empty_batch, warm_up_lengths
@@ -35,24 +35,21 @@ from lra.training.signals import on_signals
 
 T = TypeVar("T")
 
-PATIENCE = 10
-"""Evaluations without a lower dev loss that end a run whose settings name no number of steps."""
-
 LEAST_SCALE = 2.0**-24
-"""A loss scale at which gradients that overflow fp16 have no finite value."""
+"""The smallest loss scale of fp16. Gradients that overflow even here are not finite."""
 
 
 class Trainer:
     """One run of an experiment.
 
     Args:
-        experiment: what is trained.
+        experiment: settings and seed.
         shards: the prepared task.
-        device: where.
-        checkpoints: where the run goes on after an interruption.
+        device: where the model is trained.
+        checkpoints: the run resumes from these after an interruption.
         checkpoint_seconds: time between checkpoints.
-        max_steps: end after so many steps, with the learning rates of the whole schedule.
-        objective: what it learns; the labels by default.
+        max_steps: end after so many steps; the learning rates stay those of the full schedule.
+        objective: what the model learns; the task's labels by default.
     """
 
     def __init__(
@@ -71,11 +68,8 @@ class Trainer:
         self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
         self.model = self.objective.build(shards.task, experiment).to(device)
         self.forward: Forward = self.model
-        steps = affordable_steps(self.settings, self.model, shards.task)
-        self.last_step = min(steps, max_steps or steps)
-        self.ends_by = "max_steps" if self.last_step < steps else "flops" if steps < self.settings.steps else "steps"
-        self.patience = self.settings.patience_steps or PATIENCE * self.settings.evaluate_every
-        self.optimizer, self.schedule = make_optimizer(self.model, self.settings, steps)
+        self.bounds = bounds_of(self.settings, self.model, shards.task, max_steps)
+        self.optimizer, self.schedule = make_optimizer(self.model, self.settings, self.bounds.schedule_steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
         rows = rows_at_once(shards.task, self.settings, device)
         self.progress = Progress(
@@ -85,8 +79,8 @@ class Trainer:
         )
         self.clock = Clock(device, self.progress.times)
         self.best_weights: dict[str, Tensor] = {}
-        # Kept on the device, so that no step waits for the host: summed loss since the last evaluation, and the first
-        # step whose loss was not finite (-1: none).
+        # On the device, so that no step waits for the host: the sum of the losses since the last evaluation, and the
+        # first step whose loss was not finite (-1: there is none).
         self.loss_sum = torch.zeros((), device=device)
         self.bad_step = torch.full((), -1, device=device)
         self.stop = False
@@ -95,8 +89,8 @@ class Trainer:
         """Train to the end or the early stop, then score the test split with the best weights; None if pretraining.
 
         Raises:
-            Interrupted: by SIGTERM or SIGINT; the next run goes on from here.
-            Failed: the loss diverged, or not even one example fits in memory.
+            Interrupted: SIGTERM or SIGINT came; the next run resumes from here.
+            Failed: the loss diverged, or a single example does not fit in memory.
         """
         self._resume()
         with on_signals(self._ask_to_stop):
@@ -116,16 +110,16 @@ class Trainer:
         stream = self.objective.pose(batches.shuffled(self.experiment.seed, start=done), TRAINING, start=done)
         saved = time.monotonic()
         self.clock.start()
-        # On a terminal only; a log file has one line for each evaluation.
-        bar = tqdm(total=self.last_step, initial=progress.step, unit="step", disable=None)
+        # The bar is for terminals only; a log file has one line for each evaluation.
+        bar = tqdm(total=self.bounds.last_step, initial=progress.step, unit="step", disable=None)
         with bar, ready(stream, self.device) as ahead:
             while True:
-                progress.ended_by = self._bound_reached()
+                progress.ended_by = self.bounds.reached(progress.step, self.clock)
                 due = progress.step % every == 0 or progress.ended_by
                 if due and progress.step and (not progress.history or progress.history[-1]["step"] < progress.step):
                     self._evaluate_dev()
                     bar.set_postfix(dev=f"{progress.history[-1]['dev_accuracy']:.3f}")
-                if not progress.ended_by and progress.stale_steps() >= self.patience:
+                if not progress.ended_by and progress.stale_steps() >= self.bounds.patience:
                     progress.ended_by = "patience"
                 if progress.ended_by:
                     self.clock.read()
@@ -139,15 +133,8 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
 
-    def _bound_reached(self) -> str | None:
-        """Which bound the last step has reached, None for none."""
-        if self.progress.step >= self.last_step:
-            return self.ends_by
-        bound = self.settings.seconds
-        return "seconds" if bound and self.progress.step and self.clock.trained() >= bound else None
-
     def step(self, batch: Batch) -> None:
-        """One optimiser step; the loss scaler of fp16 may leave its update out."""
+        """Take one optimiser step; the loss scaler of fp16 may skip the update."""
         loss = self._retried(lambda: self._accumulate(batch.to(self.device)), then=self.compile)
         self.bad_step = torch.where((self.bad_step < 0) & ~loss.isfinite(), self.progress.step + 1, self.bad_step)
         if self._update():
@@ -161,9 +148,9 @@ class Trainer:
             raise Failed("diverged", f"the gradients of step {self.progress.step + 1} are not finite at any loss scale")
 
     def _update(self) -> bool:
-        """Change the weights; False where the loss scaler does not, since gradients overflowed.
+        """Update the weights; False if the loss scaler skipped the update, because gradients overflowed.
 
-        Only fp16 scales, and only then the program waits for the device.
+        Only fp16 has a loss scaler, which makes the program wait for the device.
         """
         before = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
@@ -171,7 +158,7 @@ class Trainer:
         return self.scaler.get_scale() >= before
 
     def _retried(self, work: Callable[[], T], then: Callable[[], None] = lambda: None) -> T:
-        """See :func:`lra.training.fallbacks.retried`; ``then`` is called after the rows at once were reduced."""
+        """Do the work as :func:`lra.training.fallbacks.retried`; call ``then`` after reducing the rows at once."""
         return retried(work, self.progress, self.device, lambda: self._take_fewer_rows(then), self._run_uncompiled)
 
     def _take_fewer_rows(self, then: Callable[[], None]) -> None:
@@ -184,11 +171,11 @@ class Trainer:
         self.forward, self.progress.compiled = self.model, False
 
     def compile(self) -> None:
-        """Compile the model, if it is to be, by taking a batch of each kind; see :mod:`lra.training.compiling`."""
+        """Compile the model, if its settings ask for it, with batches of each shape: :mod:`lra.training.compiling`."""
         if self.progress.compiled:
             with self.clock.time("compile"):
                 self._retried(self._warm_up)
-            self.model.train()  # also where an evaluation's batch failed
+            self.model.train()  # an evaluation's batch may have failed
 
     def _warm_up(self) -> None:
         if not self.progress.compiled:
@@ -198,13 +185,13 @@ class Trainer:
         self.forward = compiled(self.model, rows_vary=rows_vary, lengths_vary=lengths_vary)
         self.clock.watch_compiler()
         random = random_state(self.device)
-        for some in warm_up_lengths(length, lengths_vary):
+        for warm_up_length in warm_up_lengths(length, lengths_vary):
             self.model.eval()
             with torch.no_grad(), autocast(self.settings, self.device):
-                batch = self._empty_batch(self.progress.evaluation_batch, some)
+                batch = self._empty_batch(self.progress.evaluation_batch, warm_up_length)
                 self.forward(batch.tokens, batch.mask)
             self.model.train()
-            self._accumulate(self._empty_batch(rows, some))
+            self._accumulate(self._empty_batch(rows, warm_up_length))
         self.optimizer.zero_grad(set_to_none=True)
         restore_random_state(random, self.device)
 
@@ -213,7 +200,7 @@ class Trainer:
         return next(self.objective.pose(iter([batch]), TRAINING)).to(self.device)
 
     def _accumulate(self, batch: Batch) -> Tensor:
-        """Gradients of the batch's mean loss, a micro-batch at a time; returns that loss."""
+        """Compute the gradients of the batch's mean loss, one micro-batch at a time; returns that loss."""
         self.optimizer.zero_grad(set_to_none=True)
         total, asked = torch.zeros((), device=self.device), self.objective.asked(batch)
         for piece in map(self._unless_stopped, batch.split(self.progress.micro_batch)):
@@ -240,7 +227,7 @@ class Trainer:
         self.loss_sum.zero_()
         if progress.best["step"] == progress.step:
             weights = self.model.state_dict()
-            # Off the device, so that they outlive a fault of it.
+            # In main memory, so that they survive a fault of the device.
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
     def evaluate(self, split: Split) -> Score:
@@ -269,7 +256,7 @@ class Trainer:
         return batch
 
     def save(self) -> None:
-        """Write a checkpoint of everything that decides how the run goes on."""
+        """Write a checkpoint of everything that decides how the run continues."""
         self.clock.read()
         self.checkpoints.save(
             {
