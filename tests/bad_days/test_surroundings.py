@@ -64,6 +64,12 @@ DAYS = {
     "the project's folder where the data's goes": Day("prepare listops --out .", ". would be replaced, but holds"),
     "the folder of all data where a task's goes": Day("prepare listops --out data/mini", "holds 'listops'"),
     "the results' folder where random data go": Day("rehearsal-data listops --out results", "holds 'runs'"),
+    "another task's folder where the data go": Day(
+        "prepare image --out data/mini/listops", "data/mini/listops would be replaced, but holds the task 'listops'"
+    ),
+    "real data where random data go": Day(
+        "rehearsal-data listops --out data/mini/listops", "would be replaced, but holds real data of 'listops'"
+    ),
     "the root where the data's folder goes": Day("prepare listops --out /", "/ would be replaced, but holds"),
     "the results' folder where a source goes": Day(
         "download vader --out results", "results would be replaced, but holds 'runs'"

@@ -44,6 +44,7 @@ def run_plan(options: argparse.Namespace) -> None:
 
 def run_rehearsal_data(options: argparse.Namespace) -> None:
     """Write shards of random rows, just as many as a step of training and an evaluation need."""
+    from lra.data.prepare import refuse_other_data
     from lra.data.synthetic import describe, random_shards
     from lra.tasks.contract import Rows
 
@@ -53,4 +54,5 @@ def run_rehearsal_data(options: argparse.Namespace) -> None:
         named(options.task, chosen.settings["tasks"], "task")
         settings = settings or chosen.data(options.task)
         out = out or paths.rehearsal_shards(chosen.scale, options.task)
+    refuse_other_data(out, options.task, for_random=True)
     random_shards(describe(options.task, settings), Rows(options.rows, 8, 8), out)
