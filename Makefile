@@ -79,5 +79,7 @@ shown: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --directory shown --configfile config.yaml --config 'seeds=[1,2,3]'
 	$(BIN)/python docs/shown.py shown/results
 
+# What can be made again in minutes. Data and results stay, and with them .snakemake, which knows what made them.
 clean:
-	rm -rf .venv .snakemake data results demo shown logs site htmlcov
+	rm -rf .venv demo logs site htmlcov
+	@echo "kept: data, results, shown, .snakemake; \`lra clean\` lists finished runs that config.yaml does not ask for"

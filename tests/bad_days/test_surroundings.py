@@ -177,6 +177,17 @@ def test_an_old_venv_is_made_anew(tmp_path: Path) -> None:
     assert "made: -m venv --clear .venv" in done.stdout
 
 
+def test_make_clean_keeps_what_takes_hours(tmp_path: Path) -> None:
+    shutil.copy2(ROOT / "Makefile", tmp_path)
+    kept = [tmp_path / name for name in ("data", "results", "shown", ".snakemake")]
+    made = [tmp_path / name for name in (".venv", "demo", "logs", "site", "htmlcov")]
+    for folder in (*kept, *made):
+        folder.mkdir()
+    done = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert all(folder.is_dir() for folder in kept) and not any(folder.exists() for folder in made)
+    assert "kept: data, results, shown, .snakemake; `lra clean` lists" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "target", "says"),
@@ -185,7 +196,7 @@ def test_an_old_venv_is_made_anew(tmp_path: Path) -> None:
         (replaced("config.yaml", "- vmean", "- vmeen"), "", "unknown attention 'vmeen'. Did you mean 'vmean'?"),
         (text("config.yaml", "tasks: [listops"), "", "Error: config.yaml cannot be read: line 1, column 16: "),
         (replaced("config.yaml", "seeds:", "seeds: [3]\nseeds:"), "", "has the key 'seeds' again; keep one"),
-        (lambda patch: None, "trian_vmean_listops", "No rule to produce trian_vmean_listops"),
+        (lambda patch: None, "trian_vmean_listops", "Did you mean 'train_vmean_listops'?"),
     ],
     ids=["misspelt key", "misspelt attention", "no YAML", "a key twice", "misspelt target"],
 )
