@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ def train_stored(
 @contextlib.contextmanager
 def lock_place(out: Path, store: Path) -> Iterator[None]:
     """Wait until no other process trains a run for the folder ``out``."""
-    place = store / hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+    place = store / hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
     if in_use(place):
         print(f"{out} is in use: waiting for the process that trains a run there", file=sys.stderr, flush=True)
     with file_lock(place):
