@@ -67,9 +67,9 @@ rule approximate:
 if ARENA.bench:
 
     rule bench:
-        # In one process for all attentions; rows of the same code and settings are kept.
+        # In one process for all attentions; rows of the same code and settings are kept, in a file beside the output.
         output:
-            update(paths.BENCH),
+            paths.BENCH,
         log:
             paths.log("bench"),
         conda:

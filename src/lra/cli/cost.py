@@ -137,13 +137,15 @@ def run_bench(options: argparse.Namespace) -> None:
         )
         for one, code in zip(attentions, codes, strict=True)
     }
-    earlier = read_rows(options.out) if options.stale else {}
+    kept = options.out.with_suffix(".kept.csv")  # Snakemake deletes its output before it times again
+    earlier = read_rows(kept) | read_rows(options.out) if options.stale else {}
     table: dict[str, Sequence[Sequence[object]]] = {name: earlier[key] for name, key in keys.items() if key in earlier}
     for name in table:
         print(f"{name}: timed already, {options.out}")
 
     def write() -> None:
-        write_rows((row for name in keys for row in table.get(name, ())), options.out)
+        for path in (kept, options.out) if options.stale else (options.out,):
+            write_rows((row for name in keys for row in table.get(name, ())), path)
 
     stale = [one for one in attentions if one.name not in table]
     timed = benchmark(stale, options.lengths, repeats=options.repeats, threads=options.threads)
