@@ -6,6 +6,9 @@ NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$python -c $(NEW_ENOUGH) 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+# Whether .venv is whole, new enough and of this folder, or a link: its programs name the folder that it was made in.
+OURS = test -L .venv || head -n 3 $(BIN)/pip 2>/dev/null | grep -qF '$(CURDIR)/$(BIN)/'
+FIT = $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && { $(OURS); }
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 # Snakemake and pip keep caches in the home folder, or in this folder if the home folder cannot be written.
@@ -24,11 +27,15 @@ demo: .venv/installed
 	@mkdir -p demo
 	$(BIN)/snakemake --cores $(CORES) --directory demo --configfile config.yaml config/demo.yaml
 
+ifeq ($(shell test -e .venv/installed && { $(FIT) || echo unfit; }),unfit)
+.PHONY: .venv/installed
+endif
+
 # If nothing has changed, every step is skipped: a second `make` installs nothing.
 .venv/installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c $(NEW_ENOUGH) 2>/dev/null || { echo "Error: $(or $(PYTHON),this machine) has no Python 3.11 or newer; install one, or say where it is: make PYTHON=..." >&2; exit 1; }
-	@# A .venv that is incomplete, or of a Python that is too old, is made again.
-	$(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && $(BIN)/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@# A .venv that is incomplete, was moved, or is of a Python that is too old or gone, is made again.
+	$(FIT) || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
@@ -79,5 +86,7 @@ shown: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --directory shown --configfile config.yaml --config 'seeds=[1,2,3]'
 	$(BIN)/python docs/shown.py shown/results
 
+# What can be made again in minutes. Data and results stay, and with them .snakemake, which knows what made them.
 clean:
-	rm -rf .venv .snakemake data results demo shown logs site htmlcov
+	rm -rf .venv demo logs site htmlcov
+	@echo "kept: data, results, shown, .snakemake; \`lra clean\` lists finished runs that config.yaml does not ask for"

@@ -271,6 +271,10 @@ REFUSED = {
         r"value is \(3, 2, 4, 8\) and key \(3, 2, 9, 8\)",
     ),
     "another batch": (lambda q, k, v, m: (q, k[:2], v[:2], m[:2]), r"key is \(2, 2, 9, 8\) and query \(3, 2, 9, 8\)"),
+    "no sequence": (
+        lambda q, k, v, m: (q[:0], k[:0], v[:0], m[:0]),
+        r"query is \(0, 2, 9, 8\), a batch of no sequence",
+    ),
     "no tokens": (lambda q, k, v, m: (q[:, :, :0], k, v, m), "a sequence of 0 tokens"),
     "mixed types": (
         lambda q, k, v, m: (q, k, v.bfloat16(), m),
@@ -297,12 +301,15 @@ def test_arguments_that_are_refused(name: str, case: str) -> None:
 
 
 CROSS = ["softmax", "softmax_nodropout", "vmean"]
+SKEIN = [name for name in names() if name.startswith("skein")]
 
 
 @pytest.mark.parametrize("name", names())
 def test_more_or_fewer_keys_than_queries(name: str) -> None:
     attention, (query, _, _), (_, key, value) = maker(name)(64).eval(), inputs(5), inputs(9)
     for mask in (masks(9)["prefix"], masks(9)["holes"]):
+        if name in SKEIN:
+            continue
         if name not in CROSS:
             with pytest.raises(
                 ValueError, match=r"key is \(3, 2, 9, 8\) and query \(3, 2, 5, 8\); \w+ is self-attention"
@@ -314,6 +321,32 @@ def test_more_or_fewer_keys_than_queries(name: str) -> None:
         torch.testing.assert_close(output, attention(padded, key, value, mask)[:, :, :5])
         alone = attention(query[:, :, :1], key, value, mask)
         torch.testing.assert_close(alone, output[:, :, :1])
+
+
+@pytest.mark.parametrize("name", SKEIN)
+@pytest.mark.parametrize("queries", [1, 40, 150])
+def test_more_or_fewer_keys_than_queries_in_the_skein_family(name: str, queries: int) -> None:
+    """Exact where all keys are selected and in pilot rows; else every query has the same columns."""
+    _, key, value = inputs(90)
+    query = inputs(150, seed=1)[0][:, :, :queries]
+    for mask in (masks(90)["prefix"], masks(90)["holes"]):
+        exact = maker("softmax")(256).eval()(query, key, value, mask)
+        everything = build(name, heads=2, head_dim=8, max_length=256, features=256).eval()
+        torch.testing.assert_close(everything(query, key, value, mask), exact, atol=1e-5, rtol=1e-4)
+        few = build(name, heads=2, head_dim=8, max_length=256, features=16).eval()
+        draws = few.draw(query, key, value, mask)
+        assert draws["S1"].shape == (3, 2, 16) and draws["S1"].max() < 90
+        output = few(query, key, value, mask)
+        assert output.shape == query.shape and output.isfinite().all()
+        pilot = torch.zeros(3, 2, queries, dtype=torch.bool)
+        if "S0" in draws:
+            assert draws["S0"].shape == (3, 2, min(16, queries)) and draws["S0"].max() < queries
+            pilot = pilot.scatter(2, draws["S0"], True) if few.reuses_pilots else pilot
+        torch.testing.assert_close(output[pilot], exact[pilot], atol=1e-5, rtol=1e-4)
+        rows = few.approximate(query, key, value, mask, draws["S1"])
+        torch.testing.assert_close(output[~pilot], rows[~pilot])
+        alone = few.approximate(query[:, :, :1], key, value, mask, draws["S1"])
+        torch.testing.assert_close(alone, rows[:, :, :1], atol=1e-5, rtol=1e-4)
 
 
 def test_a_module_elsewhere() -> None:

@@ -208,6 +208,11 @@ DAYS = {
     "a record edited by hand": Day(
         "collect", "its checksum differs", replaced(f"{RUN}/metrics.json", 'wall_seconds": ', 'wall_seconds": 1')
     ),
+    "a run in the place of another": Day(
+        "collect",
+        "results/runs/mini/listops/softmax/seed-1 holds the run of listops/vmean/seed-1; delete it",
+        lambda patch: RUN.parent.rename("results/runs/mini/listops/softmax") and None,
+    ),
     "a history that is emptied": Day("report", FOREIGN, text(RUN / "history.csv", "")),
     "code that a run names": Day(
         f"predict {RUN} 1",

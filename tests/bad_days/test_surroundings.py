@@ -64,6 +64,12 @@ DAYS = {
     "the project's folder where the data's goes": Day("prepare listops --out .", ". would be replaced, but holds"),
     "the folder of all data where a task's goes": Day("prepare listops --out data/mini", "holds 'listops'"),
     "the results' folder where random data go": Day("rehearsal-data listops --out results", "holds 'runs'"),
+    "another task's folder where the data go": Day(
+        "prepare image --out data/mini/listops", "data/mini/listops would be replaced, but holds the task 'listops'"
+    ),
+    "real data where random data go": Day(
+        "rehearsal-data listops --out data/mini/listops", "would be replaced, but holds real data of 'listops'"
+    ),
     "the root where the data's folder goes": Day("prepare listops --out /", "/ would be replaced, but holds"),
     "the results' folder where a source goes": Day(
         "download vader --out results", "results would be replaced, but holds 'runs'"
@@ -128,6 +134,12 @@ def test_output_that_goes_nowhere() -> None:
     assert done.stderr == "Error: [Errno 28] No space left on device; correct that and run the same command again.\n"
 
 
+def test_a_path_that_the_terminal_cannot_show(arena: Path) -> None:
+    done = in_a_shell(f"lra {TRAIN} --threads 1 --out $'caf\\xe9'", cwd=arena)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "taken from results/store/" in done.stdout and "caf\\udce9" in done.stdout
+
+
 def test_output_that_is_closed() -> None:
     done = in_a_shell("lra check nowhere.py >&-")
     assert (done.returncode, done.stderr.count("\n"), done.stderr[:6]) == (1, 1, "Error:")
@@ -164,11 +176,51 @@ def test_an_old_venv_is_made_anew(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    new = tmp_path / "python"
+    assert "made: -m venv --clear .venv" in made_with_another(tmp_path)
+
+
+def made_with_another(folder: Path) -> str:
+    """What `make` prints with a Python that makes no real .venv."""
+    new = folder / "python"
     new.write_text('#!/bin/sh\n[ "$2" = venv ] && echo "made: $*"\n[ "$1" = -c ]\n')
     new.chmod(0o755)
-    done = subprocess.run(["make", f"PYTHON={new}"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "made: -m venv --clear .venv" in done.stdout
+    done = subprocess.run(["make", f"PYTHON={new}"], cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def fake_venv(folder: Path, made_in: Path, snakemake: str = "true") -> None:
+    """A .venv that looks installed."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy2(ROOT / name, folder)
+    programs = {"python": "#!/bin/sh", "pip": f"#!{made_in}/.venv/bin/python", "snakemake": f"#!/bin/sh\n{snakemake}"}
+    (folder / ".venv/bin").mkdir(parents=True)
+    for name, content in programs.items():
+        (folder / ".venv/bin" / name).write_text(f"{content}\n")
+        (folder / ".venv/bin" / name).chmod(0o755)
+    (folder / ".venv/installed").touch()
+
+
+@pytest.mark.parametrize("state", ["as it was", "moved", "a link", "without its Python"])
+def test_a_venv_that_was_moved_or_lost_its_python(state: str, tmp_path: Path) -> None:
+    """It looks installed, but its programs name the folder that it was made in."""
+    fake_venv(tmp_path, Path("/elsewhere") if state in ("moved", "a link") else tmp_path)
+    if state == "a link":
+        (tmp_path / ".venv").rename(tmp_path / "venv")
+        (tmp_path / ".venv").symlink_to("venv")
+    if state == "without its Python":
+        (tmp_path / ".venv/bin/python").unlink()
+    assert ("made: -m venv --clear .venv" in made_with_another(tmp_path)) == (state in ("moved", "without its Python"))
+
+
+def test_make_clean_keeps_what_takes_hours(tmp_path: Path) -> None:
+    shutil.copy2(ROOT / "Makefile", tmp_path)
+    kept = [tmp_path / name for name in ("data", "results", "shown", ".snakemake")]
+    made = [tmp_path / name for name in (".venv", "demo", "logs", "site", "htmlcov")]
+    for folder in (*kept, *made):
+        folder.mkdir()
+    done = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert all(folder.is_dir() for folder in kept) and not any(folder.exists() for folder in made)
+    assert "kept: data, results, shown, .snakemake; `lra clean` lists" in done.stdout
 
 
 @pytest.mark.slow
@@ -179,7 +231,7 @@ def test_an_old_venv_is_made_anew(tmp_path: Path) -> None:
         (replaced("config.yaml", "- vmean", "- vmeen"), "", "unknown attention 'vmeen'. Did you mean 'vmean'?"),
         (text("config.yaml", "tasks: [listops"), "", "Error: config.yaml cannot be read: line 1, column 16: "),
         (replaced("config.yaml", "seeds:", "seeds: [3]\nseeds:"), "", "has the key 'seeds' again; keep one"),
-        (lambda patch: None, "trian_vmean_listops", "No rule to produce trian_vmean_listops"),
+        (lambda patch: None, "trian_vmean_listops", "Did you mean 'train_vmean_listops'?"),
     ],
     ids=["misspelt key", "misspelt attention", "no YAML", "a key twice", "misspelt target"],
 )
@@ -206,13 +258,7 @@ def test_a_link_to_the_datas_folder_stays_one(arena: Path) -> None:
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_where_the_home_folder_cannot_be_written_caches_are_here(writable: bool, tmp_path: Path) -> None:
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
-        shutil.copy2(ROOT / name, tmp_path)
-    snakemake = tmp_path / ".venv/bin/snakemake"
-    snakemake.parent.mkdir(parents=True)
-    snakemake.write_text('#!/bin/sh\necho "cache: $XDG_CACHE_HOME"\n')
-    snakemake.chmod(0o755)
-    (tmp_path / ".venv/installed").touch()
+    fake_venv(tmp_path, tmp_path, snakemake='echo "cache: $XDG_CACHE_HOME"')
     home = tmp_path / "home" if writable else "/proc/nohome"
     environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
     done = subprocess.run(["make"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)

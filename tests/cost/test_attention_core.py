@@ -196,23 +196,34 @@ def test_only_what_is_stale_is_timed_where_that_is_asked_for(
     assert timed("vmean", length="32") == ["vmean"]
     assert timed("vmean", "linformer", length="32", codes=["0", "1"]) == ["vmean", "linformer"]
     assert timed("vmean", "linformer", length="32", codes=["0", "2"]) == ["linformer"]
-    out.write_text(out.read_text().replace("vmean", "vmeen"))
+    out.unlink()  # as Snakemake does
+    assert timed("vmean", "linformer", length="32", codes=["0", "2"]) == []
+    for table in tmp_path.iterdir():
+        table.write_text(out.read_text().replace("vmean", "vmeen"))
     assert timed("vmean", "linformer", length="32", codes=["0", "2"]) == ["vmean", "linformer"]
-    out.write_text("attention,ms,checksum\n")
+    for table in tmp_path.iterdir():
+        table.write_text("attention,ms,checksum\n")
     assert timed("vmean", length="32") == ["vmean"]
 
 
-def test_a_row_is_kept_as_soon_as_its_attention_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_outlive_a_job_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake deletes the table before the job; the rows of each attention are beside it as soon as it is timed."""
     out = tmp_path / "attention.csv"
+    printed: list[str] = []
 
     def stopped(row: CoreRow) -> None:
+        printed.append(row.attention)
         if row.attention == "linformer":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(benchmarking, "report", stopped)
-    options = ["--attentions", "vmean", "linformer", "--lengths", "16", "--repeats", "1", "--threads", "1"]
-    assert main(["bench", *options, "--out", str(out)]) == 130
-    assert [row["attention"] for row in csv.DictReader(out.read_text().splitlines())] == ["vmean"]
+    options = ["--attentions", "vmean", "linformer", "--lengths", "16", "--repeats", "1", "--threads", "1", "--stale"]
+    with monkeypatch.context() as patch:
+        patch.setattr(benchmarking, "report", stopped)
+        assert main(["bench", *options, "--out", str(out)]) == 130
+        assert main(["bench", *options, "--out", str(out)]) == 130
+    assert printed == ["vmean", "linformer", "linformer"] and not out.exists()
+    assert main(["bench", *options, "--out", str(out)]) == 0
+    assert [row["attention"] for row in csv.DictReader(out.read_text().splitlines())] == ["vmean", "linformer"]
 
 
 def test_by_hand_it_leaves_the_table_of_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

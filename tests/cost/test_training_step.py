@@ -21,7 +21,7 @@ from lra.config.mapping import as_mapping
 from lra.config.settings import AttentionSettings, MeasureSettings, ModelSettings
 from lra.cost import training_step as measuring
 from lra.cost.step import Step
-from lra.cost.training_step import Measurement, accumulation_steps, is_current, measure, spread
+from lra.cost.training_step import Measurement, accumulation_steps, is_current, measure, restore, spread
 from lra.data.synthetic import describe
 from lra.errors import LraError
 from lra.files import read_json
@@ -294,6 +294,23 @@ def test_what_the_same_code_has_measured_with_the_same_settings_is_current(tmp_p
     assert not is_current(path, replace(chosen, repeats=9), "c0de")
     path.write_text("[]")
     assert not is_current(path, chosen, "c0de")
+
+
+def test_what_snakemake_deletes_is_put_back(tmp_path: Path) -> None:
+    """It deletes a job's outputs first; a job that then fails, or other settings and back, must not lose them."""
+    path, chosen = tmp_path / "measure.json", settings()
+    assert not restore(path, chosen, "c0de")
+    measure("text", chosen, path, code="c0de", threads=1)
+    before = path.read_bytes()
+    measure("text", replace(chosen, repeats=chosen.repeats + 1), path, code="c0de", threads=1)
+    path.unlink()
+    assert not restore(path, chosen, "other") and not path.exists()
+    assert restore(path, chosen, "c0de") and path.read_bytes() == before
+    (copy,) = (other for other in tmp_path.iterdir() if other != path and other.read_bytes() == before)
+    copy.write_text("{}")
+    assert restore(path, chosen, "c0de"), "it is there"
+    path.unlink()
+    assert not restore(path, chosen, "c0de"), "its copy is damaged"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from conftest import toy_examples
 from lra.data import batches as module
 from lra.data.batches import Batch, Batches, as_bytes, as_lists, pad
 from lra.data.shards import Shards, write_shards
+from lra.errors import LraError
 from lra.tasks.contract import Task, list_array, record_batch
 
 
@@ -239,3 +241,16 @@ def test_pinned(uneven: Shards) -> None:
 def test_a_batch_larger_than_the_split(numbered: Shards) -> None:
     with pytest.raises(ValueError, match="a batch of 11 is larger than the split of 10 rows"):
         next(Batches(numbered, "dev", 11, 2).shuffled(0))
+
+
+@pytest.mark.parametrize("content", [b"no Parquet file", None], ids=["something else", "fewer rows"])
+def test_a_file_that_changes_while_it_is_read(content: bytes | None, uneven: Shards) -> None:
+    """It was verified when the run began, so the method has no part in it."""
+    batches = Batches(uneven, "train", 20, 512).in_order()
+    path = uneven.files("train")[0]
+    if content is None:
+        pq.write_table(pq.read_table(path).slice(0, 1), path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(LraError, match=f"{path} has changed while it was read .*; prepare it again"):
+        list(batches)

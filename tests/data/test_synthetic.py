@@ -33,5 +33,6 @@ def test_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Path(__file__).parents[2] / "config.yaml"
     assert main(["rehearsal-data", "retrieval", "--rows", "5", "--config", str(config)]) == 0
     shards = read_shards(Path("data/rehearsal/mini/retrieval"))
+    assert main(["rehearsal-data", "retrieval", "--rows", "5", "--config", str(config)]) == 0, "it replaces its own"
     assert shards.task == describe("retrieval", load(config).data("retrieval"))
     assert [shards.rows(split) for split in ("train", "dev", "test")] == [5, 8, 8]

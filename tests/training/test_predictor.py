@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,6 +93,9 @@ def test_what_each_task_encodes() -> None:
         settings = task.Settings("vader", max_length=4)
         assert task.encode(settings, "aé!!!").tolist() == [98, 196, 170, 34]
         assert task.encode(settings, b"\xff").tolist() == [256]
+        assert task.encode(settings, os.fsdecode(b"\xe9!")).tolist() == [234, 34], "as on a command line"
+        with pytest.raises(LraError, match=r"'\\ud800' is no text that UTF-8 can hold"):
+            task.encode(settings, "\ud800")
         with pytest.raises(LraError, match="expected a text of at least one byte, not ''"):
             task.encode(settings, "")
     assert listops.encode(listops.Settings("generate"), "[MAX 2 [MIN 9 ] ]").tolist() == [12, 3, 11, 10, 15, 15]

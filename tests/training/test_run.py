@@ -37,6 +37,8 @@ class Odd(VMean):
         self.how = how
         if how == "build":
             raise RuntimeError("cannot be built")
+        if how == "huge":
+            raise MemoryError("Unable to allocate 12.0 TiB")
 
     def attend(self, query, key, value, mask, draws):
         if self.how == "crash":
@@ -114,6 +116,7 @@ def test_a_runs_data_are_known_by_their_content(
     [
         ("crash", "failed", "IndexError: out of range"),
         ("build", "failed", "RuntimeError: cannot be built"),
+        ("huge", "oom", "MemoryError: Unable to allocate 12.0 TiB"),
         ("memory", "oom", "a single example does not fit in memory"),
         ("nan", "diverged", "the training loss was not finite at step 1"),
     ],

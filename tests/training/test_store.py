@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,28 @@ def test_two_processes_on_one_run(
     assert second.exitcode == 0
     assert f"taken from {tmp_path / 'store' / key}" in capfd.readouterr().out
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_two_at_once_with_other_runs_for_one_folder(
+    toy_experiment: Make, toy_shards: Shards, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Both were trained, and the second one took the place of the first."""
+    out, how = tmp_path / "run", {"code": "x", "threads": 1}
+    with ThreadPoolExecutor(1) as executor:
+        with store_module.lock_place(out, tmp_path / "store"):
+            second = executor.submit(
+                train_stored, toy_experiment("vmean"), toy_shards.folder, out, store=tmp_path / "store", **how
+            )
+            said = ""
+            while "run is in use: waiting for the process that trains a run there" not in said:
+                assert not second.done()
+                time.sleep(0.01)
+                said += capfd.readouterr().err
+            train_run(toy_experiment(), toy_shards.folder, out, **how)
+            before = contents(out)
+        with pytest.raises(LraError, match="run holds another finished run"):
+            second.result()
+    assert contents(out) == before
 
 
 @pytest.mark.slow

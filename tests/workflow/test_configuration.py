@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,9 +47,14 @@ def test_another_scale_from_the_command_line(fresh: Checkout) -> None:
     assert "train_nystrom_listops" in planned and not any("image" in rule for rule in planned)
 
 
-def test_numbers_from_the_command_line(fresh: Checkout) -> None:
-    """Snakemake takes them for texts: the list of seeds was refused."""
-    printed = fresh.snakemake("-n", "--config", "seeds=[3, 4]", "attentions=[vmean]", "tasks=[listops]", "--", SMALL)
+@pytest.mark.parametrize("order", ["{target} --config {settings}", "--config {settings} -- {target}"])
+def test_numbers_from_the_command_line(order: str, fresh: Checkout) -> None:
+    """Snakemake takes them for texts: the list of seeds was refused.
+
+    It reads every word after --config as a setting, so docs/running.md says in which order they stand.
+    """
+    settings = "'seeds=[3, 4]' 'attentions=[vmean]' 'tasks=[listops]'"
+    printed = fresh.snakemake("-n", *shlex.split(order.format(target=SMALL, settings=settings)))
     assert "seed-3" in printed and "seed-4" in printed
 
 

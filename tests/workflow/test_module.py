@@ -99,6 +99,13 @@ def test_from_a_tag(finished: Checkout, tmp_path: Path) -> None:
     assert (package / "lra" / "config" / "blocks.py").is_file()
 
 
+def test_jobs_look_for_modules_in_no_current_folder(finished: Checkout, tmp_path: Path) -> None:
+    """On a node, `python -m snakemake` would run a stray tokenize.py; executors pass on what is declared."""
+    text = PLAIN + "\nimport os\nprint('told:', os.environ['PYTHONSAFEPATH'], *workflow.envvars)\n"
+    mine = user(tmp_path / "mine", text, beside(finished))
+    assert "told: 1 PYTHONSAFEPATH" in mine.snakemake("--dry-run", "train_softmax_listops")
+
+
 def test_a_mistake_in_the_settings_is_one_sentence(finished: Checkout, tmp_path: Path) -> None:
     mine = user(tmp_path / "mine", PLAIN, beside(finished))
     mine.configure(configuration(seeds=["one"]))

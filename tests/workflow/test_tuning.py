@@ -99,6 +99,15 @@ def test_a_choice_that_stays_repeats_no_run(done: Checkout, tmp_path: Path) -> N
     assert jobs(checkout, "--dry-run", *TARGETS) == set()
 
 
+def test_a_damaged_choice_is_one_sentence(done: Checkout, tmp_path: Path) -> None:
+    checkout = done.copy(tmp_path / "lra")
+    choice = checkout.folder / TRIED.format("vmean", "choice.json")
+    choice.write_bytes(choice.read_bytes()[:100])
+    printed = checkout.snakemake("--dry-run", "train_vmean_listops", code=1)
+    assert "Error: results/tune/mini/listops/vmean/choice.json cannot be read" in printed
+    assert "Traceback" not in printed
+
+
 def test_several_seeds_share_a_choice(done: Checkout, tmp_path: Path) -> None:
     checkout = done.copy(tmp_path / "lra")
     checkout.configure(tuned(1e-3, 1e-2, seeds=[1, 2]))

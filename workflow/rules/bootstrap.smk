@@ -8,6 +8,15 @@ from pathlib import Path
 SOURCE = Path(str(workflow.current_basedir)).parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
+# On a node of a cluster, Snakemake is started with `python -m`, which looks for modules in the current folder first.
+# Executors that do not pass the environment on get the variable by name.
+os.environ["PYTHONSAFEPATH"] = "1"
+
+
+envvars:
+    "PYTHONSAFEPATH",
+
+
 try:
     import lra
 except ModuleNotFoundError:

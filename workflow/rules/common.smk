@@ -48,10 +48,12 @@ BRINGS_PYTHON = {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER} & set(
     workflow.deployment_settings.deployment_method
 )
 PYTHON = "" if BRINGS_PYTHON else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-# The user's environment must not change results or break jobs: unset variables of Python, torch and matplotlib; ignore
-# packages of the home folder and project files with the name of a module (PYTHONSAFEPATH); set the locale.
+# The user's environment must not change results or break jobs: unset variables of Python, torch, the libraries that it
+# computes with, and matplotlib; ignore packages of the home folder and project files with the name of a module
+# (PYTHONSAFEPATH); set the locale.
 SURROUNDINGS = (
-    "unset ${{!PYTHON@}} ${{!PYTORCH@}} ${{!TORCH@}} ${{!MPL@}} MATPLOTLIBRC NVIDIA_TF32_OVERRIDE; "
+    "unset ${{!PYTHON@}} ${{!PYTORCH@}} ${{!TORCH@}} ${{!ATEN@}} ${{!DNNL@}} ${{!ONEDNN@}}; "
+    "unset MKL_CBWR NVIDIA_TF32_OVERRIDE ${{!MPL@}} MATPLOTLIBRC; "
     "export LC_ALL=C PYTHONUTF8=1 PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 MPLBACKEND=agg"
 )
 PREPARED = f"{SURROUNDINGS}; {PYTHON}export PYTHONPATH={shlex.quote(str(get_package_path()))}; "

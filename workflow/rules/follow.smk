@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 
@@ -28,6 +29,21 @@ def share_imports():
     with contextlib.suppress(OSError):  # without a server, jobs import for themselves
         FORKSERVER, address = start(PREPARED.format() + "exec python")
         os.environ.update({ADDRESS: str(address)})
+
+
+def keep_previous():
+    """Link what is made of finished runs into a folder of its own, for Snakemake deletes it before it makes it again."""
+    folders = (paths.TABLES, paths.PLOTS, paths.BENCH.parent, paths.approximation(ARENA.scale, "").parent)
+    made = [file for folder in folders for file in folder.rglob("*")]
+    for file in (paths.TABLE, paths.REPORT, *made):
+        if file.is_file():
+            copy = paths.PREVIOUS / file.relative_to(paths.RESULTS)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.unlink(missing_ok=True)
+            try:
+                copy.hardlink_to(file)
+            except OSError:  # a file system without links
+                shutil.copy2(file, copy)
 
 
 logger.addFilter(Suggester(lambda: [rule.name for rule in workflow.rules if not rule.has_wildcards()]))
@@ -72,3 +88,5 @@ def tell_end():
         FOLLOWER.close()
     for line in [*summary(STARTED), *FAILURES.lines()]:
         print(line, file=sys.stderr)
+    if FAILURES.lines() and not paths.TABLE.is_file() and (paths.PREVIOUS / paths.TABLE.name).is_file():
+        print(f"Until then, {paths.PREVIOUS} has the last table and what was made of it.", file=sys.stderr)

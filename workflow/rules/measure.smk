@@ -5,9 +5,10 @@ include: "measure_targets.smk"
 
 
 rule measure_attention:
-    # In one process, which loads torch once; a task that the same code has measured with the same settings is kept.
+    # In one process, which loads torch once. What the same code has measured with the same settings is kept beside the
+    # outputs. Not `update`: where such a job fails, Snakemake takes the old file that it restores for a new one.
     output:
-        update([paths.measurement(task, "{attention}") for task in ARENA.tasks]),
+        [paths.measurement(task, "{attention}") for task in ARENA.tasks],
     log:
         paths.log("measure", "{attention}"),
     wildcard_constraints:
@@ -66,9 +67,9 @@ rule approximate:
 if ARENA.bench:
 
     rule bench:
-        # In one process for all attentions; rows of the same code and settings are kept.
+        # In one process for all attentions; rows of the same code and settings are kept, in a file beside the output.
         output:
-            update(paths.BENCH),
+            paths.BENCH,
         log:
             paths.log("bench"),
         conda:

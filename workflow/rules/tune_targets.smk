@@ -52,6 +52,9 @@ def get_tuned_settings(attention, task):
 
     def settings(wildcards):
         choice = checkpoints.choose_rate.get(task=task, attention=attention).output[0]
-        return get_settings(attention, task, learning_rate=read_choice(Path(choice))["learning_rate"])
+        try:
+            return get_settings(attention, task, learning_rate=read_choice(Path(choice))["learning_rate"])
+        except LraError as error:
+            sys.exit(f"Error: {error}")
 
     return settings if ARENA.tune else get_settings(attention, task)

@@ -46,7 +46,7 @@ def violations(make: Make) -> Iterator[tuple[str, str | None]]:
     After a failure of one of the first two checks the others are skipped, because they would fail for the same reason.
     """
     for check in CHECKS:
-        wanted = " ".join((check.__doc__ or "").split())
+        wanted = " ".join((check.__doc__ or check.__name__).split())  # `python -OO` has no docstrings
         failure = None
         try:
             check(make)

@@ -112,6 +112,8 @@ class Attention(nn.Module, ABC):
                 raise ValueError(f"{name} is {tuple(shape)}, but this attention was built for {built}")
             if not 1 <= shape[2] <= self.max_length:
                 raise ValueError(f"a sequence of {shape[2]} tokens, but max_length is {self.max_length}")
+        if query.shape[0] == 0:
+            raise ValueError(f"query is {tuple(query.shape)}, a batch of no sequence")
         if key.shape != query.shape and not (self.cross_attention and key.shape[0] == query.shape[0]):
             what = "keys of the same batch as queries" if self.cross_attention else "self-attention, a key a query"
             raise ValueError(

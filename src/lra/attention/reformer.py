@@ -178,7 +178,7 @@ def attend_chunks(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> 
     Returns the weighted sums of values (..., m, p) and the sums of weights (..., m, 1), both divided by 2^top, and top
     (..., m, 1), which is not differentiable.
     """
-    hidden.diagonal(hidden.shape[-1] - hidden.shape[-2], -2, -1).fill_(False)
+    hidden.diagonal(hidden.shape[-1] - hidden.shape[-2], -2, -1).fill_(0)  # jit.trace refuses False
     with torch.autocast(query.device.type, enabled=False):
         flat = (tensor.flatten(0, -3) for tensor in (query, key, value, hidden))
         results = ChunkAttention.apply(*flat)  # type: ignore[no-untyped-call]

@@ -32,7 +32,8 @@ class Skeinformer(Attention):
     recorded (batch, d) is shared by the heads), and ``S1`` (batch, heads, d) int64, the distinct columns J' drawn with
     the probabilities of equation 5. Both have min(d, length) entries; a sequence with fewer real tokens gets all of
     them, filled up with padding that counts for nothing. A row that is drawn twice receives its gradient once. No
-    gradient passes through the probabilities.
+    gradient passes through the probabilities. With more or fewer keys than queries, J is drawn from all queries, and
+    ``S0`` has at most as many entries as there are.
 
     Memory: :meth:`draw` passes through two (batch, heads, 64, length) float32 blocks. For the backward pass the output
     is kept a second time, and for each head d selected keys and values, d pilot queries and their d output rows.
@@ -43,6 +44,7 @@ class Skeinformer(Attention):
     """
 
     random = True
+    cross_attention = True
     reference = "Chen et al. 2022, arXiv 2112.05359, algorithm 1"
     uses_pilots: ClassVar[bool] = True
     """Columns are drawn by importance, which pilot rows estimate; otherwise uniformly."""
@@ -66,7 +68,10 @@ class Skeinformer(Attention):
         noise = self.token_noise("columns", mask, generator)
         if not self.uses_pilots:
             return {"S1": draw_columns(torch.zeros_like(noise), mask, noise, count)}
-        pilots = draw_pilots(mask, self.noise("pilots", batch, generator)[..., :count])
+        real, drawn = mask, count
+        if query.shape[2] != length:  # the mask is over the keys, and all queries count
+            real, drawn = mask.new_ones(batch, query.shape[2]), min(count, query.shape[2])
+        pilots = draw_pilots(real, self.noise("pilots", batch, generator)[..., :drawn])
         if prefers_columns(query):
             weights = fused_column_weights(query, key, value, mask, pilots)
         else:

@@ -54,7 +54,7 @@ class Skyformer(Attention):
         index = landmarks[:, None, :, None].expand(-1, self.heads, -1, self.head_dim)
         chosen = torch.cat([query, key], dim=2).gather(2, index)  # (batch, heads, d, head_dim)
         both = real & real.transpose(-1, -2)
-        identity = torch.eye(real.shape[2], device=mask.device)
+        identity = torch.eye(real.shape[2], dtype=query.dtype, device=mask.device)
         among = torch.where(both, gaussian(chosen, chosen), 0) + self.gamma * identity
         from_query = torch.where(real.transpose(-1, -2), gaussian(query, chosen), 0)  # (batch, heads, length, d)
         to_key = torch.where(real & mask[:, None, None, :], gaussian(chosen, key), 0)  # (batch, heads, d, length)

@@ -66,7 +66,7 @@ def add_command(commands: Any) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    """Time the attentions in one process, which loads torch once; write the table after each."""
+    """Time the attentions in one process, which loads torch once."""
     from lra.cost.attention_core import benchmark, read_rows, report, write_rows
 
     blocks = options.settings
@@ -80,24 +80,21 @@ def run_bench(options: argparse.Namespace) -> None:
         )
         for one, code in zip(attentions, codes, strict=True)
     }
-    earlier = read_rows(options.out) if options.stale else {}
-    table: dict[str, Sequence[Sequence[object]]] = {name: earlier[key] for name, key in keys.items() if key in earlier}
-    for name in table:
-        print(f"{name}: timed already, {options.out}")
-
-    def write() -> None:
-        write_rows((row for name in keys for row in table.get(name, ())), options.out)
-
-    stale = [one for one in attentions if one.name not in table]
+    kept = options.out.with_suffix(".kept.csv")  # Snakemake deletes the table before it asks for another one
+    table: dict[str, Sequence[Sequence[object]]] = dict(read_rows(kept) if options.stale else {})
+    for name in [name for name, key in keys.items() if key in table]:
+        print(f"{name}: timed already, {kept}")
+    stale = [attention for attention in attentions if keys[attention.name] not in table]
     timed = benchmark(stale, options.lengths, repeats=options.repeats, threads=options.threads)
     for name, group in itertools.groupby(timed, key=attrgetter("attention")):
         rows = []
         for row in group:
             report(row)
             rows.append(astuple(replace(row, key=keys[name])))
-        table[name] = rows
-        write()
-    write()
+        table[keys[name]] = rows
+        if options.stale:
+            write_rows(itertools.chain.from_iterable(table.values()), kept)
+    write_rows((row for key in keys.values() for row in table[key]), options.out)
 
 
 def bench_fingerprint(attention: AttentionSettings) -> str:

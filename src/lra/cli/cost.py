@@ -102,7 +102,7 @@ def run_measure(options: argparse.Namespace) -> int:
     # The first optimiser would import torch._dynamo.
     import torch._dynamo  # noqa: F401
 
-    from lra.cost.training_step import is_current, measure, write
+    from lra.cost.training_step import measure, restore, write
     from lra.devices import own_gpu
 
     attention = ALIASES.get(options.attention, options.attention)
@@ -117,7 +117,7 @@ def run_measure(options: argparse.Namespace) -> int:
         resolved = replace(resolved, check=resolved.check or options.check)
         code = options.code or measure_fingerprint(attention, resolved.attention.module)
         out = paths.measurement(task, attention, options.results)
-        if options.stale and is_current(out, resolved, code):
+        if options.stale and restore(out, resolved, code):
             print(f"{task} {attention}: measured already, {out}")
             continue
 

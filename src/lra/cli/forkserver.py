@@ -48,6 +48,11 @@ def work(connection: socket.socket) -> None:
     for own, given in enumerate([os.open(os.devnull, os.O_RDONLY), *descriptors]):
         os.dup2(given, own)
         os.close(given)
+    # Those of the server know what its own output was, such as whether it was a terminal.
+    sys.stdout, sys.stderr = (
+        open(stream.fileno(), "w", buffering, encoding=stream.encoding, errors=stream.errors)  # noqa: SIM115
+        for stream, buffering in ((sys.stdout, -1), (sys.stderr, 1))
+    )
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(10_000)
     # No command opens a window, and a notebook's shell may name a backend that is not installed here.
     os.environ["MPLBACKEND"] = "agg"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # such as a path in a terminal of another encoding
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return run_command(lambda: options.run(options))

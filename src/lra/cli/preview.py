@@ -46,6 +46,7 @@ def run_plan(options: argparse.Namespace) -> None:
 
 def run_rehearsal_data(options: argparse.Namespace) -> None:
     """Write shards of random rows, enough for a training step and an evaluation."""
+    from lra.data.prepare import refuse_other_data
     from lra.data.synthetic import describe, random_shards
     from lra.tasks.contract import Rows
 
@@ -55,4 +56,5 @@ def run_rehearsal_data(options: argparse.Namespace) -> None:
         lookup(options.task, configured.settings["tasks"], "task")
         settings = settings or configured.data(options.task)
         out = out or paths.rehearsal_shards(configured.scale, options.task)
+    refuse_other_data(out, options.task, for_random=True)
     random_shards(describe(options.task, settings), Rows(options.rows, 8, 8), out)

@@ -44,6 +44,7 @@ the 95 % confidence interval of their ratio is within 2 % or the time is up. ``m
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import statistics
@@ -62,6 +63,7 @@ from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
 from lra.data.synthetic import describe
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
+from lra.files import write_text
 from lra.model import padded_length, trims
 from lra.sealing import read_measure, write_measure
 from lra.tasks.description import Task, trimmed
@@ -136,7 +138,25 @@ def write(
         "code": code,
         **results,
     }
+    write_measure(kept(out, settings, code), row)
     return write_measure(out, row)
+
+
+def kept(out: Path, settings: MeasureSettings, code: str) -> Path:
+    """Copy of ``out`` beside it, named by what made it: Snakemake deletes ``out`` before it measures again."""
+    made_of = json.dumps([dataclasses.asdict(settings), code], sort_keys=True)
+    return out.with_name(f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.json")
+
+
+def restore(out: Path, settings: MeasureSettings, code: str) -> bool:
+    """Put back what the same code has measured with the same settings; False if there is no such measurement."""
+    if is_current(out, settings, code):
+        return True
+    copy = kept(out, settings, code)
+    if not is_current(copy, settings, code):
+        return False
+    write_text(out, copy.read_text(encoding="utf-8"))
+    return True
 
 
 def is_current(path: Path, settings: MeasureSettings, code: str) -> bool:

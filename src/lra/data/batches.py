@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lra.data.shards import Shards
+from lra.errors import LraError
 from lra.tasks.contract import Split
 from lra.tasks.description import trimmed
 
@@ -138,9 +139,12 @@ class Batches:
             by_file.setdefault(path, []).append((place, group))
         pieces: dict[int, pa.Table] = {}
         for path, wanted in by_file.items():
-            with pq.ParquetFile(path, memory_map=True) as file:
-                for place, group in wanted:
-                    pieces[place] = file.read_row_group(group, columns=[*self.towers, "label"])
+            try:
+                with pq.ParquetFile(path, memory_map=True) as file:
+                    for place, group in wanted:
+                        pieces[place] = file.read_row_group(group, columns=[*self.towers, "label"])
+            except (pa.ArrowInvalid, IndexError) as problem:  # it was whole when the run began
+                raise LraError(f"{path} has changed while it was read ({problem}); prepare it again.") from problem
         table = pa.concat_tables([pieces[place] for place in range(len(pool))]).combine_chunks()
         for name in self.towers:
             rows = table[name].combine_chunks()

@@ -126,6 +126,9 @@ def _metrics(path: Path) -> dict[str, Any]:
     if metrics["status"] == "ok":
         read_metrics(path, RESULT_KEYS)
     refuse_foreign_run_files(path.parent, metrics)
+    place = Path(metrics["task"], metrics["attention"], paths.seed_name(metrics["seed"]))
+    if path.is_relative_to(paths.RUNS) and path.parent.parts[-3:] != place.parts:
+        raise LraError(f"{path.parent} holds the run of {place}; delete it, and it is made again.")
     if metrics["max_steps"] is not None:
         raise LraError(
             f"{path.parent} was cut short at {metrics['max_steps']} steps by --max-steps, so it cannot enter a "

@@ -25,10 +25,15 @@ def byte_tokens(texts: Iterable[bytes], max_length: int) -> pa.ListArray:
 def encode_bytes(text: str | bytes, max_length: int) -> npt.NDArray[np.uint16]:
     """Token ids (length,) of one text, which is UTF-8 where it is a str.
 
+    Bytes of a command line that are no UTF-8 stay what they are.
+
     Raises:
         LraError: the text is empty, or no text.
     """
     if not isinstance(text, str | bytes) or not text:
         raise LraError(f"expected a text of at least one byte, not {text!r}.")
-    data = text.encode() if isinstance(text, str) else text
+    try:
+        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    except UnicodeEncodeError as problem:
+        raise LraError(f"{text!r} is no text that UTF-8 can hold ({problem.reason}).") from problem
     return np.frombuffer(data[:max_length], dtype=np.uint8).astype(np.uint16) + np.uint16(1)

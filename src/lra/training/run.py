@@ -22,7 +22,7 @@ from lra import paths
 from lra.config.settings import Experiment
 from lra.data.shards import Shards, read_shards, verify
 from lra.devices import default_device, machine, make_deterministic, peak_memory
-from lra.errors import LraError, reason_of
+from lra.errors import LraError, is_out_of_memory, reason_of
 from lra.files import atomic_write, sealed, sha256, write_csv, write_json
 from lra.model import build_model
 from lra.tasks.contract import Split
@@ -108,7 +108,7 @@ def train_run(
     except (LraError, OSError, Interrupted):
         raise
     except Exception as failure:  # a method that crashes is a failed row of the table
-        status, reason = "failed", reason_of(failure)  # or LraError, alone
+        status, reason = "oom" if is_out_of_memory(failure) else "failed", reason_of(failure)  # or LraError, alone
         traceback.print_exc()
     metrics = {"status": status, "reason": reason, **facts, "wall_seconds": time.monotonic() - started}
     metrics |= _results(trainer, score, shards)

@@ -8,8 +8,11 @@ run is looked up here before it is trained, so returning to earlier settings tra
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +71,13 @@ def train_stored(
     """
     decisive = made_of(experiment, code, read_shards(data).identity, max_steps)
     entry = store / (key := run_key(decisive))
-    if out is not None:
-        refuse_other_run(out, key, store, replace)
-    if in_use(entry):
-        print(f"{entry} is in use: waiting for the process that trains this run", file=sys.stderr, flush=True)
-    with file_lock(entry):
+    with contextlib.ExitStack() as locks:
+        if out is not None:
+            locks.enter_context(lock_place(out, store))
+            refuse_other_run(out, key, store, replace)
+        if in_use(entry):
+            print(f"{entry} is in use: waiting for the process that trains this run", file=sys.stderr, flush=True)
+        locks.enter_context(file_lock(entry))
         metrics = _finished(entry, key)
         if metrics:
             print(
@@ -100,6 +105,16 @@ def train_stored(
         if out is not None:
             copy_run(entry, out)
     return metrics
+
+
+@contextlib.contextmanager
+def lock_place(out: Path, store: Path) -> Iterator[None]:
+    """Wait until no other process trains a run for the folder ``out``."""
+    place = store / hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
+    if in_use(place):
+        print(f"{out} is in use: waiting for the process that trains a run there", file=sys.stderr, flush=True)
+    with file_lock(place):
+        yield
 
 
 def refuse_other_run(out: Path, key: str, store: Path, replace: bool) -> None:
