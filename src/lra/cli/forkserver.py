@@ -50,7 +50,7 @@ def work(connection: socket.socket) -> None:
         os.close(given)
     # Those of the server know what its own output was, such as whether it was a terminal.
     sys.stdout, sys.stderr = (
-        open(stream.fileno(), "w", buffering, encoding=stream.encoding, errors=stream.errors)  # noqa: SIM115
+        os.fdopen(stream.fileno(), "w", buffering, encoding=stream.encoding, errors=stream.errors)
         for stream, buffering in ((sys.stdout, -1), (sys.stderr, 1))
     )
     os.chdir(request["folder"])
