@@ -60,13 +60,14 @@ from lra.cost.flops import count_flops
 from lra.cost.probes import milliseconds, overhead
 from lra.cost.step import Examples, Step
 from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
+from lra.data.batches import trimmed
 from lra.data.synthetic import describe
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
 from lra.files import write_text
 from lra.model import padded_length, trims
 from lra.sealing import read_measure, write_measure
-from lra.tasks.description import Task, trimmed
+from lra.tasks.description import Task
 from lra.training.optim import is_out_of_memory
 
 YARDSTICK = "softmax_nodropout"

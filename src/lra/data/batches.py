@@ -18,7 +18,6 @@ from torch import Tensor
 from lra.data.shards import Shards
 from lra.errors import LraError
 from lra.tasks.contract import Split
-from lra.tasks.description import trimmed
 
 POOL_ROWS = 16384
 """The most rows that are held in memory, unpadded, and shuffled together; a smaller split is shuffled as a whole."""
@@ -210,3 +209,9 @@ def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor,
     for row, start, end in zip(tokens, (ends - lengths).tolist(), ends.tolist(), strict=True):
         row[: end - start] = values[start:end]
     return torch.from_numpy(tokens), torch.from_numpy(mask)
+
+
+def trimmed(longest: int, length: int) -> int:
+    """``longest`` rounded up to a multiple of 64, or of an eighth of ``length`` if that is less; at most ``length``."""
+    step = min(64, max(1, length // 8))
+    return min(length, -(-longest // step) * step)

@@ -40,9 +40,3 @@ class Task:
     """Longest sequence, in tokens, of one tower."""
     towers: Literal[1, 2] = 1
     """1, or 2 where two sequences are compared."""
-
-
-def trimmed(longest: int, length: int) -> int:
-    """``longest`` rounded up to a multiple of 64, or of an eighth of ``length`` if that is less; at most ``length``."""
-    step = min(64, max(1, length // 8))
-    return min(length, -(-longest // step) * step)
