@@ -146,11 +146,12 @@ def test_real_lengths_in_buckets_against_exact_attention_over_real_tokens(
         return {"ours": 3.0, "exact": 2.0}[who], 0.0
 
     monkeypatch.setitem(measuring.REAL_LENGTHS, ("text", 60), (5, 17, 33, 60))
+    monkeypatch.setattr(measuring, "ROUNDED", 16)
     monkeypatch.setattr(VMean, "fixed_length", fixed)
     monkeypatch.setattr(Step, "time", time)
     measurement = Measurement(describe("text", DATA), settings(repeats=2))
     found = measurement.real_lengths(2)
-    padded = (64, 64, 64, 64) if fixed else (8, 24, 40, 64)
+    padded = (64, 64, 64, 64) if fixed else (16, 32, 48, 64)
     ours = [("ours", 2, length, real) for length, real in zip(padded, (5, 17, 33, 60), strict=True)]
     exact = [("exact", 2, real, real) for real in (5, 17, 33, 60)]
     assert seen == (ours + exact) * 2

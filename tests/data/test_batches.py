@@ -11,7 +11,7 @@ import torch
 
 from conftest import toy_examples
 from lra.data import batches as module
-from lra.data.batches import Batch, Batches, as_bytes, as_lists, pad, trimmed
+from lra.data.batches import Batch, Batches, as_bytes, as_lists, pad
 from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.tasks.contract import Task, list_array, record_batch
@@ -38,26 +38,8 @@ def test_padding() -> None:
     assert mask.tolist() == [[True, False, False, False], [True, True, True, False]]
     tokens, _ = pad(pa.array([[1] * 65, [1]], pa.list_(pa.uint16())), 4096, trim=True)
     assert tokens.shape == (2, 128)
-    tokens, _ = pad(pa.array([[1] * 65], pa.list_(pa.uint16())), 70, trim=True)
-    assert tokens.shape == (1, 70)
-
-
-@pytest.mark.parametrize(
-    ("longest", "length", "padded"),
-    [
-        (1, 512, 64),
-        (64, 4096, 64),
-        (65, 4096, 128),
-        (81, 128, 96),
-        (128, 128, 128),
-        (5, 64, 8),
-        (3, 4, 3),
-        (70, 70, 70),
-    ],
-)
-def test_trimming(longest: int, length: int, padded: int) -> None:
-    """To multiples of 64, or of an eighth of a short task's length."""
-    assert trimmed(longest, length) == padded
+    tokens, _ = pad(pa.array([[1] * 65], pa.list_(pa.uint16())), 100, trim=True)
+    assert tokens.shape == (1, 100)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

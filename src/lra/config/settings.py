@@ -74,8 +74,7 @@ class TrainSettings:
     """Examples that pass through the model at once; null for as many as fit in memory."""
     pad: Literal["length", "batch", "bucket"] = "length"
     """Length to which sequences are padded. `length`: the task's. `batch`: the longest of the batch, rounded up to a
-    multiple of 64, or of an eighth of the task's length if that is less. `bucket`: as `batch`, with training batches of
-    sequences of similar length."""
+    multiple of 64. `bucket`: as `batch`, with training batches of sequences of similar length."""
     compile: Literal["auto", True, False] = "auto"
     """Whether to compile the model with torch.compile; `auto` compiles on a GPU."""
 

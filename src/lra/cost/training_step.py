@@ -60,7 +60,6 @@ from lra.cost.flops import count_flops
 from lra.cost.probes import milliseconds, overhead
 from lra.cost.step import Examples, Step
 from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
-from lra.data.batches import trimmed
 from lra.data.synthetic import describe
 from lra.devices import default_device, machine, make_deterministic, peak_memory
 from lra.errors import LraError, reason_of
@@ -83,6 +82,8 @@ ListOps: of 20 124 trees of its generator, without closing brackets. Text: of th
 median (980) and mean (1300) of IMDb's reviews in bytes. The lengths of the Arena's retrieval are unknown without its
 data.
 """
+ROUNDED = 64
+"""``pad: bucket`` pads to a multiple of this."""
 
 
 def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threads: int) -> dict[str, Any]:
@@ -273,10 +274,8 @@ class Measurement:
         lengths = REAL_LENGTHS.get((self.task.name, self.task.max_length))
         if lengths is None:
             return {"real_lengths": None} | dict.fromkeys(names)
-        padded = [
-            trimmed(real, self.length) if trims(self.ours.model, self.ours.train.pad) else self.length
-            for real in lengths
-        ]
+        trimmed = trims(self.ours.model, self.ours.train.pad)
+        padded = [-(-real // ROUNDED) * ROUNDED if trimmed else self.length for real in lengths]
         ours = [self.ours.examples(batch, length, real) for length, real in zip(padded, lengths, strict=True)]
         exact = [self.exact.examples(batch, real) for real in lengths]
 

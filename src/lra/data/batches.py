@@ -61,7 +61,7 @@ class Batches:
         split: which split.
         batch: rows of a batch.
         length: length that every sequence is padded to.
-        trim: pad only to the batch's longest sequence, rounded up by :func:`trimmed`.
+        trim: pad only to the batch's longest sequence, rounded up to a multiple of 64.
         window: consecutive batches of :meth:`shuffled` that share their rows out by length, so that sequences of about
             the same length meet; of two towers the longer one counts. Their order is shuffled again.
     """
@@ -193,14 +193,14 @@ def as_lists(rows: pa.BinaryArray, kind: type[np.unsignedinteger]) -> pa.ListArr
 
 
 def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor, Tensor]:
-    """Pad lists of token ids with 0 to ``length``, or with ``trim`` only to the longest, rounded up.
+    """Pad lists of token ids with 0 to ``length``, or with ``trim`` only to the longest rounded up to 64.
 
     Returns:
         (rows, length) int32 tokens and bool mask, True = real.
     """
     lengths = rows.value_lengths().to_numpy()
     if trim:
-        length = trimmed(int(lengths.max()), length)
+        length = min(length, -(-int(lengths.max()) // 64) * 64)
     mask = np.arange(length, dtype=np.int32) < lengths[:, None]  # (rows, length)
     tokens = np.zeros(mask.shape, dtype=np.int32)
     values = rows.flatten().to_numpy()
@@ -209,9 +209,3 @@ def pad(rows: pa.ListArray, length: int, *, trim: bool = False) -> tuple[Tensor,
     for row, start, end in zip(tokens, (ends - lengths).tolist(), ends.tolist(), strict=True):
         row[: end - start] = values[start:end]
     return torch.from_numpy(tokens), torch.from_numpy(mask)
-
-
-def trimmed(longest: int, length: int) -> int:
-    """``longest`` rounded up to a multiple of 64, or of an eighth of ``length`` if that is less; at most ``length``."""
-    step = min(64, max(1, length // 8))
-    return min(length, -(-longest // step) * step)
