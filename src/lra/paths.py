@@ -115,9 +115,9 @@ def tuning(scale: str, task: str, attention: str, results: Path = RESULTS) -> Pa
     return results / "tune" / scale / task / attention
 
 
-def choice(scale: str, task: str, attention: str) -> Path:
+def choice(scale: str, task: str, attention: str, results: Path = RESULTS) -> Path:
     """File with the chosen learning rate of a cell and all tries."""
-    return tuning(scale, task, attention) / "choice.json"
+    return tuning(scale, task, attention, results) / "choice.json"
 
 
 def apart_run(name: str, task: str, attention: str, seed: int | str) -> Path:

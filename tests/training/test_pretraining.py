@@ -19,7 +19,6 @@ from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.files import read_json
 from lra.model import build_model
-from lra.sharing.foreign_runs import find_runs, read_complete_run
 from lra.tasks.contract import Task
 from lra.training.checkpoint import Checkpoints
 from lra.training.objective import IGNORED, TRAINING, HiddenTokens, Labels
@@ -153,16 +152,6 @@ def test_another_pretraining_is_refused(pretrained: Experiment, toy_shards: Shar
         read_run(tmp_path / "first")
 
 
-def test_another_clone_is_told_what_a_pretraining_is(
-    pretrained: Experiment, toy_shards: Shards, tmp_path: Path
-) -> None:
-    train_run(pretraining(pretrained), toy_shards.folder, tmp_path / "first", **HOW)
-    with pytest.raises(LraError, match="first is a pretraining, which has no row in a table"):
-        read_complete_run(tmp_path / "first")
-    with pytest.raises(LraError, match="contains no finished run"):
-        find_runs(tmp_path)
-
-
 def test_a_damaged_start_is_said(pretrained: Experiment, toy_shards: Shards, tmp_path: Path) -> None:
     train_run(pretraining(pretrained), toy_shards.folder, tmp_path / "first", **HOW)
     sizes = replace(pretrained.model, layers=2)
@@ -212,13 +201,6 @@ def test_the_batch_that_a_graph_is_made_with_has_the_form_of_all_others(
     empty = run._empty_batch(4, 24)
     assert empty.label.shape == (4, 24)
     assert run._accumulate(empty) > 0
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_metrics_that_cannot_be_read_are_no_pretraining(content: str, tmp_path: Path) -> None:
-    """So that whoever merges the folder is told of the damage."""
-    (tmp_path / "metrics.json").write_text(content)
-    assert find_runs(tmp_path) == [tmp_path]
 
 
 def test_weights_that_cannot_be_read_are_named(tmp_path: Path) -> None:

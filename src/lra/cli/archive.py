@@ -13,7 +13,9 @@ from lra.errors import LraError
 
 def add_commands(commands: Any) -> None:
     """Add ``archive``, ``merge``, ``publish``, ``accept`` and ``reference`` to the parsers of :mod:`lra.cli.main`."""
-    archive = commands.add_parser("archive", help="pack finished runs into one file, for another machine's `lra merge`")
+    archive = commands.add_parser(
+        "archive", help="pack finished runs, and what they follow from, into one file for another machine's `lra merge`"
+    )
     archive.add_argument("file", metavar="FILE", type=Path, help="file to write: .tar, .tar.gz, .tgz or .zip")
     archive.add_argument(
         "--runs",

@@ -1,5 +1,7 @@
 """Pack finished runs into a tar or zip file, and unpack them. Each run has a folder ``<key>/`` in the archive.
 
+A run is packed with the runs that it follows from: its pretraining, and the tries that chose its learning rate.
+
 An archive may come from an untrusted source. Members are written by file name into folders that this module names, so
 paths in the archive have no effect. Links and devices are refused. The size of each file and of the archive is bounded.
 """
@@ -11,14 +13,16 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from lra import paths
 from lra.errors import LraError
 from lra.files import atomic_write
-from lra.sharing.foreign_runs import MAX_BYTES, find_runs, read_complete_run
+from lra.results.choice import rate_of, read_choice
+from lra.results.reading import Run
+from lra.sharing.foreign_runs import MAX_BYTES, find_runs, is_pretraining, read_complete_run
 
 TAR_MODES = {".tar": "w:", ".gz": "w:gz", ".tgz": "w:gz"}
 SUFFIXES = (*TAR_MODES, ".zip")
@@ -42,23 +46,32 @@ def pack(folders: Sequence[Path], out: Path, *, weights: bool) -> tuple[int, lis
         weights: whether to include ``model.safetensors``.
 
     Returns:
-        The number of runs written, and a sentence for each run left out.
+        The number of runs written, those that others follow from among them, and a sentence for each run left out.
 
     Raises:
-        LraError: the suffix is unknown, a run is damaged, or a folder contains no run.
+        LraError: the suffix is unknown, a run or a record of a choice is damaged, or a folder contains no run.
     """
     if out.suffix not in SUFFIXES:
         raise LraError(f"{out}: the name of an archive must end in .tar, .tar.gz, .tgz or .zip.")
     runs: dict[str, Path] = {}
     left_out = []
-    for folder in (run_folder for root in folders for run_folder in find_runs(root)):
+    waiting = [(run_folder, False) for root in folders for run_folder in find_runs(root)]
+    for folder, needed in waiting:
+        if needed and not (folder / paths.METRICS).is_file():
+            left_out.append(f"{folder}: not there, and a packed run follows from it; `lra merge` takes the run alone")
+            continue
         run = read_complete_run(folder)
+        if is_pretraining(run.metrics) and not needed:
+            continue
         if run.metrics["max_steps"] is not None:
             left_out.append(f"{folder}: cut short at {run.metrics['max_steps']} steps")
         elif weights and not (folder / paths.WEIGHTS).is_file():
             raise LraError(f"{folder / paths.WEIGHTS} is missing; pack without --weights.")
-        else:
-            runs.setdefault(run.metrics["key"], folder)
+        elif run.metrics["key"] not in runs:
+            runs[run.metrics["key"]] = folder
+            waiting += [(first, True) for first in _followed(run)]
+    if not runs and not left_out:
+        raise LraError(f"{folders[0]} contains only pretrainings; give the runs that start from them.")
     names = [name for name in paths.RUN_FILES if weights or name != paths.WEIGHTS]
     members = [(f"{key}/{name}", folder / name) for key, folder in sorted(runs.items()) for name in names]
     with atomic_write(out) as temporary:
@@ -71,6 +84,24 @@ def pack(folders: Sequence[Path], out: Path, *, weights: bool) -> tuple[int, lis
                 for name, path in members:
                     tar.add(path, name, filter=_anonymous)
     return len(runs), left_out
+
+
+def _followed(run: Run) -> Iterator[Path]:
+    """Folders, in the store of its arena, of the runs that a run follows from."""
+    folder = run.folder.resolve()
+    results = next((parent for parent in folder.parents if (parent / paths.STORE.name).is_dir()), None)
+    if results is None:
+        return
+    keys = []
+    if start := run.metrics.get("pretraining"):
+        keys.append(start["key"])
+    kind, *cell, _ = folder.relative_to(results).parts
+    if kind == paths.RUNS.name and len(cell) == 3:
+        scale, task, attention = cell
+        choice = paths.choice(scale, task, attention, results)
+        if choice.is_file() and (record := read_choice(choice))["learning_rate"] == rate_of(run):
+            keys += [one["key"] for one in record["tries"]]
+    yield from (results / paths.STORE.name / key for key in keys)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -6,12 +6,11 @@ A run's folder may come from an untrusted source. Nothing in it is executed or u
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ from lra import paths
 from lra.config.arena import Arena, arena
 from lra.config.differences import differences
 from lra.config.mapping import from_mapping
+from lra.config.pretraining import pretraining
 from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.data.shards import read_shards
 from lra.errors import LraError
-from lra.files import LARGEST_JSON, check_metrics, read_json, read_metrics, refuse_foreign_run_files
+from lra.files import LARGEST_JSON, check_metrics, read_metrics, refuse_foreign_run_files
 from lra.fingerprint import fingerprint
 from lra.results.choice import tuned_changes
 from lra.results.reading import REQUIRED_KEYS, RESULT_KEYS, Run
@@ -46,22 +46,20 @@ FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Folders of finished runs at or below ``folder``.
+    """Folders of finished runs at or below ``folder``, pretrainings among them.
 
     Raises:
         LraError: there are none.
     """
-    runs = sorted(path.parent for path in folder.rglob(paths.METRICS) if not _is_pretraining(path))
+    runs = sorted(path.parent for path in folder.rglob(paths.METRICS))
     if not runs:
         raise LraError(f"{folder} contains no finished run: there is no metrics.json in it or below it.")
     return runs
 
 
-def _is_pretraining(metrics: Path) -> bool:
-    """Whether the run is a pretraining. Pretrainings have no row in the table and are not exchanged."""
-    with contextlib.suppress(LraError, AttributeError):
-        return read_json(metrics).get("settings", {}).get("mask") is not None
-    return False
+def is_pretraining(metrics: Mapping[str, Any]) -> bool:
+    """Whether a run with these metrics is a pretraining, which has no test accuracy and no row in the table."""
+    return metrics["settings"].get("mask") is not None
 
 
 def read_complete_run(folder: Path) -> Run:
@@ -84,7 +82,8 @@ def read_complete_run(folder: Path) -> Run:
     refuse_invalid_metrics(metrics, path)
     run = Run(folder, metrics)
     if run.ok:
-        run.predictions()
+        if not is_pretraining(metrics):
+            run.predictions()
         if not all(math.isfinite(value) for row in run.history() for value in row.values()):
             raise LraError(f"{folder / paths.HISTORY} contains a value that is not a finite number.")
     return run
@@ -99,7 +98,7 @@ def refuse_invalid_metrics(metrics: dict[str, Any], path: Path) -> None:
 
     Raises:
         LraError: settings are invalid; task, attention, seed or key contradict them; a name is not allowed for folders;
-            the run is a pretraining; or a number is out of range.
+            or a number is out of range.
     """
     experiment = from_mapping(Experiment, metrics["settings"], f"{path}: settings")
     task, attention, seed = metrics["task"], metrics["attention"], metrics["seed"]
@@ -110,12 +109,16 @@ def refuse_invalid_metrics(metrics: dict[str, Any], path: Path) -> None:
             raise LraError(f"{path}: {name!r} is not allowed as the name of a folder.")
     if metrics["key"] != run_key({name: metrics[name] for name in ("settings", "max_steps", "code", "data")}):
         raise LraError(f"{path}: its key does not match its settings, code and data.")
-    if experiment.mask is not None:
-        raise LraError(f"{path.parent} is a pretraining, which has no row in a table; leave it out.")
     if metrics["status"] == "ok":
-        check_metrics(metrics, RESULT_KEYS, path)
-        if not (0 < metrics["test_rows"] <= MAX_TEST_ROWS and 0 <= metrics["test_accuracy"] <= 1):
-            raise LraError(f"{path}: test_rows or test_accuracy is out of range.")
+        accuracy = accuracy_name(metrics)
+        check_metrics(metrics, {**RESULT_KEYS, "test_accuracy": float | int | None, accuracy: float | int}, path)
+        if not (0 < metrics["test_rows"] <= MAX_TEST_ROWS and 0 <= metrics[accuracy] <= 1):
+            raise LraError(f"{path}: test_rows or {accuracy} is out of range.")
+
+
+def accuracy_name(metrics: Mapping[str, Any]) -> str:
+    """Key of a run's accuracy; a pretraining is not scored on test."""
+    return "dev_accuracy" if is_pretraining(metrics) else "test_accuracy"
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ class Place:
         code: fingerprint of this checkout's code.
         data: checksum of the data prepared here; None if they are not prepared.
         requested: whether `seeds` or `tune` of the configuration lists the run's seed.
+        experiment: the run's settings.
+        tries: the tries of its cell's learning rate, by the name of their folder; empty without tuning.
     """
 
     scale: str
@@ -135,6 +140,13 @@ class Place:
     code: str
     data: str | None
     requested: bool
+    experiment: Experiment
+    tries: Mapping[str, Experiment]
+
+    @property
+    def is_try(self) -> bool:
+        """Whether the run is a try of tuning."""
+        return self.experiment in self.tries.values()
 
 
 class Places:
@@ -153,6 +165,16 @@ class Places:
             if tasks := [task for task in content["tasks"] if task in block["tasks"]]:
                 self.arenas.append(arena({**content, "scale": scale, "tasks": tasks}, config.parent))
 
+    def rank(self, metrics: Mapping[str, Any]) -> int:
+        """The order of merging: pretrainings, runs with a seed of tuning, other runs.
+
+        A run comes after its pretraining, because Snakemake repeats a run that is older than its inputs. It comes after
+        the tries, because the choice says which learning rate a run has.
+        """
+        if is_pretraining(metrics):
+            return 0
+        return 1 if metrics["seed"] in {arena.tune.seed for arena in self.arenas if arena.tune} else 2
+
     def find(self, run: Run) -> Place:
         """The place of a run.
 
@@ -167,21 +189,34 @@ class Places:
                 if not different:
                     module = (experiment.attention.module or "").partition(":")[0]
                     code = fingerprint("lra.training.run", module)
-                    requested = (
-                        experiment.seed in scaled.seeds or experiment in scaled.tries(run.attention, run.task).values()
-                    )
-                    return Place(scaled.scale, folder, code, _data_identity(scaled.scale, run.task), requested)
+                    data = _data_identity(scaled.scale, run.task)
+                    tries = scaled.tries(run.attention, run.task)
+                    seeds = set(scaled.seeds)
+                    if experiment.mask is not None or experiment in tries.values():
+                        seeds |= {one.seed for one in tries.values()}
+                    return Place(scaled.scale, folder, code, data, experiment.seed in seeds, experiment, tries)
                 if nearest is None or len(different) < len(nearest[0]):
                     nearest = different, scaled.scale
         if nearest is None:
-            raise LraError(f"{self.config} does not list the task {run.task!r} with the attention {run.attention!r}.")
+            raise LraError(
+                f"{self.config} does not list the task {run.task!r} with the attention {run.attention!r}"
+                f"{', pretrained' if is_pretraining(run.metrics) else ''}."
+            )
         different, scale = nearest
         raise LraError(f"its settings differ from the scale {scale} of {self.config}: {', '.join(different[:5])}.")
 
 
 def _candidates(arena: Arena, run: Run) -> Iterator[tuple[Path, Experiment]]:
-    """Folders and experiments of the arena with the run's task and attention: tries, runs and runs of the sweep."""
+    """Folders and experiments of the arena with the run's task and attention: tries, runs and runs of the sweep.
+
+    A pretraining has no candidate but the pretraining of its seed.
+    """
     seed = run.metrics["seed"]
+    if is_pretraining(run.metrics):
+        if run.task in arena.tasks and run.attention in arena.pretrained:
+            experiment = pretraining(arena.experiment(run.attention, run.task, seed))
+            yield paths.pretraining(arena.scale, run.task, run.attention, seed), experiment
+        return
     if run.task in arena.tasks and run.attention in arena.attentions:
         for name, experiment in arena.tries(run.attention, run.task).items():
             yield paths.tuning(arena.scale, run.task, run.attention) / name, experiment

@@ -3,10 +3,14 @@
 The key of a run in the store is a digest of settings, code and data. A merged run is therefore the same run that would
 be trained here, and ``lra train`` finds it in the store. Runs with other settings, code or data are refused, or kept in
 a separate folder that no rule reads.
+
+Pretrainings are runs of their own, and so are the tries of a learning rate. The record of a choice is not taken from
+elsewhere: it is written here as soon as all tries of its cell are here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,9 +23,18 @@ import safetensors.torch
 from lra import paths
 from lra.errors import LraError
 from lra.files import atomic_write, file_lock, read_json, sealed, sha256, write_json
+from lra.results.choosing import choose
 from lra.results.reading import Run
 from lra.sharing.archive import is_archive, unpack
-from lra.sharing.foreign_runs import FOLDER_NAME, Place, Places, find_runs, read_complete_run
+from lra.sharing.foreign_runs import (
+    FOLDER_NAME,
+    Place,
+    Places,
+    accuracy_name,
+    find_runs,
+    is_pretraining,
+    read_complete_run,
+)
 from lra.training.run_folder import WITHOUT_WEIGHTS
 from lra.training.store import MADE_OF, ORIGIN, copy_run, in_use, refuse_other_run
 
@@ -58,17 +71,25 @@ def merge(source: Path, config: Path, *, apart: str | None = None, store: Path =
             folder = Path(temporary)
             unpack(source, folder)
         seen: set[tuple[str, str]] = set()
-        for path in find_runs(folder):
+        for path in sorted(find_runs(folder), key=lambda path: _rank(path, places)):
             name = str(path) if folder is source else f"{source}: run {path.name}"
             try:
                 run = read_complete_run(path)
                 if (identity := (run.metrics["key"], run.metrics["checksum"])) in seen:
                     continue
                 seen.add(identity)
-                name = f"{name} ({run.task} {run.attention} seed {run.metrics['seed']})"
+                kind = ", pretraining" if is_pretraining(run.metrics) else ""
+                name = f"{name} ({run.task} {run.attention} seed {run.metrics['seed']}{kind})"
                 yield Outcome(name, *_merge_run(run, source, places, apart, store))
             except LraError as problem:
                 yield Outcome(name, "refused", str(problem))
+
+
+def _rank(folder: Path, places: Places) -> int:
+    """The place of a run in the order of merging; the last for one that cannot be read, which is refused later."""
+    with contextlib.suppress(LraError, KeyError, TypeError, AttributeError):
+        return places.rank(read_json(folder / paths.METRICS))
+    return 3
 
 
 def _merge_run(run: Run, source: Path, places: Places, apart: str | None, store: Path) -> tuple[Any, str]:
@@ -81,6 +102,8 @@ def _merge_run(run: Run, source: Path, places: Places, apart: str | None, store:
     except LraError as problem:
         if apart is None:
             raise
+        if is_pretraining(run.metrics):
+            return "skipped", f"no run here can start from it: {problem}"
         return "apart", f"in {_keep_apart(run, source, apart)}: {problem}"
     entry = store / run.metrics["key"]
     refuse_other_run(place.folder, run.metrics["key"], store, replace=True)
@@ -95,6 +118,8 @@ def _merge_run(run: Run, source: Path, places: Places, apart: str | None, store:
         if place.data is None:
             return action, f"{reason}; its data are not prepared here, so snakemake will take it from there"
         copy_run(entry, place.folder)
+    if place.is_try:
+        _choose(place)
     return action, f"{reason}, copied to {place.folder}{'' if place.requested else '; add its seed to `seeds`'}"
 
 
@@ -103,6 +128,16 @@ def _refuse_differences(run: Run, place: Place) -> None:
         raise LraError("it was trained by other code than this; check out the same commit on both machines.")
     if place.data not in (None, run.metrics["data"]):
         raise LraError(f"it was trained on other examples than {paths.shards(place.scale, run.task)} holds.")
+
+
+def _choose(place: Place) -> None:
+    """Record the choice of a cell's learning rate if all its tries are here."""
+    folder = place.folder.parent
+    tries = [folder / name / paths.METRICS for name in place.tries]
+    if all(path.is_file() for path in tries):
+        # Tries of other code or data, from before, make no choice: Snakemake repeats them.
+        with contextlib.suppress(LraError):
+            choose(tries, paths.choice(place.scale, place.experiment.task, place.experiment.attention.name))
 
 
 def _completes(run: Run, entry: Path) -> bool:
@@ -117,9 +152,10 @@ def _compare(run: Run, entry: Path) -> str:
     stored = read_json(entry / paths.METRICS)
     if run.metrics["checksum"] in (stored["checksum"], origin.get("checksum")):
         return f"{entry} has it"
+    name = accuracy_name(run.metrics)
     return (
-        f"{entry} has this run from another machine or attempt, with a test accuracy of {stored['test_accuracy']}; "
-        f"the run with {run.metrics['test_accuracy']} is left out"
+        f"{entry} has this run from another machine or attempt, with a {name.replace('_', ' ')} of {stored[name]}; "
+        f"the run with {run.metrics[name]} is left out"
     )
 
 

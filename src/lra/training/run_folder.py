@@ -105,9 +105,14 @@ def read_start(folder: Path, experiment: Experiment, data: str) -> dict[str, Any
         data: identity of the run's examples.
 
     Raises:
-        LraError: the folder holds no finished pretraining, or one of other settings or data.
+        LraError: the folder holds no finished pretraining, one without weights, or one of other settings or data.
     """
     metrics = read_metrics(folder / paths.METRICS, NEEDED)
+    if WITHOUT_WEIGHTS in metrics:
+        raise LraError(
+            f"{folder} came from another machine without its weights; merge an archive made `--weights`, or pretrain "
+            f"here after `lra clean {folder} --yes`."
+        )
     refuse_foreign_run_files(folder, metrics)
     wanted = json.loads(json.dumps(dataclasses.asdict(pretraining(experiment))))
     if (metrics["settings"], metrics["data"]) != (wanted, data):
