@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sharing.tuned_arena import PRETRAININGS, ROW, RUN, TRIES, make_arena
 
 from lra.cli.main import main
 from lra.files import read_json, sealed
 from lra.paths import STORE
 from lra.training.run_folder import run_key
+from sharing.tuned_arena import PRETRAININGS, ROW, RUN, TRIES, make_arena
 
 PACKED = "packed.tar"
 

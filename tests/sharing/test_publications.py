@@ -19,7 +19,8 @@ from lra.cli.main import main
 from lra.errors import LraError
 from lra.files import read_json, sealed, sha256
 from lra.sharing import publications
-from lra.sharing.publications import clean_commit, read_publication, read_reference
+from lra.sharing.checkout import clean_commit
+from lra.sharing.publications import read_publication, read_reference
 from lra.training.run_folder import run_key
 
 RUNS = Path("results/runs/mini/listops/vmean")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sharing.tuned_arena import ROW, tuned_and_pretrained
 from workflow.arena import Checkout, configuration
 
 pytestmark = pytest.mark.slow
@@ -45,3 +47,20 @@ def test_merged_runs_are_neither_rerun_nor_lost(tmp_path: Path) -> None:
         here.snakemake(*runs)
         assert "taken from" in (here.folder / "logs/mini/train/listops/vmean/seed-1.log").read_text()
         assert "weights_left_out" in (here.folder / runs[1]).read_text()
+
+
+@pytest.mark.long
+def test_a_merged_cell_is_neither_tuned_nor_pretrained_again(tmp_path: Path) -> None:
+    config = tuned_and_pretrained()
+    targets = ("tune", f"results/runs/mini/listops/{ROW}/seed-1/metrics.json")
+    other = Checkout.create(tmp_path / "other", config)
+    other.snakemake(*targets)
+    lra(other, "archive", str(tmp_path / "runs.tar.gz"))
+    here = Checkout.create(tmp_path / "here", config)
+    here.snakemake("shards")
+    assert "5 merged" in lra(here, "merge", str(tmp_path / "runs.tar.gz"))
+    assert "Nothing to be done" in here.snakemake("--dry-run", *targets[1:])
+    planned = here.snakemake("--dry-run", *targets)
+    assert not re.search("^(local)?(rule|checkpoint) (try_rate|choose_rate|pretrain|train_)", planned, re.MULTILINE), (
+        planned
+    )

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import math
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -31,19 +30,26 @@ from lra.files import checksum as checksum_of
 from lra.paths import REFERENCE
 from lra.results.reading import RESULT_KEYS, Run
 from lra.results.reference import unpack_answers
+from lra.sharing.checkout import ROOT, clean_commit
 from lra.sharing.foreign_runs import (
     FOLDER_NAME,
     FOREIGN_RUN_KEYS,
     MAX_TEST_ROWS,
     Places,
+    is_pretraining,
     read_complete_run,
     refuse_invalid_metrics,
+)
+from lra.sharing.preliminaries import (
+    Tuning,
+    read_tuning,
+    refuse_contradictory_tuning,
+    refuse_other_pretraining,
+    refuse_other_tuning,
 )
 from lra.training.run_folder import WITHOUT_WEIGHTS
 from lra.training.store import ORIGIN
 
-ROOT = Path(__file__).parents[3]
-"""Folder of the checkout."""
 MIN_AGREEMENT = 0.999
 """Minimum share of test examples on which rescored weights must agree with the published answers."""
 MEASURED_KEYS = {
@@ -86,6 +92,8 @@ class Publication:
     history: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100_000)]
     correct: Annotated[str, Field(max_length=MAX_TEST_ROWS // 6 + 4)]
     provenance: Provenance
+    tuning: Tuning | None = None
+    """How the learning rate was chosen; None if it was given."""
     checksum: str = ""
 
     @property
@@ -103,9 +111,10 @@ class Publication:
         return unpack_answers(self.correct, self.metrics["test_rows"])
 
     def identity(self) -> tuple[Any, ...]:
-        """Settings without the seed, code and data: the same for all seeds of a cell."""
+        """Settings without the seed, those of tuning, code and data: the same for all seeds of a cell."""
         settings = {name: value for name, value in self.metrics["settings"].items() if name != "seed"}
-        return settings, self.metrics["code"], self.metrics["data"]
+        tuned = self.tuning.protocol() if self.tuning else None
+        return settings, tuned, self.metrics["code"], self.metrics["data"]
 
 
 def read_publication(path: Path) -> Publication:
@@ -124,6 +133,8 @@ def read_publication(path: Path) -> Publication:
     check_metrics(metrics, FOREIGN_RUN_KEYS | RESULT_KEYS | MEASURED_KEYS, path)
     refuse_invalid_metrics(metrics, path)
     _refuse_unpublishable(metrics, path)
+    refuse_other_pretraining(metrics, path)
+    refuse_contradictory_tuning(published.tuning, metrics, path)
     if missing := [name for name in MACHINE_KEYS if name not in metrics["machine"]]:
         raise LraError(f"{path}: its machine has no {missing[0]!r}.")
     if not all(map(math.isfinite, _numbers(content))):
@@ -185,6 +196,8 @@ def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) ->
         raise LraError(f"{folder} was trained by other code than this; check out the commit that trained it.")
     if place.data not in (None, run.metrics["data"]):
         raise LraError(f"{folder} was trained on other examples than {paths.shards(place.scale, run.task)} holds.")
+    tuning = read_tuning(place)
+    refuse_other_tuning(tuning, run.metrics, place, folder)
     label, prediction = run.predictions()
     content = Publication(
         format=1,
@@ -200,6 +213,7 @@ def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) ->
             published=datetime.now(UTC).isoformat(timespec="seconds"),
             merged=(paths.STORE / run.metrics["key"] / ORIGIN).is_file(),
         ),
+        tuning=tuning,
     )
     with tempfile.TemporaryDirectory() as temporary:
         write_json(file := Path(temporary, "published.json"), sealed(asdict(content)))
@@ -225,6 +239,7 @@ def accept(path: Path, config: Path, reference: Path = REFERENCE) -> tuple[Path,
     place = Places(config).find(published.run)
     if place.scale != published.scale:
         raise LraError(f"{path}: its settings are those of the scale {place.scale}, not {published.scale}.")
+    refuse_other_tuning(published.tuning, published.metrics, place, path)
     agreement = None
     if (weights := path.with_suffix(".safetensors")).is_file():
         agreement = _rescore(published, weights)
@@ -260,31 +275,13 @@ def _copy_to_reference(path: Path, reference: Path) -> Path:
 
 
 def _refuse_unpublishable(metrics: Mapping[str, Any], path: Path) -> None:
+    if is_pretraining(metrics):
+        raise LraError(f"{path}: a pretraining has no row in a table; publish the run that starts from it.")
     check_metrics(dict(metrics), MEASURED_KEYS, path)
     if metrics["status"] != "ok":
         raise LraError(f"{path}: the run ended as {metrics['status']}; only runs with results are published.")
     if metrics["max_steps"] is not None:
         raise LraError(f"{path}: the run was cut short at {metrics['max_steps']} steps.")
-
-
-def clean_commit(root: Path = ROOT) -> str:
-    """The checkout's commit.
-
-    Raises:
-        LraError: ``root`` is not a Git checkout, or files other than publications differ from the commit.
-    """
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", ".", ":!reference", ":!docs/reference.md").splitlines()
-        commit = git("rev-parse", "HEAD")
-    except (OSError, subprocess.CalledProcessError) as problem:
-        raise LraError(f"{root} is not a Git checkout, so the run's code is unknown; publish from one.") from problem
-    if changed:
-        raise LraError(f"{root} has uncommitted changes ({changed[0].strip()}); commit or stash them first.")
-    return commit
 
 
 def _numbers(content: Any) -> Iterator[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,8 @@ HEAD = """# Reference results
 
 Test accuracy in per cent. Every number under *ours* comes from runs of this code on the full schedule. Each run has a
 file `reference/<scale>/<task>/<attention>/seed-<n>.json` with its answers, history and provenance. “{not_run}” means
-that nobody has published a run.
+that nobody has published a run. “Tuned” gives the number of learning rates that were tried, of which dev accuracy chose
+one; “pretrained” gives the steps of self-pretraining. The paper does neither.
 
 *Ours* is the mean over seeds with its 95 % interval over seeds and test examples; with a single seed, over test
 examples only. The paper (arXiv 2112.05359, table 1) gives no deviation. *Compatible* says whether the paper's number
@@ -120,12 +121,30 @@ def _row(scale: str, task: str, attention: str, cell: Sequence[Publication]) -> 
     correct = np.stack([publication.answers() for publication in cell])
     mean = mean_accuracy(correct)
     ours = f"{100 * mean.mean:.2f} ({100 * mean.low:.2f} to {100 * mean.high:.2f})"
+    ours = ", ".join([ours, *_preliminaries(cell[0])])
     agrees = differences = ""
     if accuracy is not None:
         metrics = cell[0].metrics
         differences = protocol_differences(metrics)
         agrees = compatible(correct.mean(axis=1).tolist(), accuracy, correct.shape[1], other_test_rows(metrics))
     return (*first, ours, str(len(cell)), agrees, differences)
+
+
+def _preliminaries(published: Publication) -> Iterator[str]:
+    """What came before the runs of a cell, such as ``tuned: 3 rates``."""
+    if start := published.metrics.get("pretraining"):
+        yield f"pretrained: {start['steps']} steps"
+    if published.tuning:
+        yield f"tuned: {len(published.tuning.tries)} rates"
+
+
+def _seconds(published: Publication) -> Iterator[str]:
+    """The training times of a run and of what came before it."""
+    yield f"{published.metrics['train_seconds']:.0f} s"
+    if start := published.metrics.get("pretraining"):
+        yield f"pretraining {start['train_seconds']:.0f} s"
+    if published.tuning:
+        yield f"tuning {published.tuning.train_seconds:.0f} s"
 
 
 def _provenance(published: Publication) -> tuple[str, ...]:
@@ -138,7 +157,7 @@ def _provenance(published: Publication) -> tuple[str, ...]:
         origin.commit[:10],
         str(machine["device"]),
         str(machine["torch"]),
-        f"{metrics['train_seconds']:.0f} s",
+        ", ".join(_seconds(published)),
         f"{metrics['data_settings'].get('source', '')} {metrics['data'][:10]}".strip(),
     )
 
