@@ -112,14 +112,10 @@ def refuse_other_tuning(tuning: Tuning | None, metrics: Mapping[str, Any], place
     """
     if place.is_try:
         raise LraError(f"{path} is a try of tuning; publish runs whose learning rate it helped to choose.")
-    expected = {
-        run_key(made_of(one, metrics["code"], metrics["data"], None)): (
-            one.seed,
-            one.train.steps,
-            one.train.learning_rate,
-        )
-        for one in place.tries.values()
-    }
+    expected = {}
+    for one in place.tries.values():
+        key = run_key(made_of(one, metrics["code"], metrics["data"], None))
+        expected[key] = one.seed, one.train.steps, one.train.learning_rate
     tried = {one.key: (tuning.seed, tuning.steps, one.learning_rate) for one in tuning.tries} if tuning else {}
     if tried != expected:
         raise LraError(
