@@ -1,4 +1,4 @@
-# make demo: four attentions on two tasks, in about two minutes. make: the whole arena at the scale of config.yaml.
+# make demo: four attentions on two tasks, in a minute and a half. make: the whole arena at the scale of config.yaml.
 # make test: style checks, and the tests that take minutes. make long: all other tests.
 
 # The first Python that is new enough; `make PYTHON=...` takes another.
