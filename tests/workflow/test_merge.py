@@ -35,7 +35,7 @@ def test_merged_runs_are_neither_rerun_nor_lost(tmp_path: Path) -> None:
         here = Checkout.create(tmp_path / f"prepared-{prepared}", configuration())
         if prepared:
             here.snakemake("shards")
-        assert "2 taken" in lra(here, "merge", str(tmp_path / "runs.tar.gz"))
+        assert "2 merged" in lra(here, "merge", str(tmp_path / "runs.tar.gz"))
         if prepared:
             assert here.planned(*runs) == set()
         here.snakemake(*runs)
