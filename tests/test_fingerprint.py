@@ -174,3 +174,14 @@ def test_a_file_that_no_parser_takes_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module.ast, "parse", parse)
     with pytest.raises(LraError, match=rf"^{path} is not a Python file: source code string cannot contain null bytes"):
         fingerprint(str(path))
+
+
+def test_a_file_that_the_parser_finds_too_deep(method: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How deep that is depends on the stack, and so on who calls."""
+
+    def parse(*arguments: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(module.ast, "parse", parse)
+    with pytest.raises(LraError, match=r"mine\.py nests too deeply"):
+        fingerprint(str(method))

@@ -96,7 +96,7 @@ def test_a_command_that_the_system_kills(server: dict[str, str], tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
+    [(signal.SIGTERM, forking.KILLED), (signal.SIGKILL, -signal.SIGKILL)],
     ids=["passed on", "ended with who asked"],
 )
 def test_signals(number: signal.Signals, code: int, server: dict[str, str], tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_pretraining_is_a_run_of_its_own(arena: dict[str, Any], capsys: pytest
     # It is no row of a table, and no archive takes it.
     assert main(["archive", "runs.tar", "--runs", "results/tries"]) == 0
     assert main(["archive", "none.tar", "--runs", str(folder)]) == 1
-    assert "contains no finished run" in capsys.readouterr().err
+    assert "contains only pretrainings; give the runs that start from them" in capsys.readouterr().err
     Path("config.yaml").write_text(yaml.safe_dump(arena))
     shutil.rmtree("results/tries")
     assert main(["clean"]) == 0

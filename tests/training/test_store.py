@@ -252,3 +252,12 @@ def test_killed_at_any_moment(toy_experiment: Make, toy_shards: Shards, tmp_path
             assert set(contents(out)) == {"metrics.json", *SEALED_FILES}
     metrics = train_stored(experiment, toy_shards.folder, out, **more)
     assert metrics["test_loss"] == expected["test_loss"]
+
+
+def test_a_run_that_another_process_trains_is_waited_for(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store_module, "in_use", lambda folder: True)
+    assert train()["status"] == "ok"
+    waits = [line for line in capsys.readouterr().err.splitlines() if "is in use: waiting" in line]
+    assert [line.rpartition(" ")[2] for line in waits] == ["there", "run"]

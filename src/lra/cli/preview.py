@@ -46,7 +46,7 @@ def run_plan(options: argparse.Namespace) -> None:
 
 def run_rehearsal_data(options: argparse.Namespace) -> None:
     """Write shards of random rows, enough for a training step and an evaluation."""
-    from lra.data.prepare import refuse_other_data
+    from lra.data.replacing import refuse_other_data
     from lra.data.synthetic import describe, random_shards
     from lra.tasks.contract import Rows
 

@@ -10,15 +10,13 @@ from typing import Any
 from lra import __version__, paths
 from lra.config.mapping import from_mapping
 from lra.data.lockfile import content_of, difference, recorded
-from lra.data.shards import Shards, read_shards, write_shards
+from lra.data.replacing import refuse_other_data
+from lra.data.shards import Shards, write_shards
 from lra.errors import LraError
 from lra.tasks import module_of
 from lra.tasks.contract import SPLITS
 
 log = logging.getLogger(__name__)
-
-RANDOM = "random tokens"
-"""The source that a manifest of :mod:`lra.data.synthetic` names."""
 
 
 def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Path, workers: int) -> Shards:
@@ -52,25 +50,6 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
     shards = write_shards(out, module.describe(chosen), examples, expected=expected, provenance=provenance)
     _warn_of_overlap(shards)
     return shards
-
-
-def refuse_other_data(folder: Path, task: str, *, for_random: bool = False) -> None:
-    """Refuse to replace the data of another task, or real data by random tokens.
-
-    Raises:
-        LraError: the folder holds such data, undamaged.
-    """
-    try:
-        held = read_shards(folder)
-    except LraError:
-        return
-    if held.task.name != task:
-        what = f"the task {held.task.name!r}"
-    elif for_random and held.provenance.get("source") != RANDOM:
-        what = f"real data of {task!r}"
-    else:
-        return
-    raise LraError(f"{folder} would be replaced, but holds {what}; give a folder of its own, or delete it.")
 
 
 def _warn_of_overlap(shards: Shards) -> None:
