@@ -22,7 +22,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def assert_kept(printed: str, sentence: str) -> None:
-    assert sentence in printed and "What is finished is kept" in printed
+    assert sentence in printed and "Finished jobs are kept" in printed
     assert "Traceback" not in printed
 
 
