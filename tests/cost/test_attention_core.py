@@ -181,9 +181,9 @@ def test_only_what_is_stale_is_timed_where_that_is_asked_for(
     out = tmp_path / "attention.csv"
     options = ["--repeats", "1", "--threads", "1", "--out", str(out), "--stale"]
 
-    def timed(*attentions: str, length: str = "16", codes: Sequence[str] = ()) -> list[str]:
+    def timed(*attentions: str, length: str = "16", codes: Sequence[str] = (), features: int = 8) -> list[str]:
         """Names of the attentions that are timed, not kept; the table has the rows of all."""
-        settings = json.dumps([{"name": name, "features": 8} for name in attentions])
+        settings = json.dumps([{"name": name, "features": features} for name in attentions])
         known = ["--codes", json.dumps(codes)] if codes else []
         assert main(["bench", "--settings", settings, "--lengths", length, *known, *options]) == 0
         assert [row["attention"] for row in csv.DictReader(out.read_text().splitlines())] == list(attentions)
@@ -194,6 +194,7 @@ def test_only_what_is_stale_is_timed_where_that_is_asked_for(
     assert timed("vmean", "linformer") == [] and out.read_text() == before
     assert timed("linformer", "performer", "vmean") == ["performer"]
     assert timed("vmean", length="32") == ["vmean"]
+    assert timed("vmean", "linformer", features=4) == ["vmean", "linformer"]
     assert timed("vmean", "linformer", length="32", codes=["0", "1"]) == ["vmean", "linformer"]
     assert timed("vmean", "linformer", length="32", codes=["0", "2"]) == ["linformer"]
     out.unlink()  # as Snakemake does
