@@ -91,7 +91,8 @@ def start(
     settings = json.dumps({"task": "listops", "attention": attention, "model": {}, "train": train})
     command = [sys.executable, "-m", "lra", "train", "--settings", settings, "--seed", str(seed), "--threads", "4"]
     command += ["--data", str(data.resolve()), "--out", str(out.resolve()), *more]
-    surroundings = os.environ | {"PYTHONPATH": str(SOURCE), RUNS_PER_GPU: str(together), "PYTHONUNBUFFERED": "1"}
+    paths = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+    surroundings = os.environ | {"PYTHONPATH": paths, RUNS_PER_GPU: str(together), "PYTHONUNBUFFERED": "1"}
     out.parent.mkdir(parents=True, exist_ok=True)
     # In a folder of its own, since finished runs are kept below the working folder.
     return subprocess.Popen(
