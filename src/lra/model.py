@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from lra.attention import build
 from lra.attention.contract import Attention
 from lra.attention.dropout import Dropout
+from lra.attention.gather import look_up
 from lra.config.settings import AttentionSettings, ModelSettings
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Model(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(batch, length) token ids to (batch, length, embedding), with learned positions where there are any."""
-        x = self.tokens(tokens)
+        x = look_up(self.tokens.weight, tokens)
         return x if self.positions is None else x + self.positions.weight[: tokens.shape[1]]
 
     def contextual(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ class TokenModel(Model):
 
     def embed(self, tokens: Tensor) -> Tensor:
         hidden = tokens == self.tokens.num_embeddings
-        x = torch.where(hidden.unsqueeze(-1), self.hidden, self.tokens(tokens.masked_fill(hidden, 0)))
+        x = torch.where(hidden.unsqueeze(-1), self.hidden, look_up(self.tokens.weight, tokens.masked_fill(hidden, 0)))
         return x if self.positions is None else x + self.positions.weight[: tokens.shape[1]]
 
     def forward(self, tokens: Sequence[Tensor], mask: Sequence[Tensor]) -> Tensor:

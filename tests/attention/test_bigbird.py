@@ -13,8 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from attention import golden
 from attention.compiling import compiled
 from attention.references.bigbird import bigbird, listed_blocks
-from lra.attention import bigbird as module
-from lra.attention import build
+from lra.attention import build, gather
 from lra.attention.bigbird import BigBird, copy_blocks, list_blocks
 from lra.attention.gather import take
 
@@ -96,7 +95,7 @@ def test_plan_is_fixed_unless_drawn_from_a_generator() -> None:
 @pytest.mark.parametrize("num_random_blocks", [0, 3])
 def test_slices_copy_what_an_index_would(num_random_blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: rows and gradients, also where the last global block is not the last of the padded length."""
-    monkeypatch.setattr(module, "prefers_columns", lambda tensor: True)
+    monkeypatch.setattr(gather, "on_gpu", lambda tensor: True)
     attention = make(num_random_blocks=num_random_blocks)
     query, key, value, mask = inputs(MAX_LENGTH)
     blocks = attention.count_blocks(MAX_LENGTH)

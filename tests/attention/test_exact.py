@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from lra.attention import build, exact, skeinformer
+from lra.attention import build, exact, gather, skeinformer
 from lra.attention.checking import CHECKS, Check, maker, masks
 from lra.attention.exact import attend, attend_by_columns, log_sum_exp, with_bias
 from lra.attention.skeinformer import column_weights, fused_column_weights
@@ -23,10 +23,9 @@ LENGTHS = [1, 64, 100, 192]
 
 
 @pytest.fixture
-def by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do on the CPU what is done on a GPU."""
-    for module in (exact, skeinformer):
-        monkeypatch.setattr(module, "prefers_columns", lambda tensor: True)
+    monkeypatch.setattr(gather, "on_gpu", lambda tensor: True)
 
 
 def inputs(length: int, dtype: torch.dtype = torch.float32, batch: int = 3, size: int = 32) -> list[Tensor]:
@@ -209,15 +208,14 @@ def test_both_forms_of_the_column_weights(length: int, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["prefix", "holes"])
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_are_the_same_by_columns(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_are_the_same_as_on_a_gpu(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Choices, outputs and gradients of a GPU's form are those of a CPU's."""
     length = 700
     mask = masks(length)[kind]
     attention = build(name, heads=2, head_dim=32, max_length=length, features=32).eval()
     results = []
     for columns in (False, True):
-        for module in (exact, skeinformer):
-            monkeypatch.setattr(module, "prefers_columns", lambda tensor, columns=columns: columns)
+        monkeypatch.setattr(gather, "on_gpu", lambda tensor, columns=columns: columns)
         tensors = inputs(length)
         output = attention(*tensors, mask) * mask[:, None, :, None]
         torch.manual_seed(0)
@@ -229,10 +227,10 @@ def test_methods_are_the_same_by_columns(name: str, kind: str, monkeypatch: pyte
         torch.testing.assert_close(columns, plain, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.usefixtures("by_columns")
+@pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 @pytest.mark.parametrize("name", METHODS)
-def test_contract_by_columns(name: str, check: Check) -> None:
+def test_contract_as_on_a_gpu(name: str, check: Check) -> None:
     check(maker(name))
 
 

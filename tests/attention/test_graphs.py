@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
 
-from lra.attention import bigbird, exact, names, skeinformer
+from lra.attention import gather, names
 from lra.attention.checking import inputs, maker, masks
 from lra.attention.registry import METHODS as REGISTERED
 
@@ -32,16 +32,15 @@ def arguments(length: int) -> list[Tensor]:
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "training", "columns"),
+    ("name", "training", "on_gpu"),
     [
         *itertools.product(METHODS, (False, True), (False, True)),
         *itertools.product(BEYOND, [False], [False]),  # which do the same in training
     ],
 )
-def test_compiles_for_any_length(name: str, training: bool, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiles_for_any_length(name: str, training: bool, on_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a break, in at most three graphs for two lengths and a third, and with the same outputs."""
-    for module in (bigbird, exact, skeinformer):
-        monkeypatch.setattr(module, "prefers_columns", lambda tensor: columns)
+    monkeypatch.setattr(gather, "on_gpu", lambda tensor: on_gpu)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
     attention = maker(name)(1024).train(training)

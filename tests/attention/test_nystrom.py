@@ -16,7 +16,8 @@ from attention import golden
 from attention.compiling import compiles_for_two_lengths
 from attention.references.nystrom import nystrom, pseudo_inverse
 from lra.attention import Attention, build
-from lra.attention.nystrom import apply_inverse, convolve, multiply_halves, segments
+from lra.attention import nystrom as module
+from lra.attention.nystrom import Product, apply_inverse, convolve, segments
 from lra.attention.nystrom import nystrom as core
 
 
@@ -133,9 +134,18 @@ def test_gradient_of_the_inverse() -> None:
     assert torch.autograd.gradcheck(lambda x, y: apply_inverse(x.softmax(-1), y), (logits, vectors))
 
 
+def rounded_product(first: Tensor, second: Tensor) -> Tensor:
+    """As tensor cores multiply float32 matrices: of the factors' 23 bits of mantissa, 10 are left."""
+    first, second = (
+        (matrix.contiguous().view(torch.int32) + 0x1000 & ~0x1FFF).view_as(matrix) for matrix in (first, second)
+    )
+    return first.view(torch.float32) @ second.view(torch.float32)
+
+
 @pytest.mark.parametrize("sharpness", [0.1, 1.0, 30.0])
-def test_inverse_by_products_of_halves(sharpness: float) -> None:
-    """What a GPU computes on its tensor cores: outputs and gradients within 1e-3 of float64, bfloat16 alone 1e-2."""
+def test_inverse_on_tensor_cores(sharpness: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs and gradients are within 2e-2 of float64, an error that bfloat16 inputs make anyway."""
+    monkeypatch.setattr(module, "tensor_core_product", rounded_product)
     torch.manual_seed(0)
     points = torch.randn(1, 2, 64, 8, dtype=torch.float64)
     logits = (sharpness * points @ points.mT).requires_grad_()
@@ -146,14 +156,19 @@ def test_inverse_by_products_of_halves(sharpness: float) -> None:
     found = apply_inverse(logits.float().softmax(-1), vectors.float(), on_tensor_cores=True)
     approximate = torch.autograd.grad(found, [logits, vectors], upstream.float())
     for exact, other in zip((wanted, *gradients), (found, *approximate), strict=True):
-        assert (exact - other).norm() < 1e-3 * exact.norm()
+        assert (exact - other).norm() < 2e-2 * exact.norm()
 
 
-def test_products_of_halves() -> None:
+def test_products_on_tensor_cores() -> None:
+    """The product and its gradients; torch's own products are as precise as before."""
     torch.manual_seed(0)
-    first, second = torch.randn(2, 3, 40, 40)
-    error = (multiply_halves(first, second) - first.double() @ second.double()).norm()
-    assert error < 2**-15 * (first @ second).norm()
+    first, second = (tensor.requires_grad_() for tensor in torch.randn(2, 3, 40, 40))
+    found, wanted = Product.apply(first, second), first @ second
+    torch.testing.assert_close(found, wanted)
+    upstream = torch.randn_like(found)
+    for one, other in zip(*(torch.autograd.grad(x, [first, second], upstream) for x in (found, wanted)), strict=True):
+        torch.testing.assert_close(one, other)
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -13,8 +13,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
+from lra.attention import gather
 from lra.attention.contract import Attention, Draws
-from lra.attention.exact import attend, prefers_columns
+from lra.attention.exact import attend
 from lra.attention.gather import take
 
 
@@ -154,7 +155,7 @@ def copy_blocks(tensor: Tensor, last: Tensor, listed: Tensor) -> Tensor:
         last: (batch) the last global block.
         listed: (batch, heads, blocks - 2, 5 + r) of :func:`list_blocks`.
     """
-    if not prefers_columns(tensor):
+    if not gather.on_gpu(tensor):
         return take(tensor, listed)
     batch, heads, blocks, row = tensor.shape
     final = take(tensor, last[:, None, None].expand(-1, heads, -1))  # (batch, heads, 1, row)

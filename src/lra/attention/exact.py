@@ -1,10 +1,10 @@
 """Softmax attention over some keys, each with a bias of its logit: the core that the methods share.
 
-On a GPU the fused kernels that take a mask are slow, or not deterministic, and in half precision they round the bias to
-8 bits. So the bias travels as two more columns of queries and keys: every query gets 1, 1, and a key with bias b gets
-hi = round(b / scale) and lo = b / scale - hi, whose products with the query add up to b. Then the kernels without a
-mask serve: flash attention in half precision, memory-efficient attention in float32. On a CPU the mask is as fast, and
-its bias stays in float32.
+On a GPU torch's kernels that take a mask are slow, or not deterministic, and in half precision they round the bias to 8
+bits. So half precision has kernels of its own (:mod:`lra.attention.fused`). Elsewhere on a GPU, in float32 or without
+Triton, the bias travels as two more columns of queries and keys: every query gets 1, 1, and a key with bias b gets
+hi = round(b / scale) and lo = b / scale - hi, whose products with the query add up to b. Then torch's kernels without a
+mask serve. On a CPU the mask is as fast, and its bias stays in float32.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
+from lra.attention import fused, gather
 from lra.attention.dropout import draw_kept
 
 HIDDEN = -57344.0
@@ -40,7 +41,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
             count; or bool, True for a key that counts. Where none does, the output is finite and means nothing.
         dropout: share of the weights to drop, of which those kept are scaled up.
     """
-    if prefers_columns(query):
+    if gather.on_gpu(query):
+        if fused.takes(query, value, dtype := computed_in(query)):
+            query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+            return fused.fused_attention(query, key, value, as_logits(bias, key), dropout)
         return attend_by_columns(query, key, value, bias, dropout=dropout)
     if dropout and query.device.type == "cpu":
         return attend_in_blocks(query, key, value, bias, dropout)
@@ -54,12 +58,9 @@ def log_sum_exp(query: Tensor, key: Tensor, bias: Tensor, *, scale: float) -> Te
 
     Its arguments are those of :func:`attend`. It has no gradient.
     """
+    if fused.takes(query, key, dtype := computed_in(query)):
+        return fused.fused_log_sum_exp(query.to(dtype), key.to(dtype), as_logits(bias, key), scale)
     return in_pieces(partial(_log_sum_exp, scale=scale), *with_bias(query, key, bias, scale)).float()
-
-
-def prefers_columns(tensor: Tensor) -> bool:
-    """Whether a bias should travel in columns on this tensor's device."""
-    return tensor.device.type == "cuda"
 
 
 def attend_by_columns(
@@ -91,11 +92,7 @@ def with_bias(query: Tensor, key: Tensor, bias: Tensor, scale: float) -> tuple[T
     """
     dtype = computed_in(query)
     query, key = query.to(dtype), key.to(dtype)
-    if bias.dtype == torch.bool:
-        bias = torch.zeros_like(bias, dtype=torch.float32).masked_fill(~bias, -math.inf)
-    if bias.dim() == 2:
-        bias = bias[:, None]
-    bias = bias.expand(-1, key.shape[1], -1)[..., None]  # (batch, heads, keys, 1)
+    bias = as_logits(bias, key)[..., None]  # (batch, heads, keys, 1)
     whole = (bias.to(torch.promote_types(dtype, torch.float32)) / scale).clamp(min=HIDDEN)
     key = torch.where(whole > HIDDEN, key, 0)
     high = whole.to(dtype)
@@ -103,6 +100,17 @@ def with_bias(query: Tensor, key: Tensor, bias: Tensor, scale: float) -> tuple[T
     extra = -(key.shape[-1] + 2) % 8
     one = query.new_ones(1).expand(*query.shape[:-1], 2)
     return pad(torch.cat([query, one], -1), (0, extra)), pad(torch.cat([key, high, low], -1), (0, extra))
+
+
+def as_logits(bias: Tensor | None, key: Tensor) -> Tensor:
+    """(batch, heads, keys) of a bias (batch, keys) or (batch, heads, keys), in at least float32; zeros for None."""
+    batch, heads, keys = key.shape[:3]
+    if bias is None:
+        bias = key.new_zeros(1, keys, dtype=torch.float32)
+    elif bias.dtype == torch.bool:
+        bias = torch.zeros_like(bias, dtype=torch.float32).masked_fill(~bias, -math.inf)
+    bias = bias[:, None] if bias.dim() == 2 else bias
+    return bias.to(torch.promote_types(bias.dtype, torch.float32)).expand(batch, heads, keys)
 
 
 def computed_in(tensor: Tensor) -> torch.dtype:

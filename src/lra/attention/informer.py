@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from lra.attention.contract import Attention, Draws
 from lra.attention.exact import attend
+from lra.attention.gather import pick, replace_rows
 from lra.attention.vmean import mean_value
 
 QUERIES_AT_ONCE = 256
@@ -75,10 +76,11 @@ class Informer(Attention):
         if self.released:
             query, key, value, mask = self.released_inputs(query, key, value, mask)
         selected, kept = self.select(query, key, mask, draws["index"])
-        rows = selected[..., None].expand(-1, -1, -1, query.shape[3])
-        exact = attend(query.gather(2, rows), key, value, mask)
+        selected, order = selected.sort()
+        kept = kept[:, None].expand_as(order).gather(2, order)  # (batch, heads, u)
+        exact = attend(pick(query, selected), key, value, mask)
         mean = mean_value(value, mask)
-        return mean.expand_as(value).scatter(2, rows, torch.where(kept[:, None, :, None], exact, mean))
+        return replace_rows(mean.expand_as(value), selected, torch.where(kept[..., None], exact, mean))
 
     @torch.no_grad()
     def select(self, query: Tensor, key: Tensor, mask: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
+from lra.attention import gather
 from lra.attention.contract import Attention, Draws
-from lra.attention.exact import attend, log_sum_exp, prefers_columns
+from lra.attention.exact import attend, log_sum_exp
+from lra.attention.gather import among, in_order, pick, replace_rows, take_rows
 
 PILOT_BLOCK = 64
 ZERO_WEIGHT = -200.0
@@ -72,14 +74,14 @@ class Skeinformer(Attention):
         if query.shape[2] != length:  # the mask is over the keys, and all queries count
             real, drawn = mask.new_ones(batch, query.shape[2]), min(count, query.shape[2])
         pilots = draw_pilots(real, self.noise("pilots", batch, generator)[..., :drawn])
-        if prefers_columns(query):
+        if gather.on_gpu(query):
             weights = fused_column_weights(query, key, value, mask, pilots)
         else:
             weights = column_weights(query, key, value, mask, pilots)
         return {"S0": pilots, "S1": draw_columns(weights, mask, noise, count)}
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
-        output = self.approximate(query, key, value, mask, draws["S1"])
+        output = self.approximate(query, key, value, mask, in_order(draws["S1"]))
         return with_exact_rows(output, query, key, value, mask, draws["S0"]) if self.reuses_pilots else output
 
     def approximate(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, columns: Tensor) -> Tensor:
@@ -87,13 +89,13 @@ class Skeinformer(Attention):
         real = mask[:, None].expand(-1, key.shape[1], -1)
         precision = torch.promote_types(key.dtype, torch.float32)
         selected = real.gather(2, columns).to(precision)  # (batch, heads, d), 0 for padding
-        others = real.scatter(2, columns, 0).to(precision)  # (batch, heads, length); jit.trace refuses False
-        selected_key = take_rows(key, columns)
+        others = (real & ~among(columns, key.shape[2])).to(precision)  # (batch, heads, length)
+        selected_key = pick(key, columns)
         counts = torch.cat([selected, others.sum(-1, keepdim=True)], -1)
         return attend(
             query,
             torch.cat([selected_key, mean_row(selected, selected_key)], 2),
-            torch.cat([take_rows(value, columns), mean_row(others, value)], 2),
+            torch.cat([pick(value, columns), mean_row(others, value)], 2),
             counts.log(),
         )
 
@@ -126,7 +128,7 @@ class SkeinSimpleNorm(Skeinformer):
 
     def approximate(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, columns: Tensor) -> Tensor:
         selected = mask[:, None].expand(-1, key.shape[1], -1).gather(2, columns)
-        return attend(query, take_rows(key, columns), take_rows(value, columns), selected)
+        return attend(query, pick(key, columns), pick(value, columns), selected)
 
 
 class SkeinNoNorm(Skeinformer):
@@ -144,7 +146,7 @@ class SkeinNoNorm(Skeinformer):
         self.reuses_pilots = not self.released
 
     def approximate(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, columns: Tensor) -> Tensor:
-        selected = torch.zeros_like(value[..., 0]).scatter(2, columns, 1)
+        selected = among(columns, key.shape[2])
         return attend(query, key, value * selected[..., None], mask)
 
     def multiply_adds(self, length: int) -> int:
@@ -207,15 +209,10 @@ def with_exact_rows(output: Tensor, query: Tensor, key: Tensor, value: Tensor, m
     if pilots.dim() == 2:
         pilots = pilots[:, None].expand(-1, query.shape[1], -1)
     pilots = pilots.sort().values
-    exact = attend(take_rows(query, pilots), key, value, mask)
+    exact = attend(pick(query, pilots), key, value, mask)
     first = pilots.diff(prepend=pilots[..., :1] - 1) != 0
-    exact = torch.where(first[..., None], exact, exact.detach())  # scatter sends a row's gradient to every repeat of it
-    return output.scatter(2, pilots[..., None].expand_as(exact), exact)
-
-
-def take_rows(tensor: Tensor, index: Tensor) -> Tensor:
-    """(batch, heads, rows, head_dim) of (batch, heads, length, head_dim)."""
-    return tensor.gather(2, index[..., None].expand(-1, -1, -1, tensor.shape[-1]))
+    exact = torch.where(first[..., None], exact, exact.detach())  # a row's gradient goes to every repeat of it
+    return replace_rows(output, pilots, exact)
 
 
 def mean_row(weights: Tensor, tensor: Tensor) -> Tensor:

@@ -1,0 +1,177 @@
+"""The Triton kernels, which Triton's interpreter runs on a CPU, in float16: it cannot multiply bfloat16."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read when the kernels are imported
+pytest.importorskip("triton")
+
+from lra.attention import fused, gather
+from lra.attention.checking import maker, masks
+from lra.attention.exact import attend, log_sum_exp
+from lra.attention.fused import fused_attention, fused_log_sum_exp
+
+SIZES = [(1, 1, 32), (70, 130, 32), (128, 64, 20), (100, 257, 33), (65, 65, 64), (40, 48, 128)]
+"""Queries, keys and head size: one token, no multiples of a tile, sizes that are padded."""
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do on the CPU what is done on a GPU in half precision."""
+    monkeypatch.setattr(gather, "on_gpu", lambda tensor: True)
+    monkeypatch.setattr(fused, "takes", lambda query, value, dtype: dtype == torch.float16)
+
+
+def inputs(queries: int, keys: int, size: int, width: int | None = None) -> list[Tensor]:
+    """Query, key and value in memory layouts of all kinds, and a bias of counts that hides every third key."""
+    torch.manual_seed(queries)
+    query = torch.randn(2, 2, queries, size).half()
+    key = torch.randn(2, keys, 2, size).half().transpose(1, 2)
+    value = torch.randn(2, 2, width or size, keys).half().mT
+    bias = torch.randint(1, 4000, (2, 2, keys)).log()
+    bias[:, 1, 1::3] = -math.inf
+    return [tensor.requires_grad_() for tensor in (query, key, value, bias)]
+
+
+def explicit(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """In whole matrices, of any type."""
+    return (query @ key.mT / query.shape[-1] ** 0.5 + bias[:, :, None]).softmax(-1) @ value
+
+
+def off(actual: Tensor, expected: Tensor) -> float:
+    """Relative error; absolute where nothing is expected."""
+    size = expected.norm()
+    return ((actual.double() - expected).norm() / (size if size > 1e-6 else 1.0)).item()
+
+
+def with_gradients(core: Callable[..., Tensor], tensors: list[Tensor], upstream: Tensor) -> list[Tensor]:
+    """The output and the gradients of all tensors."""
+    output = core(*tensors)
+    return [output, *torch.autograd.grad(output, tensors, upstream.to(output.dtype))]
+
+
+@pytest.mark.parametrize(("queries", "keys", "size"), SIZES)
+def test_equals_float64(queries: int, keys: int, size: int) -> None:
+    """Outputs and gradients, that of the bias too, as near as float16 can be."""
+    tensors = inputs(queries, keys, size)
+    upstream = torch.randn(2, 2, queries, size).half()
+    found = with_gradients(fused_attention, tensors, upstream)
+    precise = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    expected = with_gradients(explicit, precise, upstream)
+    for one, other in zip(found, expected, strict=True):
+        assert off(one, other) < 2e-3
+    assert all(one.dtype == tensor.dtype for one, tensor in zip(found[1:], tensors, strict=True))
+
+
+def test_values_of_another_size() -> None:
+    tensors = inputs(30, 70, 33, width=20)
+    precise = [tensor.detach().double() for tensor in tensors]
+    assert off(fused_attention(*tensors), explicit(*precise)) < 2e-3
+
+
+@pytest.mark.parametrize("scale", [0.1, 2.0])
+def test_log_sum_exp(scale: float) -> None:
+    query, key, _, bias = inputs(70, 130, 32)
+    expected = (scale * query.double() @ key.double().mT + bias.double()[:, :, None]).logsumexp(-1)
+    torch.testing.assert_close(fused_log_sum_exp(query, key, bias, scale).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_hidden_keys() -> None:
+    """What they hold does not matter, be it infinite; where all are hidden the output is 0, and so are gradients."""
+    query, key, value, bias = (tensor.detach() for tensor in inputs(20, 1100, 16))
+    bias = torch.zeros_like(bias)
+    bias[0, :, :70], bias[0, :, 200:] = -math.inf, -math.inf
+    bias[1, 1] = -math.inf
+    hidden = bias.isneginf()[..., None]
+    tensors = [query, key.masked_fill(hidden, math.inf), value.masked_fill(hidden, math.nan), bias]
+    clean = [query, key.masked_fill(hidden, 0), value.masked_fill(hidden, 0), bias]
+    upstream = torch.randn(2, 2, 20, 16).half()
+    found, expected = (
+        with_gradients(fused_attention, [tensor.requires_grad_() for tensor in given], upstream)
+        for given in (tensors, clean)
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other) and one.isfinite().all()
+        assert not one[1, 1].any()
+    assert fused_log_sum_exp(query, key, bias, 1.0)[1, 1].max() < -1e5
+
+
+def test_dropping_weights() -> None:
+    """A quarter of the weights is 0, at places of its own for every row, head, sequence and seed; the rest grows."""
+    query, key, _, bias = (tensor.detach() for tensor in inputs(128, 128, 32))
+    tensors = [query, key, torch.eye(128).half().expand(2, 2, -1, -1).contiguous(), torch.zeros_like(bias)]
+    weights = explicit(*(tensor.double() for tensor in tensors))
+    tensors = [tensor.requires_grad_() for tensor in tensors]
+    kept = []
+    for seed in range(2):
+        output = fused.attention(*tensors, torch.tensor([seed]), 32**-0.5, 0.25)[0]
+        kept.append(output != 0)
+        assert off(output, weights * kept[-1] / 0.75) < 2e-3
+        rows = kept[-1].float().flatten(0, 2)
+        deviation = (0.25 * 0.75 / rows.numel()) ** 0.5
+        assert abs(rows.mean() - 0.75) < 5 * deviation
+        assert (rows.mean(0) - 0.75).abs().max() < 5 * deviation * 128**0.5, "each key is dropped as often"
+        assert (rows.mean(1) - 0.75).abs().max() < 5 * deviation * 512**0.5, "and in each row"
+        correlation = (rows.T - 0.75) @ (rows - 0.75) / (512 * 0.25 * 0.75)
+        assert correlation.fill_diagonal_(0).abs().max() < 5.5 * 512**-0.5, "one key tells nothing of another"
+    assert abs((kept[0] == kept[1]).float().mean() - (0.75**2 + 0.25**2)) < 0.02
+    upstream = torch.randn_like(output)
+    precise = [tensor.detach().double().requires_grad_() for tensor in tensors]
+
+    def dropped(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        whole = (query @ key.mT / 32**0.5 + bias[:, :, None]).softmax(-1)
+        return (whole * kept[1] / 0.75) @ value
+
+    expected = with_gradients(dropped, precise, upstream)
+    for one, other in zip(torch.autograd.grad(output, tensors, upstream), expected[1:], strict=True):
+        assert off(one, other) < 2e-3
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("kind", [None, bool, float])
+def test_core_takes_every_bias(kind: Any) -> None:
+    """No bias, a mask, and one bias for all heads, under autocast."""
+    query, key, value, bias = (tensor.detach() for tensor in inputs(20, 40, 16))
+    given = {None: None, bool: bias[:, 1].isfinite(), float: bias[:, 1]}[kind]
+    logits = torch.zeros_like(bias) if given is None else given.float().log() if kind is bool else given
+    logits = logits[:, None].expand_as(bias) if logits.dim() == 2 else logits
+    expected = explicit(*(tensor.double() for tensor in (query, key, value, logits)))
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert off(attend(query.float(), key.float(), value.float(), given), expected) < 2e-3
+    if kind is not None:
+        sums = log_sum_exp(query, key, given, scale=16**-0.5)
+        wanted = (query.double() @ key.double().mT / 4 + logits.double()[:, :, None]).logsumexp(-1)
+        torch.testing.assert_close(sums.double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+METHODS = ["softmax_nodropout", "bigbird", "informer", "skeinformer", "skein_nonorm", "skein_simplenorm", "nystrom"]
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("name", [*METHODS, "performer", "linformer"])
+def test_methods(name: str) -> None:
+    """In float16 by the kernels about what they are in float32 by torch's."""
+    length = 200
+    attention = maker(name)(length).eval()
+    torch.manual_seed(0)
+    tensors = [torch.randn(3, attention.heads, length, attention.head_dim).half() for _ in range(3)]
+    mask = masks(length)["holes"]
+    draws = attention.draw(*tensors, mask)
+    output = attention(*tensors, mask, draws) * mask[:, None, :, None]
+    plain = attention(*(tensor.float() for tensor in tensors), mask, draws) * mask[:, None, :, None]
+    heads = (output - plain).flatten(2).norm(dim=-1) / plain.flatten(2).norm(dim=-1)
+    assert heads.median() < 1e-2
+
+
+def test_device_decides() -> None:
+    """A GPU and half precision, up to the largest head size."""
+    half, meta = torch.randn(1, 1, 4, 8).half(), torch.randn(1, 1, 4, 8, device="meta").half()
+    assert not fused.takes(half, half, torch.float16) and not fused.takes(meta, meta, torch.float16)
