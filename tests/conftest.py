@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Without a GPU, Triton's kernels run in its interpreter, which it decides on when it is first imported.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 from lra.config.settings import AttentionSettings, Experiment, ModelSettings, TrainSettings
 from lra.data.shards import Shards, write_shards

@@ -105,9 +105,23 @@ class Pick(torch.autograd.Function):
 
 def places(index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """(batch, heads, rows) where in the sorted ``index`` (batch, heads, d) each row first is, and whether it is."""
+    rank = first_places(index, rows).clamp(max=index.shape[2] - 1)
+    return rank, index.gather(2, rank) == torch.arange(rows, device=index.device)
+
+
+@custom_op("lra::first_places", mutates_args=())
+def first_places(index: Tensor, rows: int) -> Tensor:
+    """(batch, heads, rows) how many entries of the sorted ``index`` (batch, heads, d) are below each row's number.
+
+    An operator of its own, because torch's compiler fails where it computes this within a sum.
+    """
     number = torch.arange(rows, device=index.device).expand(*index.shape[:2], -1).contiguous()
-    rank = torch.searchsorted(index.contiguous(), number).clamp(max=index.shape[2] - 1)
-    return rank, index.gather(2, rank) == number
+    return torch.searchsorted(index.contiguous(), number)
+
+
+@first_places.register_fake
+def _(index: Tensor, rows: int) -> Tensor:
+    return index.new_empty(*index.shape[:2], rows)
 
 
 def among(index: Tensor, rows: int) -> Tensor:

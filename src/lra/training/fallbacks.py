@@ -48,13 +48,19 @@ def retried(
             compiling = isinstance(problem, Exception) and progress.compiled and not surroundings
             if not memory and not compiling:
                 raise
-            reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            reason = " ... ".join(dict.fromkeys(first_and_last_line(problem)))
         # Only after the `except` clause, because the exception holds the tensors of the failed work.
         if memory:
             fewer_rows()
         else:
             uncompiled()
             print(f"the model runs uncompiled, because compiling it failed ({reason})", flush=True)
+
+
+def first_and_last_line(problem: BaseException) -> list[str]:
+    """Of the message, behind the type: torch's compiler puts other messages with their tracebacks into its own."""
+    lines = [line.strip() for line in f"{type(problem).__name__}: {problem}".splitlines() if line.strip()]
+    return [lines[0], lines[-1]]
 
 
 def halve_rows(progress: Progress, device: torch.device, *, training: bool) -> None:
