@@ -13,7 +13,7 @@ from torch import Tensor
 from lra.attention import fused, gather
 from lra.attention.checking import maker, masks
 from lra.attention.exact import attend, log_sum_exp
-from lra.attention.fused import fused_attention, fused_log_sum_exp
+from lra.attention.fused import fused_attention, fused_attention_and_sums, fused_log_sum_exp
 
 pytest.importorskip("triton")
 
@@ -80,6 +80,25 @@ def test_values_of_another_size() -> None:
     tensors = inputs(30, 70, 33, width=20)
     precise = [tensor.detach().double() for tensor in tensors]
     assert off(fused_attention(*tensors), explicit(*precise)) < 2e-3
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_gradients_of_sums(both: bool) -> None:
+    """Of the log-sum-exps, alone and together with those of the output."""
+    tensors = inputs(70, 130, 32)
+    precise = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    weight = torch.randn(2, 2, 70)
+
+    def loss(output: Tensor, sums: Tensor) -> Tensor:
+        return (sums * weight).sum() + (output.to(sums.dtype).square().sum() if both else 0)
+
+    found = torch.autograd.grad(loss(*fused_attention_and_sums(*tensors)), tensors, allow_unused=True)
+    logits = precise[0] @ precise[1].mT / 32**0.5 + precise[3][:, :, None]
+    wanted = loss(explicit(*precise), logits.logsumexp(-1))
+    for one, other in zip(
+        found, torch.autograd.grad(wanted, precise, materialize_grads=True, allow_unused=True), strict=True
+    ):
+        assert one is not None and off(one, other) < 2e-3
 
 
 @pytest.mark.parametrize("scale", [0.1, 2.0])

@@ -81,7 +81,7 @@ def test_fused_form_in_half_precision(dtype: torch.dtype) -> None:
     weights = orthogonal_gaussian(64, 8)
     halves = [tensor.to(dtype).requires_grad_() for tensor in (query, key, value)]
     precise = [tensor.detach().double().requires_grad_() for tensor in halves]
-    factor = 3 * 8**-0.25  # what it multiplies by before it rounds
+    factor = 8**0.25  # what it multiplies by before it rounds
     rounded = (factor * weights).to(dtype).double() / factor
     real = mask[:, None, :, None]
     output = favor_in_half_precision(*halves, mask, weights) * real

@@ -52,6 +52,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 
+def attend_and_sum(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`attend`, and the log-sum-exps of its logits, (batch, heads, queries) in float32 at least, with gradients.
+
+    Quick, and without a matrix of logits, on a GPU in half precision alone.
+    """
+    bias = as_logits(bias, key)
+    if fused.takes(query, value, query.dtype):
+        return fused.fused_attention_and_sums(query, key, value, bias)
+    logits = query.to(bias.dtype) @ key.to(bias.dtype).mT * query.shape[-1] ** -0.5 + bias[:, :, None]
+    return (logits.softmax(-1) @ value.to(bias.dtype)).to(value.dtype), logits.logsumexp(-1)
+
+
 @torch.no_grad()
 def log_sum_exp(query: Tensor, key: Tensor, bias: Tensor, *, scale: float) -> Tensor:
     """log sum_j exp(scale q_i . k_j + bias_j), (batch, heads, queries) float32, of which no matrix is stored.

@@ -64,6 +64,12 @@ def takes(query: Tensor, value: Tensor, dtype: torch.dtype) -> bool:
     return half and query.is_cuda and max(query.shape[-1], value.shape[-1]) <= LARGEST and HAS_TRITON
 
 
+def fused_attention_and_sums(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`fused_attention`, and the log-sum-exp of its logits, (batch, heads, queries) float32, with gradients."""
+    output, peak = attention(query, key, value, bias, None, query.shape[-1] ** -0.5, 0.0)
+    return output, peak * LN_2
+
+
 def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
     """softmax(Q K^T / sqrt(p) + bias) V with gradients, (batch, heads, queries, size); 0 where every key is hidden.
 
@@ -114,11 +120,15 @@ def attention_backward(
     bias: Tensor,
     output: Tensor,
     peak: Tensor,
+    of_peak: Tensor | None,
     seed: Tensor | None,
     scale: float,
     dropout: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of query, key, value and bias; that of the bias is (batch, heads, keys) float32."""
+    """Gradients of query, key, value and bias; that of the bias is (batch, heads, keys) float32.
+
+    ``upstream`` and ``of_peak`` are those of the output and, unless None, of the log-sum-exp.
+    """
     from lra.attention.kernels import key_kernel, query_kernel
 
     upstream, query, key, value, output = map(with_whole_rows, (upstream, query, key, value, output))
@@ -126,7 +136,8 @@ def attention_backward(
     query_gradient, key_gradient, value_gradient, bias_gradient = gradients
     product = torch.empty_like(peak)
     given = strided(query, key, value, bias)
-    arguments = [*given, *strided(output, upstream, query_gradient), peak, product]
+    of_peak = None if of_peak is None else of_peak.contiguous()
+    arguments = [*given, *strided(output, upstream, query_gradient), peak, product, of_peak]
     launch(query_kernel, query_tile, query, value, arguments, seed, scale, dropout, by_rows=True)
     arguments = [*given, *strided(upstream, key_gradient, value_gradient), bias_gradient, peak, product]
     launch(key_kernel, key_tile, query, value, arguments, seed, scale, dropout, by_rows=False)
@@ -142,6 +153,7 @@ def _(
     bias: Tensor,
     output: Tensor,
     peak: Tensor,
+    of_peak: Tensor | None,
     seed: Tensor | None,
     scale: float,
     dropout: float,
@@ -156,13 +168,12 @@ def remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -
     ctx.set_materialize_grads(False)
 
 
-def go_back(ctx: Any, upstream: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The gradients of :func:`attention`, whose log-sum-exp has none."""
-    if upstream is None:
-        return (None,) * 7
-    query, key, value, bias, output, peak, seed = ctx.saved_tensors
+def go_back(ctx: Any, upstream: Tensor | None, of_peak: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The gradients of :func:`attention`."""
+    *tensors, output, peak, seed = ctx.saved_tensors
+    upstream = torch.zeros_like(output) if upstream is None else upstream
     return (
-        *attention_backward(upstream, query, key, value, bias, output, peak, seed, ctx.scale, ctx.dropout),
+        *attention_backward(upstream, *tensors, output, peak, of_peak, seed, ctx.scale, ctx.dropout),
         None,
         None,
         None,

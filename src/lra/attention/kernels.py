@@ -129,11 +129,15 @@ def forward_kernel(
 def query_kernel(
     query, q_batch, q_head, q_row, key, k_batch, k_head, k_row, value, v_batch, v_head, v_row,
     bias, b_batch, b_head, b_key, output, o_batch, o_head, o_row, upstream, u_batch, u_head, u_row,
-    gradient, g_batch, g_head, g_row, peak, product, seed, least, raised, scale, heads, queries, keys,
+    gradient, g_batch, g_head, g_row, peak, product, of_peak, seed, least, raised, scale, heads, queries, keys,
     SIZE: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     DROPS: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of a block of queries, and the products of their outputs and upstream gradients."""
+    """The gradient of a block of queries, and the products of their outputs and upstream gradients.
+
+    ``of_peak`` is the upstream gradient of the log-sum-exp, or None. It adds to each logit's gradient in proportion to
+    the weight, and so is taken off the product.
+    """
     batch, head, block = place(tl.program_id(0), tl.cdiv(queries, ROWS), heads)
     rows = block * ROWS + tl.arange(0, ROWS)
     inside = rows < queries
@@ -146,6 +150,8 @@ def query_kernel(
     o = load_rows(output + batch * o_batch + head * o_head, rows, o_row, inside, WIDTH, PADDED)
     top = tl.load(peak + (batch * heads + head) * queries + rows, mask=inside, other=float("inf"))
     inner = tl.sum(o.to(tl.float32) * u.to(tl.float32), 1)
+    if of_peak is not None:
+        inner -= tl.load(of_peak + (batch * heads + head) * queries + rows, mask=inside, other=0.0) * LOG2_E
     tl.store(product + (batch * heads + head) * queries + rows, inner, mask=inside)
     sums = tl.zeros([ROWS, PADDED], tl.float32)
     start = tl.load(seed).to(tl.uint32) if DROPS else 0

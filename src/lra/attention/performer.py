@@ -145,30 +145,18 @@ def favor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: T
 def favor_in_half_precision(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, projection: Tensor) -> Tensor:
     """:func:`favor` by two fused attentions, without a (features, length) matrix; for a GPU.
 
-    The projection is rounded, to other features of the same kind; squares and feature sums stay in float32. Features
-    attend to keys, and queries to features, whose biases are the logarithms L_f of their sums over the keys. No fused
-    attention returns a differentiable L_f. So features also attend to a marker, a key whose value is 0 and whose logit
-    for a feature is L_f itself, held constant: the keys get the share e^L / (e^L + e^constant), one half, of which L is
-    a function.
+    Features attend to keys, and queries to features, whose biases are the logarithms of their sums over the keys. The
+    projection is rounded, to other features of the same kind; squares and sums stay in float32.
     """
     size = query.shape[-1]
     wide = torch.promote_types(value.dtype, torch.float32)
     padded = ~mask[:, None, :, None]
     key, value = key.masked_fill(padded, 0), value.masked_fill(padded, 0)
     mask = mask | ~mask.any(1, keepdim=True)  # all padding: all its zeros are looked at
-    root = math.sqrt(size + 1)  # attention divides logits by the root of the size, which is one more here
-    features = (projection * (root * size**-0.25)).to(query.dtype).expand(*query.shape[:2], -1, -1)
-    features, query, key = (pad(tensor, (0, 1)) for tensor in (features, query, key))
+    features = (projection * size**0.25).to(query.dtype).expand(*query.shape[:2], -1, -1)
     bias = (key.to(wide).square().sum(-1) / (-2 * math.sqrt(size))).masked_fill(~mask[:, None], -math.inf)
-    level = exact.log_sum_exp(features, key, bias, scale=1 / root)  # (batch, heads, features)
-    marked = torch.cat([features[..., :-1], (root * level[..., None]).to(query.dtype)], dim=-1)
-    marker = pad(torch.zeros_like(key[:, :, :1, 1:]), (0, 1), value=1.0)
-    values = pad(pad(value, (0, 1), value=1.0), (0, 0, 0, 1))  # a column of ones, then a row of zeros
-    sums = exact.attend(marked, torch.cat([key, marker], dim=2), values, pad(bias, (0, 1)))
-    share = sums[..., -1:].to(wide).clamp(2**-20, 1 - 2**-20)
-    change = share.logit().squeeze(-1)
-    means = (sums[..., :-1] / share).to(query.dtype)
-    return exact.attend(query, features, means, level + (change - change.detach()))
+    means, sums = exact.attend_and_sum(features, key, value, bias)
+    return exact.attend(query, features, means, sums)
 
 
 def relu_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:

