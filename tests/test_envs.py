@@ -26,7 +26,8 @@ from lra.fingerprint import source_of
 ROOT = Path(__file__).parents[1]
 ENVS = ("data", "train", "report")
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "tensorflow": "tensorflow-cpu"}
-"""Distributions that are not called as what one imports."""
+DISTRIBUTIONS |= {"triton": "torch"}
+"""Distributions that are not called as what one imports; the torch for GPUs brings Triton along."""
 NEEDED_BY_OTHERS = {"setuptools", "tensorflow-cpu"}
 """Of pip, to read a source distribution; of tensorflow-datasets."""
 LOADED_BY_NAME = {
@@ -168,7 +169,7 @@ def test_what_make_installs_covers_the_package() -> None:
     extras = project["optional-dependencies"]
 
     def distributions(*lists: list[str]) -> set[str]:
-        return {normal(re.split(r"[=<>\[]", name)[0]) for names in lists for name in names} - {"lra"}
+        return {normal(re.split(r"[=<>\[;]", name)[0]) for names in lists for name in names} - {"lra"}
 
     for_the_arena = distributions(project["dependencies"], *(extras[name] for name in ("arena", "report", "workflow")))
     assert for_the_arena <= set(requirements("requirements.txt"))
@@ -179,5 +180,5 @@ def test_the_attentions_need_torch_alone() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     modules = [module.name for module in pkgutil.iter_modules(lra.attention.__path__, "lra.attention.")]
     found = {name.partition(".")[0] for module in modules for name in imported(source(module) or ast.Module([], []))}
-    assert found - set(sys.stdlib_module_names) - {"lra"} == {"torch"}
+    assert found - set(sys.stdlib_module_names) - {"lra"} == {"torch", "triton"}, "which torch brings along for GPUs"
     assert {"torch"} == {normal(re.split(r"[=<>]", name)[0]) for name in project["dependencies"]}

@@ -130,7 +130,18 @@ def test_methods_are_independent_of_each_other() -> None:
 
     shared = {
         f"lra.attention{part}"
-        for part in ("", ".contract", ".dropout", ".exact", ".gather", ".linear", ".local", ".vmean")
+        for part in (
+            "",
+            ".contract",
+            ".dropout",
+            ".exact",
+            ".fused",
+            ".gather",
+            ".kernels",
+            ".linear",
+            ".local",
+            ".vmean",
+        )
     }
     for method in METHODS.values():
         name = method.path.partition(":")[0]

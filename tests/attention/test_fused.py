@@ -199,3 +199,15 @@ def test_device_decides() -> None:
     """The kernels are for GPUs alone."""
     half = torch.randn(1, 1, 4, 8, device="cpu").half()
     assert not fused.takes(half, half, torch.float16)
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_operators_are_what_they_are_registered_as(drops: bool) -> None:
+    """Shapes, types and layouts for torch's compiler, and gradients."""
+    query, key, value, bias = inputs(20, 30, 16)
+    dropout = (torch.tensor([1]), 0.25, 0.1) if drops else (None, 0.25, 0.0)
+    torch.library.opcheck(fused.attention, (query, key, value, bias, *dropout))
+    query, key, value, bias = (tensor.detach() for tensor in (query, key, value, bias))
+    output, peak = fused.attention(query, key, value, bias, *dropout)
+    given = (output, query, key, value, bias, output, peak, peak, *dropout)
+    torch.library.opcheck(fused.attention_backward, given)

@@ -139,3 +139,10 @@ def test_embedding_and_its_gradient() -> None:
     torch.testing.assert_close(
         found, torch.zeros_like(table).index_add(0, index.flatten().long(), upstream.flatten(0, 1))
     )
+
+
+def test_operators_are_what_they_are_registered_as() -> None:
+    """Shapes and types for torch's compiler."""
+    torch.library.opcheck(gather.first_places, (drawn(4), 9))
+    index = torch.tensor([[0, 4], [2, 4]])
+    torch.library.opcheck(gather.embedding_backward, (torch.randn(2, 2, 3), index, 5))

@@ -169,6 +169,7 @@ def test_products_on_tensor_cores() -> None:
     for one, other in zip(*(torch.autograd.grad(x, [first, second], upstream) for x in (found, wanted)), strict=True):
         torch.testing.assert_close(one, other)
     assert not torch.backends.cuda.matmul.allow_tf32
+    torch.library.opcheck(module.tensor_core_product, (first.detach(), second.detach().mT))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

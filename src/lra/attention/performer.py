@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from lra.attention import exact
+from lra.attention import exact, gather
 from lra.attention.contract import Attention, Draws
 
 KERNELS = ("softmax", "relu")
@@ -97,7 +97,7 @@ class Performer(Attention):
                 return relu_attention(*inputs).to(value.dtype)
             if self.released:
                 return released_favor(*inputs, draws["projection"].to(core)).to(value.dtype)
-            if value.dtype != core and value.device.type == "cuda":
+            if value.dtype != core and gather.on_gpu(value):
                 return favor_in_half_precision(query, key, value, mask, draws["projection"])
             return favor(*inputs, draws["projection"].to(core)).to(value.dtype)
 
