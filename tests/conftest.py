@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,3 +58,20 @@ def toy_experiment() -> Callable[..., Experiment]:
         )
 
     return make
+
+
+@pytest.fixture
+def elsewhere(made: Path, tmp_path: Path) -> Path:
+    """A copy of the results of another clone, ``made``, a fixture of the test's own file."""
+    return Path(shutil.copytree(made / "results", tmp_path / "elsewhere"))
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An arena, the current folder, with the configuration and data of ``made``, and no results."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    shutil.copy(made / "config.yaml", folder)
+    shutil.copytree(made / "data", folder / "data")
+    monkeypatch.chdir(folder)
+    return folder

@@ -44,23 +44,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def elsewhere(made: Path, tmp_path: Path) -> Path:
-    """A copy of the other clone's results."""
-    return Path(shutil.copytree(made / "results", tmp_path / "elsewhere"))
-
-
-@pytest.fixture
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This arena: the same configuration and data, no results."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    shutil.copy(made / "config.yaml", folder)
-    shutil.copytree(made / "data", folder / "data")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def changed(run: Path, **changes: object) -> None:
     """Seal a run with something else in it, as one that was trained so would be."""
     metrics = read_json(run / "metrics.json") | changes

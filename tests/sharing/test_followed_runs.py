@@ -23,23 +23,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_arena(tmp_path_factory.mktemp("elsewhere"))
 
 
-@pytest.fixture
-def elsewhere(made: Path, tmp_path: Path) -> Path:
-    """A copy of the other clone's results."""
-    return Path(shutil.copytree(made / "results", tmp_path / "elsewhere"))
-
-
-@pytest.fixture
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone with the same configuration and data, and no results."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    shutil.copy(made / "config.yaml", folder)
-    shutil.copytree(made / "data", folder / "data")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def archived(elsewhere: Path, *options: str) -> None:
     assert main(["archive", PACKED, *options, "--runs", str(elsewhere / "runs")]) == 0
 
