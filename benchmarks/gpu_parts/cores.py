@@ -1,27 +1,30 @@
-"""Forward and backward pass of every core against exact attention without a mask, in turn, in bfloat16.
+"""Forward and backward pass of every core against exact attention, in turn, in bfloat16.
 
-``ratio`` is the method's time over that of exact attention as torch runs it by default; ``strict_ratio`` has the method
-restricted to deterministic operations, as in training. ``target`` is what this project aims at. Then the same of the
-methods compiled. The card's own limits come first.
+On a GPU the core is compiled and restricted to deterministic operations, as in training; exact attention is what torch
+does by default: without a mask (``unmasked_ms``), with one, and over the real tokens only. ``ratio`` is the core's time
+divided by that of exact attention without a mask, ``target`` the ratio that this project aims at.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import nn
 
 from gpu_parts.record import Record, Result
 from gpu_parts.sizes import Sizes
+from gpu_parts.turns import Turns
 from lra.attention import build
 from lra.attention.registry import METHODS
 from lra.cost.attention_core import HEAD_DIM, HEADS, MIB, PackedPass, Pass, exact_attention, unmasked_attention
-from lra.cost.limits import measure_limits
 from lra.cost.probes import allocated_peak, milliseconds
-from lra.cost.timing import Rounds, in_turn, ratio
+from lra.cost.timing import in_turn, ratio
+from lra.devices import make_deterministic
+from lra.training.compiling import share_cache
 
 LENGTHS = (2048, 4096, 16384)
 SKETCHES = (0.4, 0.25, 0.08)
@@ -37,79 +40,61 @@ TARGETS = {
 }
 """Ratios at these lengths."""
 REPEATS = 5
-COMPILED = 2
-"""Lengths, of the first, at which cores are also timed compiled: that takes seconds each."""
 
 
-def run(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device) -> None:
-    """The yardsticks and all cores."""
-    for dtype in (torch.bfloat16, torch.float32):
-        limits = measure_limits(device, dtype)
-        record.add(limits=str(dtype), copy_gb_s=limits.copy_gb_s, matmul_tflop_s=limits.matmul_tflop_s)
+def run(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device, turns: Turns) -> None:
+    """All cores at the first length, then at the next."""
+    make_deterministic()
+    share_cache()
     for batch, length in sizes.cores:
-        what = {"attention": "exact", "batch": batch, "length": length}
-        record.attempt(what, functools.partial(yardsticks, batch, length, sizes, device))
-    plain = itertools.product((False,), sizes.cores, attentions)
-    compiled = itertools.product((True,), sizes.cores[:COMPILED], attentions)
-    for compiling, (batch, length), name in itertools.chain(plain, compiled):
-        what = {"attention": name, "batch": batch, "length": length, "compiled": compiling}
-        record.attempt(what, functools.partial(timed, name, batch, length, compiling, sizes, device))
+        for name in attentions:
+            what = {"attention": name, "batch": batch, "length": length, "compiled": device.type == "cuda"}
+            prepare = functools.partial(prepared, **what, sizes=sizes, device=device)
+            record.attempt(what, functools.partial(turns.take, prepare))
 
 
-def yardsticks(batch: int, length: int, sizes: Sizes, device: torch.device) -> Result:
-    """Milliseconds of exact attention without a mask, with one, and over the real tokens only."""
-    given = (length, batch, device, torch.bfloat16)
-    passes: list[Pass] = [Pass(unmasked_attention, *given), Pass(exact_attention, *given)]
-    names = ["unmasked_ms", "masked_ms"]
-    if device.type == "cuda":
-        passes.append(PackedPass(exact_attention, *given))
-        names.append("varlen_ms")
-    for one in passes:
-        one()
-    rounds = in_turn([clocked(one, device) for one in passes], least=REPEATS, seconds=sizes.core_seconds)
-    return dict(zip(names, map(statistics.median, zip(*rounds, strict=True)), strict=True))
-
-
-def timed(name: str, batch: int, length: int, compiling: bool, sizes: Sizes, device: torch.device) -> Result:
-    """Times and peak memory of a core, its ratios to exact attention without a mask, and the target."""
+def prepared(
+    attention: str, batch: int, length: int, compiled: bool, sizes: Sizes, device: torch.device
+) -> Callable[[], Result]:
+    """Build a core and run it once, which compiles it; the result measures it."""
     torch.manual_seed(0)
     shape = {"heads": HEADS, "head_dim": HEAD_DIM, "max_length": length, "features": 256}
-    method = build(name, **shape, **METHODS[name].options).to(device).train()
-    parameters = list(method.parameters())
-    if compiling:
-        torch._dynamo.reset()
-        ours = Pass(torch.compile(method, fullgraph=True, dynamic=False), length, batch, device, torch.bfloat16)
-    else:
-        ours = Pass(method, length, batch, device, torch.bfloat16)
-    ours.parameters = parameters
-    exact = Pass(unmasked_attention, length, batch, device, torch.bfloat16)
-    # A compiled core is another graph where only deterministic operations are allowed: one is enough.
-    calls = [clocked(exact, device), clocked(ours, device, strict=True)]
-    calls += [] if compiling else [clocked(ours, device)]
-    peak = None if compiling else allocated_peak(ours, device) / MIB
-    for call in calls:
-        call()
-    rounds = in_turn(calls, least=REPEATS, seconds=sizes.core_seconds)
-    target = TARGETS[name][LENGTHS.index(length)] if name in TARGETS and length in LENGTHS else None
-    found = {"strict_ms": statistics.median(one[1] for one in rounds), "strict_ratio": against(rounds, 1)}
-    if not compiling:
-        found |= {"ms": statistics.median(one[2] for one in rounds), "ratio": against(rounds, 2)}
-    return found | {"target": target, "peak_mib": peak}
+    method = build(attention, **shape, **METHODS[attention].options).to(device).train()
+    given = (length, batch, device, torch.bfloat16)
+    ours = Pass(compile_core(method) if compiled else method, *given)
+    ours()
+    peak = allocated_peak(ours, device) / MIB
+
+    def measure() -> Result:
+        exact = {"unmasked_ms": Pass(unmasked_attention, *given), "masked_ms": Pass(exact_attention, *given)}
+        if device.type == "cuda":
+            exact["varlen_ms"] = PackedPass(exact_attention, *given)
+        calls = [functools.partial(milliseconds, ours, device), *(by_default(one, device) for one in exact.values())]
+        for call in calls:
+            call()
+        rounds = in_turn(calls, least=REPEATS, seconds=sizes.core_seconds)
+        medians = dict(zip(("ms", *exact), map(statistics.median, zip(*rounds, strict=True)), strict=True))
+        target = TARGETS[attention][LENGTHS.index(length)] if attention in TARGETS and length in LENGTHS else None
+        return {"ratio": ratio(rounds).value, "target": target, **medians, "peak_mib": peak}
+
+    return measure
 
 
-def against(rounds: Rounds, place: int) -> float:
-    """Geometric mean of call number ``place`` over the first, which is exact attention."""
-    return ratio([(times[place], times[0]) for times in rounds]).value
+def compile_core(method: nn.Module) -> nn.Module:
+    """The method compiled with the options of training (:mod:`lra.training.compiling`), for one shape."""
+    torch._dynamo.reset()
+    options: Any = {"deterministic": True} if "deterministic" in torch._inductor.list_options() else None
+    return torch.compile(method, fullgraph=True, dynamic=False, options=options)
 
 
-def clocked(one: Callable[[], None], device: torch.device, strict: bool = False) -> Callable[[], float]:
-    """A call that returns its milliseconds, deterministic operations only where it is strict."""
+def by_default(one: Pass, device: torch.device) -> Callable[[], float]:
+    """A call that returns the milliseconds of a pass in which torch may use any operation."""
 
     def call() -> float:
-        torch.use_deterministic_algorithms(strict)
+        torch.use_deterministic_algorithms(False)
         try:
             return milliseconds(one, device)
         finally:
-            torch.use_deterministic_algorithms(False)
+            torch.use_deterministic_algorithms(True)
 
     return call

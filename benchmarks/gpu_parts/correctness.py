@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpu_parts.record import Record, Result
 from gpu_parts.sizes import Sizes
+from gpu_parts.turns import Turns
 from lra.attention import build
 from lra.attention.contract import Attention
 from lra.attention.registry import METHODS
@@ -30,7 +31,7 @@ LAST = 8
 """Of very many sequences, those that are compared."""
 
 
-def run(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device) -> None:
+def run(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device, turns: Turns) -> None:
     """All methods, at the lengths that go wrong first."""
     for dtype, name in itertools.product(("bf16", "fp32"), attentions):
         for length in sorted(sizes.lengths, key=lambda length: -length % 128):

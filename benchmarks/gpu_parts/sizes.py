@@ -24,10 +24,10 @@ class Sizes:
             BigBird, whose blocks are rows.
         cores: (batch, length) of the timed cores.
         core_seconds: time for one core at one length.
-        steps: task, batch and length of the timed steps.
+        steps: task, batch and length of the timed steps, and of the compiled runs that must be equal to the bit.
         repeats: timed steps.
         rows: examples of the true-size task to train on, and of dev and test.
-        identity: (batch, longest sequence) of the runs that must be equal to the bit.
+        identity: (batch, longest sequence) of the uncompiled runs that must be equal to the bit.
         busy_steps: steps of the runs whose busy share is read.
     """
 
@@ -36,7 +36,7 @@ class Sizes:
     many_rows: tuple[tuple[int, int], tuple[int, int]]
     cores: tuple[tuple[int, int], ...]
     core_seconds: float
-    steps: tuple[tuple[str, int, int], ...]
+    steps: tuple[str, int, int]
     repeats: int
     rows: dict[str, int]
     identity: tuple[int, int]
@@ -50,7 +50,7 @@ SIZES = {
         many_rows=((33000, 8), (2800, 224)),
         cores=((256, 2048), (64, 4096), (16, 16384)),
         core_seconds=0.6,
-        steps=(("listops", 256, 2000), ("text", 128, 4000), ("pathfinder", 512, 1024)),
+        steps=("listops", 256, 2000),
         repeats=15,
         rows={"train": 96000, "dev": 2000, "test": 2000},
         identity=(32, 2000),
@@ -62,7 +62,7 @@ SIZES = {
         many_rows=((40, 8), (3, 224)),
         cores=((2, 64),),
         core_seconds=0.0,
-        steps=(("listops", 4, 60),),
+        steps=("listops", 4, 60),
         repeats=2,
         rows={"train": 64, "dev": 16, "test": 16},
         identity=(4, 60),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 
-from gpu_parts.record import Result, describe, short
+from gpu_parts.record import Result, describe
 
 Results = dict[str, list[Result]]
+EXACT = ("unmasked_ms", "masked_ms", "varlen_ms")
 
 
 def table(found: Results, crashed: Sequence[str] = ()) -> str:
@@ -53,50 +55,50 @@ def identity(results: list[Result]) -> list[str]:
 
 
 def cores(results: list[Result]) -> list[str]:
-    """Ratios to exact attention without a mask: default, strict and compiled, against the target."""
-    found = [describe(one) for one in results if "limits" in one or one["attention"] == "exact"]
-    timed = [one for one in results if "strict_ratio" in one]
-    lengths = [length for (length,) in ordered(timed, "length")]
-    found.append(f"{'ratio, strict, compiled (target)':32}" + "".join(f"{length:>30}" for length in lengths))
-    for (name,) in ordered(timed, "attention"):
-        cells = []
-        for length in lengths:
-            both = {one["compiled"]: one for one in timed if (one["attention"], one["length"]) == (name, length)}
-            plain, compiled = both.get(False, {}), both.get(True, {})
-            target = plain.get("target")
-            ratios = [plain.get("ratio"), plain.get("strict_ratio"), compiled.get("strict_ratio")]
-            cells.append(" ".join(number(one) for one in ratios) + (f" ({target})" if target else ""))
-        found.append(f"{name:32}" + "".join(f"{cell:>30}" for cell in cells))
+    """Exact attention at every length, then the ratio of each method to it without a mask, and the target."""
+    found = []
+    lengths = [length for (length,) in ordered(results, "length")]
+    for length in lengths:
+        cases = [one for one in results if one["length"] == length]
+        times = {name: [one[name] for one in cases if name in one] for name in EXACT}
+        medians = [f"{name} {number(statistics.median(given))}" for name, given in times.items() if given]
+        found.append(f"exact attention at {length}: {', '.join(medians)}")
+    found.append(f"{'ratio (target)':18}" + "".join(f"{length:>18}" for length in lengths))
+    for (name,) in ordered(results, "attention"):
+        cells = {one["length"]: ratio(one) for one in results if one["attention"] == name}
+        found.append(f"{name:18}" + "".join(f"{cells.get(length, '-'):>18}" for length in lengths))
     return found
+
+
+def ratio(result: Result) -> str:
+    """The ratio of a core, and the target in brackets."""
+    target = f" ({result['target']})" if result["target"] else ""
+    return number(result["ratio"]) + disturbed(result) + target
 
 
 def steps(results: list[Result]) -> list[str]:
-    """Milliseconds of a step uncompiled and compiled, seconds of compiling, graphs, and memory."""
-    found = []
-    for task, name in ordered(results, "task", "attention"):
-        both = {one["compiled"]: one for one in results if (one["task"], one["attention"]) == (task, name)}
-        plain, compiled = both.get(False, {}), both.get(True, {})
-        found.append(
-            f"{task:11} {name:18} eager {number(plain.get('ms'))} ms, compiled {number(compiled.get('ms'))} ms (host "
-            f"{number(compiled.get('host_ms'))}), {short(compiled.get('graphs', '-'))} graphs in "
-            f"{number(compiled.get('compile_seconds'))} s, {number(plain.get('peak_gib'))} and "
-            f"{number(compiled.get('peak_gib'))} GiB" + (" NOT COMPILED" if compiled.get("fell_back_to_eager") else "")
-        )
-    return found
-
-
-def launches(results: list[Result]) -> list[str]:
-    """A line a method, then its kernels of most time."""
-    found = []
+    """A line a method, then the kernels of each that take most time."""
+    found = [
+        f"{one['attention']:18} {number(one['ms'])}{disturbed(one)} ms, host {number(one['host_ms'])} ms, "
+        f"{one['launches']} launches of {number(one['kernel_ms'])} ms, {number(one['peak_gib'])} GiB, "
+        f"{one['graphs']} graphs in {number(one['compile_seconds'])} s, equal twice"
+        + ("; IT DOES NOT COMPILE, and ran uncompiled" if one["fell_back_to_eager"] else "")
+        for one in results
+    ]
     for one in results:
-        found.append(f"{one['attention']:18} {one['launches']} launches, {number(one['ms'])} ms")
+        found.append(f"kernels of {one['attention']}")
         found += [f"    {number(ms):>8} ms {count:>5} x {name}" for name, count, ms in one["kernels"]]
     return found
 
 
-def number(value: float | None) -> str:
-    """Three digits, or a dash."""
-    return "-" if value is None else f"{value:.3g}"
+def disturbed(result: Result) -> str:
+    """A question mark behind a time that was measured while another process still compiled."""
+    return "" if result["quiet"] else "?"
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return f"{value:.3g}"
 
 
 def ordered(results: list[Result], *names: str) -> list[tuple]:
@@ -110,5 +112,4 @@ PAGES: dict[str, Callable[[list[Result]], list[str]]] = {
     "compiled": identity,
     "cores": cores,
     "steps": steps,
-    "launches": launches,
 }

@@ -29,3 +29,9 @@ def trainer(shards: Shards, attention: str, device: torch.device, checkpoints: P
     method = AttentionSettings(attention, 256, METHODS[attention].options)
     experiment = Experiment(shards.task.name, method, 1, ModelSettings(), TrainSettings(**settings))  # type: ignore[arg-type]
     return Trainer(experiment, shards, device, Checkpoints(checkpoints, "gpu"))
+
+
+def refuse_other_rows(*micro_batches: int) -> None:
+    """Raise if memory did not allow all runs the same micro-batch: another one rounds in another way."""
+    if len(set(micro_batches)) > 1:
+        raise MemoryError(f"the GPU has too little memory to compare runs: micro-batches of {micro_batches} rows")

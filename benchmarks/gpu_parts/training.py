@@ -18,6 +18,7 @@ from made_up import TRUE_SIZE
 
 from gpu_parts.record import Record, Result
 from gpu_parts.sizes import Sizes
+from gpu_parts.turns import Turns
 from lra.attention.registry import METHODS
 from lra.data.prepare import prepare
 from lra.devices import RUNS_PER_GPU
@@ -30,7 +31,7 @@ LEARN = ("softmax_nodropout", "skeinformer")
 EVALUATION = re.compile(r"step (\d+): train loss ([\d.]+), dev loss ([\d.]+), dev accuracy ([\d.]+), ([\d.]+) s")
 
 
-def run_busy(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device) -> None:
+def run_busy(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device, turns: Turns) -> None:
     """Several runs at once, padded to full length and in buckets."""
     data = listops(record, sizes)
     for pad, together in itertools.product(("length", "bucket"), TOGETHER):
@@ -106,7 +107,7 @@ def start(
     )
 
 
-def run(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device) -> None:
+def run(record: Record, sizes: Sizes, attentions: tuple[str, ...], device: torch.device, turns: Turns) -> None:
     """Train for as long as there is time; every evaluation is a result."""
     data = listops(record, sizes)
     chosen = [name for name in LEARN if name in attentions] or list(attentions[:1])
