@@ -172,3 +172,16 @@ def test_a_folder_may_have_spaces_and_quotes_in_its_name(tmp_path: Path) -> None
 def test_without_the_block_nothing_is_timed(finished: Checkout) -> None:
     assert "bench" in finished.snakemake("--dry-run", "bench", code=1)
     assert "rule bench:" not in finished.snakemake("--dry-run", "all")
+
+
+def test_a_moved_checkout_makes_nothing_again(tmp_path: Path) -> None:
+    """Also where results lie in a folder of their own, and the reference results in the checkout."""
+    config = configuration(attentions=["vmean"])
+    checkout = Checkout.create(tmp_path / "lra", config)
+    (checkout.folder / "reference").mkdir()
+    there = ("results/table.csv", "--directory", "apart", "--configfile", "config.yaml")
+    checkout.snakemake(*there)
+    moved = Checkout(checkout.folder.rename(tmp_path / "moved"))
+    assert "Nothing to be done" in moved.snakemake("--dry-run", *there)
+    (moved.folder / "reference").rmdir()
+    assert "rule collect:" in moved.snakemake("--dry-run", *there), "which shows that the folder counts"

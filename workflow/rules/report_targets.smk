@@ -1,5 +1,7 @@
 # Targets made from finished runs: functions of report.smk.
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 from lra.results.captions import CAPTIONS
@@ -21,9 +23,9 @@ class Plot(NamedTuple):
 
 
 # Reference results stand beside one's own: those of this folder, or of the checkout that the workflow is taken from.
-REFERENCE = next(
-    (path for path in (paths.REFERENCE, SOURCE.parent / paths.REFERENCE) if path.is_dir()), paths.REFERENCE
-)
+# Its path is relative, so that a checkout that was moved makes nothing again.
+PLACES = paths.REFERENCE, Path(os.path.relpath(SOURCE.parent / paths.REFERENCE))
+REFERENCE = next((path for path in PLACES if path.is_dir()), paths.REFERENCE)
 
 
 def get_reference_checksums():
