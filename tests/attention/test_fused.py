@@ -15,7 +15,8 @@ from lra.attention.checking import maker, masks
 from lra.attention.exact import attend, log_sum_exp
 from lra.attention.fused import fused_attention, fused_attention_and_sums, fused_log_sum_exp
 
-pytest.importorskip("triton")
+# The interpreter of older releases cannot count loops with the pinned NumPy.
+pytest.importorskip("triton", minversion=None if torch.cuda.is_available() else "3.9")
 
 SIZES = [(1, 1, 32), (70, 130, 32), (128, 64, 20), (100, 257, 33), (65, 65, 64), (40, 48, 128)]
 """Queries, keys and head size: one token, no multiples of a tile, sizes that are padded."""
