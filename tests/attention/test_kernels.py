@@ -18,7 +18,7 @@ from lra.attention import kernels
 from lra.attention.fused import forward_tile, key_tile, query_tile
 
 KERNELS = {kernels.forward_kernel: forward_tile, kernels.query_kernel: query_tile, kernels.key_kernel: key_tile}
-FLOATS = {"bias", "peak", "product", "bias_gradient"}
+FLOATS = {"bias", "peak", "product", "of_peak", "bias_gradient"}
 HALVES = {"query", "key", "value", "output", "upstream", "gradient", "key_gradient", "value_gradient"}
 
 
