@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from lra.attention import gather
 from lra.attention.contract import Attention, Draws
 from lra.attention.exact import attend
 from lra.attention.gather import pick, replace_rows
@@ -76,8 +77,10 @@ class Informer(Attention):
         if self.released:
             query, key, value, mask = self.released_inputs(query, key, value, mask)
         selected, kept = self.select(query, key, mask, draws["index"])
-        selected, order = selected.sort()
-        kept = kept[:, None].expand_as(order).gather(2, order)  # (batch, heads, u)
+        kept = kept[:, None].expand_as(selected)
+        if gather.on_gpu(query):  # where rows are picked in order
+            selected, order = selected.sort()
+            kept = kept.gather(2, order)
         exact = attend(pick(query, selected), key, value, mask)
         mean = mean_value(value, mask)
         return replace_rows(mean.expand_as(value), selected, torch.where(kept[..., None], exact, mean))
