@@ -105,9 +105,7 @@ def attention(
 
 
 @attention.register_fake
-def _(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seed: Tensor | None, scale: float, dropout: float
-) -> tuple[Tensor, Tensor]:
+def _(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     return empty_output(query, value)
 
 
@@ -146,17 +144,7 @@ def attention_backward(
 
 @attention_backward.register_fake
 def _(
-    upstream: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor,
-    output: Tensor,
-    peak: Tensor,
-    of_peak: Tensor | None,
-    seed: Tensor | None,
-    scale: float,
-    dropout: float,
+    upstream: Tensor, query: Tensor, key: Tensor, value: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return empty_gradients(query, key, value)
 
