@@ -3,7 +3,7 @@
     lra train --attention skeinformer --task listops --seed 1
 
 A run can be stopped at any moment and resumes from its last checkpoint. The result is bit-identical to that of an
-undisturbed run, on a CPU and on GPUs of one model.
+undisturbed run, on a CPU and on GPUs of one model; docs/scaling.md says what was verified on which card.
 """
 
 from __future__ import annotations
