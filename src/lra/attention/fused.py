@@ -34,8 +34,8 @@ class Tile:
 
 
 Tiles = Callable[[int, int, int], Tile]
-"""The tile for so many queries and keys and a padded head size. Up to a size of 32 they were chosen by time, of eight or
-nine each on an H200; for larger heads none has been timed."""
+"""The tile for so many queries and keys and a padded head size. Up to a size of 32 they were chosen by time, of eight
+or nine each on an H200; for larger heads none has been timed."""
 
 
 def forward_tile(queries: int, keys: int, padded: int) -> Tile:
