@@ -216,24 +216,26 @@ def test_a_method_that_cannot_be_timed_is_told_with_its_reason(
     assert " ".join(capsys.readouterr().out.split()) == f"bigbird 32 x 256 float32 skipped: {row['reason']}"
 
 
-def benched(config: Path, *wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:
+def benched(*wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:
     """Name, features and options of what is timed."""
-    chosen = attentions_to_bench(config, wanted or None, features)
+    chosen = attentions_to_bench([], wanted or None, features)
     return [(one["name"], one.get("features"), one.get("options")) for one in chosen]
 
 
-def test_what_is_timed_is_as_config_has_it(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    assert benched(path, "perfromer", "mine.py:Mine") == [("performer", None, None), ("mine.py:Mine", None, None)]
-    assert [name for name, *_ in benched(path)] == names()
+def test_what_is_timed_is_as_config_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert benched("perfromer", "mine.py:Mine") == [("performer", None, None), ("mine.py:Mine", None, None)]
+    assert [name for name, *_ in benched()] == names()
     config = copy.deepcopy(CONFIG)
     (tmp_path / "mine.py").write_text("from lra.attention import Attention\n\n\nclass Mine(Attention): ...")
     config["attentions"].remove("bigbird")
     config["attentions"] += [{"bigbird": {"options": {"num_random_blocks": 2}}}, {"mine": {"module": "mine.py:Mine"}}]
     config["measure"]["features"] = 64
-    path.write_text(yaml.safe_dump(config))
-    assert benched(path, "mine", "bigbird") == [("mine", 64, {}), ("bigbird", 64, {"num_random_blocks": 2})]
-    assert benched(path, "mine", features=8) == [("mine", 8, {})]
-    assert [name for name, *_ in benched(path)] == [*names(), "mine"]
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    assert benched("mine", "bigbird") == [("mine", 64, {}), ("bigbird", 64, {"num_random_blocks": 2})]
+    assert benched("mine", features=8) == [("mine", 8, {})]
+    assert [name for name, *_ in benched()] == [*names(), "mine"]
     with pytest.raises(LraError, match=r"unknown attention 'mien'\. Did you mean 'mine'"):
-        benched(path, "mien")
+        benched("mien")
+    with pytest.raises(LraError, match=r"^nowhere\.yaml is not there"):
+        attentions_to_bench(["nowhere.yaml"], None, None)

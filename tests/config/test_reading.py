@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lra.config.arena import arena
-from lra.config.reading import origin, read_config, retyped
+from lra.config.arena import arena, load, scales
+from lra.config.reading import merged, origin, read_config, read_layers, retyped
 from lra.errors import LraError
 
 
@@ -81,3 +81,27 @@ def test_a_mistake_of_one_file_names_it() -> None:
         arena({"scale": "mini"}, files={"mine.yaml": {"scale": "mini"}})
     with pytest.raises(LraError, match=r"^config.yaml: the file"):
         arena({"scale": "mini"})
+
+
+def test_files_and_single_settings_override_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `--configfile` and `--config` of Snakemake: block by block; single settings last, wherever they stand."""
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("scale: mini\nmeasure: {features: 256, memory_gib: 16}\nseeds: [1]\n")
+    Path("mine.yaml").write_text("measure: {features: 32}\nseeds: [1, 2]\n")
+    layers = read_layers(["seeds=[3]", "config.yaml", "mine.yaml", "measure.memory_gib=2"])
+    assert list(layers) == ["config.yaml", "mine.yaml", "seeds=[3]", "measure.memory_gib=2"]
+    whole = merged(layers.values())
+    assert whole == {"scale": "mini", "measure": {"features": 32, "memory_gib": 2}, "seeds": [3]}
+    assert layers["config.yaml"]["measure"] == {"features": 256, "memory_gib": 16}
+    assert merged(read_layers(["scale=paper"]).values())["scale"] == "paper"
+    Path("a=b.yaml").write_text("scale: modern\n")
+    assert read_layers(["a=b.yaml"]) == {"a=b.yaml": {"scale": "modern"}}
+    with pytest.raises(LraError, match=r"^--config seeds=\[1: the value is not YAML; quote it as in 'seeds=\[1, 2\]'"):
+        read_layers(["seeds=[1"])
+
+
+def test_a_mistake_in_a_single_setting_is_named() -> None:
+    with pytest.raises(LraError, match=r"^scale=minni: scale: 'minni'"):
+        load("scale=minni")
+    assert load("scale=paper").scale == "paper"
+    assert {one.scale for one in scales("scale=paper")} >= {"mini", "paper", "modern"}

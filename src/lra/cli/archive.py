@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lra import paths
+from lra.cli.console import add_config
 from lra.errors import LraError
 
 
@@ -61,9 +62,7 @@ def add_commands(commands: Any) -> None:
     reference = commands.add_parser("reference", help="write docs/reference.md from reference/")
     reference.set_defaults(run=run_reference)
     for command in (merge, publish, accept):
-        command.add_argument(
-            "--config", type=Path, default=Path("config.yaml"), help="defines the runs (default: config.yaml)"
-        )
+        add_config(command, "defines the runs")
 
 
 def run_archive(options: argparse.Namespace) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from lra import paths
 from lra.attention.registry import ALIASES, names
-from lra.cli.console import as_json, at_least, lookup
+from lra.cli.console import add_config, as_json, at_least, lookup
 from lra.cli.cost import attention_module
-from lra.config.arena import load
+from lra.config.arena import find
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.settings import AttentionSettings
 from lra.files import checksum
@@ -46,12 +46,7 @@ def add_command(commands: Any) -> None:
     bench.add_argument(
         "--settings", type=as_json(list), help="JSON list of attentions with all their settings, instead of config.yaml"
     )
-    bench.add_argument(
-        "--config",
-        type=Path,
-        default=Path("config.yaml"),
-        help="gives options, and names of your own (default: config.yaml)",
-    )
+    add_config(bench, "gives options, and names of your own")
     bench.add_argument("--codes", type=as_json(list), help=argparse.SUPPRESS)
     bench.add_argument(
         "--stale",
@@ -102,18 +97,20 @@ def bench_fingerprint(attention: AttentionSettings) -> str:
     return fingerprint("lra.cost.attention_core", attention_module(attention.name, attention.module))
 
 
-def attentions_to_bench(config: Path, wanted: Sequence[str] | None, features: int | None) -> list[dict[str, Any]]:
+def attentions_to_bench(
+    config: Sequence[str], wanted: Sequence[str] | None, features: int | None
+) -> list[dict[str, Any]]:
     """``AttentionSettings`` as mappings, from config.yaml for the attentions that it lists.
 
     Args:
-        config: path of config.yaml, which may be missing.
+        config: what ``--config`` gives.
         wanted: names or ``file.py:Class``; None for all methods and those of config.yaml.
         features: budget d of all; None for that of ``measure``, or the default.
 
     Raises:
         LraError: there is no such method.
     """
-    arena = load(config) if config.exists() else None
+    arena = find(*config)
     configured = arena.attentions if arena else {}
     known = dict.fromkeys([*names(), *configured])
     blocks = []

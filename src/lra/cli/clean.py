@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lra import paths
-from lra.config.arena import Arena, arena
+from lra.cli.console import add_config
+from lra.config.arena import Arena, scales
 from lra.config.pretraining import pretraining
-from lra.config.reading import read_config
 from lra.config.settings import Experiment
 from lra.errors import LraError
 from lra.results.choice import tuned_changes
@@ -32,7 +32,7 @@ def add_command(commands: Any) -> None:
         "that no scale of config.yaml asks for and no folder of results holds)",
     )
     clean.add_argument("--yes", action="store_true", help="remove the runs (default: only list them)")
-    clean.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+    add_config(clean, "defines the runs to keep")
     clean.set_defaults(run=run_clean)
 
 
@@ -76,7 +76,7 @@ def _entry_of(run: Path) -> Path:
     return paths.STORE / key
 
 
-def _unused(store: Path, config: Path) -> Iterator[Path]:
+def _unused(store: Path, config: Sequence[str]) -> Iterator[Path]:
     """Folders of the store that no scale of the configuration asks for and that no folder of results holds."""
     from lra.files import read_json
     from lra.training.store import MADE_OF
@@ -103,7 +103,7 @@ def _held() -> Iterator[str]:
                 yield _entry_of(path.parent).name
 
 
-def _wanted(config: Path) -> Iterator[dict[str, Any]]:
+def _wanted(config: Sequence[str]) -> Iterator[dict[str, Any]]:
     """For each run that some scale asks for, the facts that decide it; ``data`` is empty if its task is not prepared.
 
     Raises:
@@ -113,16 +113,10 @@ def _wanted(config: Path) -> Iterator[dict[str, Any]]:
     from lra.fingerprint import fingerprint
     from lra.training.run_folder import made_of
 
-    content = read_config(config)
-    arena(content, config.parent)
-    for scale, block in content["scales"].items():
-        tasks = [task for task in content["tasks"] if task in block["tasks"]]
-        if not tasks:
-            continue
-        resolved = arena({**content, "scale": scale, "tasks": tasks}, config.parent)
+    for resolved in scales(*config):
         for task in resolved.tasks:
             try:
-                data = read_shards(Path("data", scale, task)).identity
+                data = read_shards(paths.shards(resolved.scale, task)).identity
             except LraError:
                 data = ""
             runs = list(_experiments(resolved, task))

@@ -59,7 +59,7 @@ def script(top: argparse.ArgumentParser, shell: str) -> str:
             argument.choices = fixed.get(argument.dest, argument.choices)
             if argument.dest in listed:
                 argument.complete = dict.fromkeys(PREAMBLE, listed[argument.dest])
-            elif argument.type is Path or argument.dest == "inputs":
+            elif argument.type is Path or argument.dest in ("config", "inputs"):
                 argument.complete = shtab.FILE
     list_names = f"{shlex.quote(sys.executable)} -P -m lra.cli.completion 2>/dev/null"
     return shtab.complete(top, shell, preamble=PREAMBLE[shell] % {"list": list_names})

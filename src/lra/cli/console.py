@@ -55,6 +55,22 @@ def at_least(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
+def add_config(command: argparse.ArgumentParser, purpose: str) -> None:
+    """Add the option ``--config`` to a command; its value is the list of what is given.
+
+    Args:
+        command: parser of the command.
+        purpose: what the command takes from the settings, for its help.
+    """
+    command.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE|KEY=VALUE",
+        help=f"{purpose}: a file (default: config.yaml) or one setting; repeated, later ones override earlier ones",
+    )
+
+
 def as_json(container: type) -> Callable[[str], Any]:
     """The type of an argument that is JSON: an object (``dict``) or a ``list``."""
 

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -200,9 +200,9 @@ def run_approximate(options: argparse.Namespace) -> None:
             print(f"{row.attention} {row.weights} n={row.length} d={row.features}: {error}")
 
 
-def _arena_with(config: Path, attention: str) -> Arena:
-    """The arena of a config.yaml, which must list the attention."""
-    arena = load(config)
+def _arena_with(config: Sequence[str], attention: str) -> Arena:
+    """The configured arena, which must list the attention."""
+    arena = load(*config)
     lookup(attention, arena.attentions, "attention")
     return arena
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lra import paths
-from lra.cli.console import as_json, at_least, lookup
+from lra.cli.console import add_config, as_json, at_least, lookup
 from lra.config.arena import EXTRACTED, load
 from lra.config.mapping import from_mapping
 from lra.errors import LraError
@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     download.add_argument("artefact", help="its name under `sources` in config.yaml")
     download.add_argument("--sources", type=as_json(list), help="JSON list of sources instead of those in config.yaml")
     download.add_argument("--out", type=Path, help="where to put it (default: data/sources/ARTEFACT)")
-    download.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+    add_config(download, "gives the sources")
     download.set_defaults(run=run_download)
 
     extract = commands.add_parser(
@@ -73,7 +73,7 @@ def run_download(options: argparse.Namespace) -> None:
     artefact = options.artefact
     sources = options.sources
     if sources is None:
-        sources = lookup(artefact, load(options.config).sources, "source")
+        sources = lookup(artefact, load(*options.config).sources, "source")
     where = f"sources.{artefact}"
     fetch(
         artefact,
@@ -103,7 +103,7 @@ def run_prepare(options: argparse.Namespace) -> None:
 
     settings, out, source = options.settings, options.out, options.source
     if settings is None or out is None:
-        arena = load(options.config)
+        arena = load(*options.config)
         lookup(options.task, arena.settings["tasks"], "task")
         settings = settings or arena.data(options.task)
         out = out or paths.shards(arena.scale, options.task)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra.attention.registry import ALIASES, names
-from lra.cli.console import as_json, lookup
-from lra.config.arena import Arena, load
+from lra.cli.console import add_config, as_json, lookup
+from lra.config.arena import Arena, find
 from lra.config.mapping import from_mapping
 from lra.errors import LraError
 
@@ -32,9 +32,7 @@ def add_commands(commands: Any) -> None:
     check.add_argument(
         "--options", type=as_json(dict), default={}, metavar="JSON", help="arguments of an attention's class"
     )
-    check.add_argument(
-        "--config", type=Path, default=Path("config.yaml"), help="gives names of your own (default: config.yaml)"
-    )
+    add_config(check, "gives names of your own")
     check.set_defaults(run=run_check)
 
     predict = commands.add_parser("predict", help="classify raw input with the weights of a trained run")
@@ -64,7 +62,7 @@ def run_check(options: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
-def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[str, str | None]]:
+def _checks(name: str, options: dict[str, Any], config: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """The checks of an attention or a task: each requirement, and its violation or None.
 
     A name that is neither a class nor a method of the registry is looked up in config.yaml.
@@ -73,7 +71,7 @@ def _checks(name: str, options: dict[str, Any], config: Path) -> Iterator[tuple[
         return _check_attention(name, name, options)
     if name.endswith(".py"):
         raise LraError(f"{name} is a file; add the name of its class, as {name}:CLASS.")
-    arena = load(config) if config.exists() else None
+    arena = find(*config)
     if arena and name in arena.settings["tasks"]:
         return _check_task(name, arena)
     own = {**arena.attentions, **dict.fromkeys(filter(arena.own, arena.settings["tasks"]))} if arena else {}

@@ -12,10 +12,9 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from lra.cli import archive, bench, clean, cost, data, evaluate, hands_on, preview, results, train
-from lra.cli.console import Parser, as_json, run_command
+from lra.cli.console import Parser, add_config, as_json, run_command
 
 EXIT_CODES = """
 exit codes:
@@ -66,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     completion.set_defaults(run=run_completion)
 
     for command in configured:
-        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+        add_config(command, "gives settings")
         command.add_argument("--settings", type=as_json(dict), help="resolved settings as JSON instead of config.yaml")
     for listed in commands._choices_actions:
         summary = listed.help or ""

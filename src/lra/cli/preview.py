@@ -36,7 +36,7 @@ def run_plan(options: argparse.Namespace) -> None:
     from lra.cost.estimate import machine_memory, markdown, plan
     from lra.devices import own_gpu
 
-    planned = arena(options.settings) if options.settings else load(options.config)
+    planned = arena(options.settings) if options.settings else load(*options.config)
     with own_gpu():
         memory = machine_memory()
         page = markdown(planned, plan(planned, options.results, memory), memory)
@@ -52,7 +52,7 @@ def run_rehearsal_data(options: argparse.Namespace) -> None:
 
     settings, out = options.settings, options.out
     if settings is None or out is None:
-        configured = load(options.config)
+        configured = load(*options.config)
         lookup(options.task, configured.settings["tasks"], "task")
         settings = settings or configured.data(options.task)
         out = out or paths.rehearsal_shards(configured.scale, options.task)

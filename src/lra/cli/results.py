@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lra import paths
+from lra.cli.console import add_config
 from lra.config.arena import Arena, load
 from lra.errors import LraError, nearest
 from lra.results.captions import CAPTIONS, FIGURES
@@ -65,9 +66,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument(
             "--metrics", type=Path, nargs="+", help="metrics.json of every run (default: all finished runs)"
         )
-        command.add_argument(
-            "--config", type=Path, default=Path("config.yaml"), help="defines the runs (default: config.yaml)"
-        )
+        add_config(command, "defines the runs")
 
 
 def run_choose(options: argparse.Namespace) -> None:
@@ -87,7 +86,7 @@ def run_collect(options: argparse.Namespace) -> None:
     """Write the table."""
     from lra.results.table import collect
 
-    scale = options.scale or load(options.config).scale
+    scale = options.scale or load(*options.config).scale
     collect(
         _metrics(options),
         options.out,
@@ -136,7 +135,7 @@ def run_plots(options: argparse.Namespace) -> None:
             case "sweep":
                 from lra.results.plots import sweep
 
-                sweep.draw(options.metrics or _swept(load(options.config)), prefix)
+                sweep.draw(options.metrics or _swept(load(*options.config)), prefix)
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -183,7 +182,7 @@ def _metrics(options: argparse.Namespace) -> list[Path]:
     """``--metrics``, or else the finished runs of config.yaml."""
     if options.metrics:
         return list(options.metrics)
-    arena = load(options.config)
+    arena = load(*options.config)
     finished = [path for path in metrics_files(arena) if path.is_file()]
     if not finished:
         raise LraError(f"there is no finished run in results/runs/{arena.scale}; train first, or give --metrics.")
@@ -194,14 +193,14 @@ def _measures(options: argparse.Namespace) -> list[Path]:
     """``--measures``, or else the existing measurements of config.yaml."""
     if options.measures is not None:
         return list(options.measures)
-    return [path for path in measure_files(load(options.config)) if path.is_file()]
+    return [path for path in measure_files(load(*options.config)) if path.is_file()]
 
 
 def _choices(options: argparse.Namespace) -> list[Path]:
     """``--choices``, or else the existing choices of config.yaml; none if ``--metrics`` gives other runs."""
     if options.choices is not None or options.metrics:
         return list(options.choices or ())
-    return [path for path in choice_files(load(options.config)) if path.is_file()]
+    return [path for path in choice_files(load(*options.config)) if path.is_file()]
 
 
 def _swept(arena: Arena) -> list[Path]:

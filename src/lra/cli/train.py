@@ -125,7 +125,7 @@ def _experiment(options: argparse.Namespace) -> tuple[Experiment, str]:
         return from_mapping(Experiment, options.settings | {"seed": options.seed}, "--settings"), "custom"
     if not options.attention or not options.task:
         raise LraError("lra train needs --attention and --task, e.g. `lra train --attention softmax --task listops`.")
-    arena = load(options.config)
+    arena = load(*options.config)
     task, attention = options.task.removeprefix("lra-"), ALIASES.get(options.attention, options.attention)
     lookup(task, arena.settings["tasks"], "task")
     lookup(attention, arena.attentions, "attention")

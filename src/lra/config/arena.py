@@ -5,7 +5,7 @@ This module needs neither torch nor pyarrow. :mod:`lra.config.blocks` defines th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from lra.config.blocks import Configuration, TuneBlock
 from lra.config.consistency import check_consistency
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.own import resolve_task
-from lra.config.reading import origin, read_config
+from lra.config.reading import CONFIG, merged, origin, read_layers
 from lra.config.settings import (
     SHARD_ROWS,
     ApproximateSettings,
@@ -188,14 +188,34 @@ class Arena:
         return {split: -(-rows[split] // SHARD_ROWS) if rows else 1 for split in SPLITS}
 
 
-def load(path: Path) -> Arena:
-    """The arena that a config.yaml describes.
+def load(*given: str | Path) -> Arena:
+    """The arena that files and single settings describe.
+
+    Args:
+        given: files, and settings such as ``scale=paper``; later ones override earlier ones. Without a file it is
+            config.yaml. Paths of attentions and tasks of your own are relative to the first file.
 
     Raises:
-        LraError: the file is missing or not YAML, or a setting is wrong.
+        LraError: a file is missing or not YAML, or a setting is wrong.
     """
-    config = read_config(path)
-    return arena(config, path.parent, {str(path): config})
+    layers = read_layers(given)
+    return arena(merged(layers.values()), Path(next(iter(layers))).parent, layers)
+
+
+def find(*given: str | Path) -> Arena | None:
+    """The same as :func:`load`; None if nothing is given and there is no config.yaml."""
+    return load(*given) if given or Path(CONFIG).exists() else None
+
+
+def scales(*given: str | Path) -> Iterator[Arena]:
+    """The arena at each scale that has a configured task; see :func:`load`."""
+    layers = read_layers(given)
+    content = merged(layers.values())
+    folder = Path(next(iter(layers))).parent
+    arena(content, folder, layers)
+    for scale, block in content["scales"].items():
+        if tasks := [task for task in content["tasks"] if task in block["tasks"]]:
+            yield arena({**content, "scale": scale, "tasks": tasks}, folder, layers)
 
 
 def arena(config: Any, folder: Path = Path(), files: Mapping[str, Any] = MappingProxyType({})) -> Arena:

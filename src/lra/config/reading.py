@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lra.errors import LraError
+
+CONFIG = "config.yaml"
+"""The file of settings that is read where none is given."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -36,6 +39,45 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise LraError(f"{path} holds {type(content).__name__} {content!r:.60}, not settings such as `scale: mini`.")
     return content
+
+
+def read_layers(given: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
+    """The content of files and of single settings, by name and in order; files come first.
+
+    Args:
+        given: files, and settings such as ``scale=paper`` or ``scales.mini.features=16``, whose values are YAML.
+            Without a file, config.yaml is read.
+
+    Raises:
+        LraError: a file cannot be read, or a value is not YAML.
+    """
+    single = [str(one) for one in given if "=" in str(one) and not Path(one).exists()]
+    files = [str(one) for one in given if str(one) not in single] or [CONFIG]
+    return {file: read_config(Path(file)) for file in files} | {one: _single(one) for one in single}
+
+
+def _single(setting: str) -> dict[str, Any]:
+    """``a.b=value`` as nested mappings."""
+    name, _, value = setting.partition("=")
+    try:
+        content = yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        raise LraError(f"--config {setting}: the value is not YAML; quote it as in '{name}=[1, 2]'.") from None
+    for key in reversed(name.split(".")):
+        content = {key: content}
+    return content
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One mapping of several, as Snakemake merges its files: block by block, a later key overrides."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            before = result.get(key)
+            if isinstance(before, Mapping) and isinstance(value, Mapping):
+                value = merged([before, value])
+            result[key] = value
+    return result
 
 
 def origin(problem: str, files: Mapping[str, Any]) -> str:

@@ -10,17 +10,17 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lra import paths
-from lra.config.arena import Arena, arena
+from lra.config.arena import Arena, scales
 from lra.config.differences import differences
 from lra.config.mapping import from_mapping
 from lra.config.pretraining import pretraining
-from lra.config.reading import read_config
+from lra.config.reading import CONFIG
 from lra.config.settings import Experiment
 from lra.data.shards import read_shards
 from lra.errors import LraError
@@ -156,14 +156,9 @@ class Places:
         LraError: the configuration is invalid.
     """
 
-    def __init__(self, config: Path) -> None:
-        content = read_config(config)
-        arena(content, config.parent)
-        self.config = config
-        self.arenas: list[Arena] = []
-        for scale, block in content["scales"].items():
-            if tasks := [task for task in content["tasks"] if task in block["tasks"]]:
-                self.arenas.append(arena({**content, "scale": scale, "tasks": tasks}, config.parent))
+    def __init__(self, config: Sequence[str]) -> None:
+        self.config = ", ".join(config) or CONFIG
+        self.arenas = list(scales(*config))
 
     def rank(self, metrics: Mapping[str, Any]) -> int:
         """The order of merging: pretrainings, runs with a seed of tuning, other runs.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -47,12 +47,14 @@ class Outcome(NamedTuple):
     reason: str
 
 
-def merge(source: Path, config: Path, *, apart: str | None = None, store: Path = paths.STORE) -> Iterator[Outcome]:
+def merge(
+    source: Path, config: Sequence[str], *, apart: str | None = None, store: Path = paths.STORE
+) -> Iterator[Outcome]:
     """Merge the runs of a folder or an archive into this arena.
 
     Args:
         source: an archive, or a folder with runs at any depth.
-        config: configuration of this arena.
+        config: files and settings of this arena; config.yaml if empty.
         apart: name of a folder in results/apart for runs with other settings, code or data; None to refuse them.
         store: folder of stored runs.
 

@@ -12,7 +12,7 @@ import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,12 +170,12 @@ def read_reference(folder: Path = REFERENCE) -> list[Publication]:
     return publications
 
 
-def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) -> Path:
+def publish(folder: Path, config: Sequence[str], by: str, reference: Path = REFERENCE) -> Path:
     """Publish a finished run of this arena.
 
     Args:
         folder: the run's folder.
-        config: configuration of this arena; one of its scales must have the run's settings.
+        config: files and settings of this arena, config.yaml if empty; one of its scales must have the run's settings.
         by: person or group that ran it.
         reference: folder of publications.
 
@@ -220,12 +220,12 @@ def publish(folder: Path, config: Path, by: str, reference: Path = REFERENCE) ->
         return _copy_to_reference(file, reference)
 
 
-def accept(path: Path, config: Path, reference: Path = REFERENCE) -> tuple[Path, float | None]:
+def accept(path: Path, config: Sequence[str], reference: Path = REFERENCE) -> tuple[Path, float | None]:
     """Check a publication of someone else and copy it to the reference results.
 
     Args:
         path: the file; weights with the same name and the suffix .safetensors are scored again.
-        config: configuration of this arena; one of its scales must have the run's settings.
+        config: files and settings of this arena, config.yaml if empty; one of its scales must have the run's settings.
         reference: folder of publications.
 
     Returns:
