@@ -44,8 +44,9 @@ def test_a_machine_that_slows_down_changes_no_ratio() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.3, 0.3))
 
 
-def test_one_round_has_no_interval() -> None:
-    found = ratio([(3.0, 2.0)])
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_one_or_two_rounds_have_no_interval(rounds: int) -> None:
+    found = ratio([(3.0, 2.0)] * rounds)
     assert (found.value, found.low, found.high) == (pytest.approx(1.5), None, None)
     assert not found.tight
 

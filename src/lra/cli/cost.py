@@ -173,7 +173,9 @@ def summary(row: Mapping[str, Any]) -> str:
     cell = f"{row['task']} {row['attention']}"
     if row["status"] != "ok":
         return f"{cell}: {row['status']}, {row['reason']}"
-    interval = f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}"
+    interval = "interval unknown"
+    if row["ratio_low"] is not None:
+        interval = f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}"
     return (
         f"{cell}: {row['train_ms_per_example']:.1f} ms per example in steps of {row['batch']} ({row['precision']}), "
         f"{row['ratio']:.3g} of exact attention ({interval}), {row['memory_per_example_bytes'] / 2**20:.1f} MiB per "

@@ -141,8 +141,12 @@ class MeasureOptions:
         Field(description="Examples of a timed step; null for the paper's batch on a GPU, for 4096 tokens on a CPU."),
     ] = None
     repeats: Annotated[
-        Least2, Field(description="Timed pairs of steps at least: a step of the method and one of exact attention.")
-    ] = 2
+        Least2,
+        Field(
+            description="Timed pairs of steps at least: a step of the method and one of exact attention. Fewer than "
+            "three give no interval of their ratio."
+        ),
+    ] = 3
     seconds: Annotated[
         NonNegativeFloat | None,
         Field(description="Seconds after which no further pair begins; null for 10 on a GPU, 1 on a CPU."),

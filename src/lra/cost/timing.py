@@ -34,7 +34,7 @@ Rounds = list[tuple[float, ...]]
 class Ratio:
     """Geometric mean of the rounds' ratios, and the ends of its 95 % t-interval on the logarithmic axis.
 
-    A single round has no interval.
+    Fewer than three rounds have none: that of two reaches from almost nothing to millions where a machine was busy.
     """
 
     value: float
@@ -51,7 +51,7 @@ def ratio(rounds: Rounds, yardstick: int = 1) -> Ratio:
     """The first call's time divided by that of call number ``yardstick``."""
     logs = [math.log(times[0] / times[yardstick]) for times in rounds]
     mean = statistics.fmean(logs)
-    if len(logs) == 1:
+    if len(logs) < 3:
         return Ratio(math.exp(mean))
     half = t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))

@@ -47,7 +47,9 @@ def _time(rows: Sequence[TableRow]) -> str:
     faster = sum(_ends(row)[1] < 1 for row in others)
     undecided = sum(_ends(row)[0] <= 1 <= _ends(row)[1] for row in others)
     sentence += f"; {faster} of {len(others)} approximations are faster than exact attention without dropout"
-    return sentence + (f", {undecided} cannot be distinguished from it" if undecided else "")
+    sentence += f", {undecided} cannot be distinguished from it" if undecided else ""
+    unknown = len(rows) - len(timed)
+    return sentence + (f"; too few steps were timed to compare {unknown} more rows" if unknown else "")
 
 
 def _ends(row: TableRow) -> tuple[float, float]:
