@@ -26,8 +26,8 @@ def test_tries_differ_from_a_run_in_rate_steps_and_seed() -> None:
     chosen = arena(tuned())
     tries, usual = chosen.tries("softmax", "image"), chosen.experiment("softmax", "image", seed=1)
     assert list(tries) == ["rate-0.002", "rate-0.006"]
-    # The warm-up keeps its share of the steps: 40 of 240.
-    train = dataclasses.replace(usual.train, learning_rate=2e-3, steps=60, warmup=10)
+    # The warm-up keeps its share of the steps: 40 of 200.
+    train = dataclasses.replace(usual.train, learning_rate=2e-3, steps=60, warmup=12)
     assert tries["rate-0.002"] == dataclasses.replace(usual, seed=1000, train=train)
 
 
