@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,17 @@ import torch
 import yaml
 
 from lra.cli import main as cli
-from lra.config.arena import Arena, arena
+from lra.config.arena import Arena, arena, load
 from lra.config.settings import AttentionSettings
 from lra.cost import estimate as planning
-from lra.cost.estimate import plan
+from lra.cost.cards import CARDS, Card
+from lra.cost.estimate import markdown, plan
 from lra.cost.flops import count_flops
 from lra.cost.training_step import Measurement
 from lra.data.synthetic import describe
 from lra.errors import LraError
 from lra.files import sealed
-from lra.model import build_model, padded_length
+from lra.model import build_model, forward_flops, padded_length
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30
@@ -117,7 +119,7 @@ def test_pretrainings_are_counted(tmp_path: Path) -> None:
     measured(tmp_path, "vmean")
     cells = plan(chosen, tmp_path, memory=GIB)
     (cell,) = (cell for cell in cells if cell.changes == "pretraining")
-    assert (cell.attention, cell.steps, cell.runs, cell.done) == ("vmean_pretrained", 240, 2, 1)
+    assert (cell.attention, cell.steps, cell.runs, cell.done) == ("vmean_pretrained", 200, 2, 1)
 
 
 def test_finished_runs_are_counted(paper: Arena, tmp_path: Path) -> None:
@@ -204,3 +206,29 @@ def test_a_measurement_without_its_device_is_named(paper: Arena, tmp_path: Path)
     path.write_text(json.dumps(sealed({"status": "ok"})))
     with pytest.raises(LraError, match=rf"^{path} is not a measurement \('device'\); measure this cell again\."):
         plan(paper, tmp_path, memory=GIB)
+
+
+def test_a_plan_for_a_card_takes_its_rates_and_no_measurement(paper: Arena, tmp_path: Path) -> None:
+    measured(tmp_path, "softmax")
+    card = Card("a card", GIB, {"softmax": 4e12, "linformer": 2e12, "performer": 1e12})
+    one, other = plan(paper, tmp_path, card.memory, card)
+    assert (one.attention, one.measured, one.seconds) == ("softmax", False, pytest.approx(one.flops / 4e12))
+    assert (other.attention, other.seconds) == ("vmean", pytest.approx(other.flops / 2e12))  # the median
+    page = markdown(paper, [one, other], card.memory, card)
+    assert "hours on a card, one run" in page and "rates of the paper's model on ListOps on a card." in page
+
+
+def test_rates_of_a_card_are_those_of_the_documented_steps() -> None:
+    """FLOPs of a step by formula, divided by its time in docs/scaling.md; a star marks what did not compile."""
+    configured = load(ROOT / "config.yaml", "scale=paper")
+    table = (ROOT / "docs/scaling.md").read_text().partition("| method | then, ms")[2].partition("\n\n")[0]
+    steps = dict(re.findall(r"^\| (\w+) \| [\d.]+ \| ([\d.]+) \|", table, re.MULTILINE))
+    assert set(steps) == set(CARDS["h200"].rates)
+    task = describe("listops", configured.data("listops"))
+    for attention, milliseconds in steps.items():
+        experiment = configured.experiment(attention, "listops", seed=0)
+        flops = (
+            3 * experiment.train.batch * forward_flops(build_model(task, experiment.model, experiment.attention), task)
+        )
+        rate = flops / float(milliseconds) * 1000
+        assert CARDS["h200"].rates[attention] == pytest.approx(rate, rel=2e-3), attention

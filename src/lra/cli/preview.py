@@ -9,6 +9,7 @@ from typing import Any
 from lra import paths
 from lra.cli.console import at_least, lookup
 from lra.config.arena import arena, load
+from lra.cost.cards import CARDS
 from lra.files import write_text
 
 
@@ -21,6 +22,9 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         "--results", type=Path, default=paths.RESULTS, help="folder of runs and measurements (default: results)"
     )
     plan.add_argument("--out", type=Path, default=paths.PLAN, help=f"page to write (default: {paths.PLAN})")
+    plan.add_argument(
+        "--card", choices=sorted(CARDS), help="plan for this GPU, from rates that were measured on one (default: here)"
+    )
     plan.set_defaults(run=run_plan)
 
     rehearsal = commands.add_parser("rehearsal-data", help="make shards of random tokens of a task's true length")
@@ -37,9 +41,13 @@ def run_plan(options: argparse.Namespace) -> None:
     from lra.devices import own_gpu
 
     planned = arena(options.settings) if options.settings else load(*options.config)
-    with own_gpu():
-        memory = machine_memory()
-        page = markdown(planned, plan(planned, options.results, memory), memory)
+    if card := CARDS.get(options.card):
+        cells = plan(planned, options.results, card.memory, card)
+        page = markdown(planned, cells, card.memory, card)
+    else:
+        with own_gpu():
+            memory = machine_memory()
+            page = markdown(planned, plan(planned, options.results, memory), memory)
     write_text(options.out, page)
     print(page)
 

@@ -5,7 +5,7 @@
 Hours are those of a run that has the machine to itself and does not stop early. For a cell that ``lra measure`` has
 measured at the length of its training, they come from that measurement. For other cells they are FLOPs by formula,
 divided by FLOPs a second: those measured for this attention, or else for all attentions, or else for a step of exact
-attention that is timed here.
+attention that is timed here. A plan for a card that is not at hand takes the rates of :mod:`lra.cost.cards`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lra import paths
 from lra.config.arena import Arena
 from lra.config.pretraining import pretraining
 from lra.config.settings import AttentionSettings, Experiment
+from lra.cost.cards import Card
 from lra.cost.training_step import YARDSTICK, Measurement
 from lra.data.synthetic import describe
 from lra.devices import default_device
@@ -68,17 +69,18 @@ class PlannedCell:
     micro_batch: int | None
 
 
-def plan(arena: Arena, results: Path, memory: int) -> list[PlannedCell]:
+def plan(arena: Arena, results: Path, memory: int, card: Card | None = None) -> list[PlannedCell]:
     """The cells of the table, then those of pretraining and tuning, then those of the sweep.
 
     Args:
         arena: the arena to run.
         results: folder of runs and measurements.
         memory: bytes that a micro-batch must fit in.
+        card: plan for this card by its rates; None for this machine.
     """
     cells = [(task, attention) for task in arena.tasks for attention in arena.attentions]
-    measures = {cell: _measure(results, *cell) for cell in cells}
-    rates = _rates(arena, measures)
+    measures = {cell: None if card else _measure(results, *cell) for cell in cells}
+    rates = _with_others(card.rates) if card else _rates(arena, measures)
     estimate = partial(_cell, arena, measures, rates, memory)
     seeds = [paths.seed_name(seed) for seed in arena.seeds]
 
@@ -127,7 +129,11 @@ def _rates(arena: Arena, measures: Mapping[tuple[str, str], dict[str, Any] | Non
         if measure:
             measured.setdefault(attention, []).append(_rate(measure["flops_forward"], measure["train_ms_per_example"]))
     rates = {attention: statistics.median(values) for attention, values in measured.items()}
-    return rates | {"": statistics.median(rates.values()) if rates else _rate_of_exact_attention(arena)}
+    return _with_others(rates) if rates else {"": _rate_of_exact_attention(arena)}
+
+
+def _with_others(rates: Mapping[str, float]) -> dict[str, float]:
+    return {**rates, "": statistics.median(rates.values())}
 
 
 def _rate(flops_forward: int, milliseconds: float) -> float:
@@ -231,8 +237,10 @@ def _hours_left(cells: Iterable[PlannedCell]) -> float:
     return sum((cell.runs - cell.done) * cell.seconds for cell in cells) / 3600
 
 
-def markdown(arena: Arena, cells: list[PlannedCell], memory: int) -> str:
-    """The plan as a Markdown page."""
+def markdown(arena: Arena, cells: list[PlannedCell], memory: int, card: Card | None = None) -> str:
+    """The plan as a Markdown page, for the card or else for this machine."""
+    machine = card.title if card else "this machine"
+    note = [f"Hours are from the rates of the paper's model on ListOps on {machine}.", ""] if card else []
     runs, done = sum(cell.runs for cell in cells), sum(cell.done for cell in cells)
     left, tuning = _hours_left(cells), _hours_left(cell for cell in cells if cell.changes == TUNING)
     flops = sum(cell.runs * cell.flops for cell in cells)
@@ -240,7 +248,7 @@ def markdown(arena: Arena, cells: list[PlannedCell], memory: int) -> str:
         f"# Plan of the arena at scale `{arena.scale}`",
         "",
         f"{runs} runs, {done} of them done. {flops / 1e18:.3g} EFLOP in all. The rest takes at most "
-        f"{left:.1f} hours on this machine, one run after another with no early stop"
+        f"{left:.1f} hours on {machine}, one run after another with no early stop"
         + (f"; {tuning:.1f} of these hours choose learning rates." if tuning else "."),
         "",
         "| task | attention | done | steps | PFLOP per run | hours per run | from | micro-batch |",
@@ -265,5 +273,6 @@ def markdown(arena: Arena, cells: list[PlannedCell], memory: int) -> str:
         "",
         "A task whose rows are unknown before its source is read counts with 0 rows.",
         "",
+        *note,
     ]
     return "\n".join(lines)
