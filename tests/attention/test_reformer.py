@@ -138,7 +138,7 @@ def test_gradients_by_finite_differences(length: int, released: bool) -> None:
     query, key, value, mask = inputs(length)
     mask[3] = False
     real = mask[:, None, :, None]
-    assert torch.autograd.gradcheck(lambda q, v: attention(q, key, v, mask) * real, (query, value))
+    assert torch.autograd.gradcheck(lambda q, v: attention(q, key, v, mask) * real, (query, value), fast_mode=True)
 
 
 def test_hashing_makes_it_quadratic() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def start(checkout: Checkout) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ import pytest
 from sharing.tuned_arena import ROW, tuned_and_pretrained
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 RUN = "results/runs/mini/listops/{}/seed-1/metrics.json"
 
@@ -49,7 +49,6 @@ def test_merged_runs_are_neither_rerun_nor_lost(tmp_path: Path) -> None:
         assert "weights_left_out" in (here.folder / runs[1]).read_text()
 
 
-@pytest.mark.long
 def test_a_merged_cell_is_neither_tuned_nor_pretrained_again(tmp_path: Path) -> None:
     config = tuned_and_pretrained()
     targets = ("tune", f"results/runs/mini/listops/{ROW}/seed-1/metrics.json")

@@ -10,7 +10,7 @@ import pytest
 
 from workflow.arena import Checkout, configuration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 RUN = "results/runs/mini/listops/softmax/seed-1"
 MODULE = """

@@ -97,6 +97,7 @@ def test_rules_are_named_after_it(copied: Checkout) -> None:
     assert copied.planned("prepare_mine", "train_vmean_mine") == {"train_vmean_mine"}
 
 
+@pytest.mark.long
 def test_only_what_makes_it_reruns_it(copied: Checkout) -> None:
     copied.edit("tasks/mine.py", "# One file a split.", "# A file for each.")
     assert copied.planned(*FEW) == set()
