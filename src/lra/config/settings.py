@@ -149,7 +149,7 @@ class MeasureOptions:
     ] = 3
     seconds: Annotated[
         NonNegativeFloat | None,
-        Field(description="Seconds after which no further pair begins; null for 10 on a GPU, 1 on a CPU."),
+        Field(description="Seconds after which no further pair begins; null for 10 on a GPU, 0.7 on a CPU."),
     ] = None
     memory_gib: Annotated[PositiveFloat, Field(description="Memory in GiB that the largest batch must fit in.")] = 16.0
     precision: Annotated[

@@ -73,7 +73,7 @@ YARDSTICK = "softmax_nodropout"
 """Exact attention, without dropout of attention weights, because no fused CPU kernel can drop them."""
 TOKENS = 4096
 """Positions of one tower in a timed step on a CPU, if the settings give no ``batch``."""
-SECONDS = {"cpu": 1.0, "cuda": 10.0}
+SECONDS = {"cpu": 0.7, "cuda": 10.0}
 """Time after which no further pair of steps begins, if the settings give no ``seconds``."""
 REAL_LENGTHS = {("listops", 2000): (512, 706, 956, 1363), ("text", 4000): (413, 771, 1244, 2322)}
 """Lengths of typical examples by task and maximum length: the 12.5, 37.5, 62.5 and 87.5 % quantiles.
