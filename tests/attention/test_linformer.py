@@ -157,4 +157,6 @@ def test_gradients_by_finite_differences(name: str) -> None:
     query, key, value, mask = inputs(5)
     mask[2] = False
     real = mask[:, None, :, None]
-    assert torch.autograd.gradcheck(lambda *tensors: attention(*tensors, mask) * real, (query, key, value), fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda *tensors: attention(*tensors, mask) * real, (query, key, value), fast_mode=True
+    )

@@ -256,7 +256,9 @@ def test_gradients_by_finite_differences(options: dict[str, Any]) -> None:
     mask[3] = False
     attention = make(features=6, **options)
     real = mask[:, None, :, None]
-    assert torch.autograd.gradcheck(lambda *tensors: attention(*tensors, mask) * real, (query, key, value), fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda *tensors: attention(*tensors, mask) * real, (query, key, value), fast_mode=True
+    )
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 8), (5, 8), (8, 8), (20, 8), (3, 1)])

@@ -91,6 +91,14 @@ def test_a_run_in_a_line(run: Callable[..., str], tmp_path: Path) -> None:
     assert run_line(str(tmp_path / "none.json")).endswith("none.json is written")
 
 
+def test_a_killed_job_is_not_explained_by_its_progress(tmp_path: Path) -> None:
+    (tmp_path / "killed.log").write_text("step 45: train loss 2.2314\n")
+    line = failure_line("train_vmean_text", [tmp_path / "killed.log"])
+    assert line.startswith("train_vmean_text ended without a message, perhaps killed; its last line: step 45: train")
+    (tmp_path / "crashed.log").write_text("Traceback (most recent call last):\n  x\nKeyError: 'a'\n")
+    assert failure_line("report", [tmp_path / "crashed.log"]).startswith("report failed: KeyError: 'a' (")
+
+
 def test_a_failure_without_a_log(tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
     assert failure_line("download", []) == "download failed"

@@ -89,11 +89,16 @@ def choice_line(choice: str) -> str:
 
 
 def failure_line(rule: str, logs: Sequence[Path]) -> str:
-    """A failed job in one line: the last line of its log, which is the reason, and the path of the log."""
+    """A failed job in one line: the last line of its log, which is the reason, and the path of the log.
+
+    The log of a killed process ends with something else than an error, such as a line of progress.
+    """
     for log in logs:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line] if log.is_file() else []
         if lines:
-            return f"{rule} failed: {lines[-1]} ({log})"
+            told = any(line.startswith(("Error: ", "Traceback ")) for line in lines)
+            how = "failed" if told else "ended without a message, perhaps killed; its last line"
+            return f"{rule} {how}: {lines[-1]} ({log})"
     return f"{rule} failed" + (f" ({logs[0]} is empty)" if logs else "")
 
 
