@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,21 @@ def test_runs_on_a_damaged_manifest(checkout: Checkout) -> None:
     checkout.snakemake(TABLE)
     assert (files(run), checkout.table()) == (before, table)
     assert "taken from results/store/" in (checkout.folder / "logs/mini/train/listops/vmean/seed-1.log").read_text()
+
+
+def test_a_folder_that_cannot_be_written(checkout: Checkout) -> None:
+    """Snakemake would stop in the middle of deleting the old outputs, with a traceback."""
+    run = checkout.folder / RUN
+    before = files(run)
+    command = checkout.command(TABLE, "--forcerun", "collect")
+    if os.geteuid() == 0:  # for whom modes count only without this capability
+        command = ["setpriv", "--bounding-set", "-dac_override", *command]
+    run.chmod(0o555)
+    done = subprocess.run(command, cwd=checkout.folder, env=checkout.environment, capture_output=True, text=True)
+    run.chmod(0o755)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"Error: {RUN} cannot be written; correct its owner or permissions" in done.stderr
+    assert files(run) == before
 
 
 def test_the_table_of_a_damaged_run(checkout: Checkout) -> None:

@@ -5,12 +5,21 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 
 from snakemake.logging import logger
 
 from lra.cli.forking import ADDRESS, start
 from lra.cli.follow import Failures, Follower, Preamble, Suggester, summary
 from lra.files import lock
+
+
+def refuse_unwritable():
+    """End before any work if a folder of earlier results is another user's, such as root's in a container."""
+    for folder in map(Path, ("data", "results", "logs")):
+        for place, _, _ in os.walk(folder):
+            if not os.access(place, os.W_OK | os.X_OK):
+                sys.exit(f"Error: {place} cannot be written; correct its owner or permissions, then run this again.")
 
 
 def hold_lock():
