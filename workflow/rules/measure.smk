@@ -16,6 +16,8 @@ rule measure_attention:
     conda:
         "../../envs/train.yaml"
     threads: get_all_cores
+    # After all training, so that the machine drains once for the jobs that need all of it.
+    priority: -1
     resources:
         **get_resources_alone(),
     params:
@@ -75,6 +77,7 @@ if ARENA.bench:
         conda:
             "../../envs/train.yaml"
         threads: get_all_cores
+        priority: -1
         resources:
             **get_resources_alone(runtime=120),
         params:
