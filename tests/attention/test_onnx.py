@@ -62,3 +62,27 @@ def test_the_exporter_refuses_the_others(name: str) -> None:
     attention = build(name, heads=2, head_dim=8, max_length=256, features=16).eval()
     with pytest.raises(torch.onnx.errors.OnnxExporterError):
         torch.onnx.export(attention, tuple(arguments(200)), dynamo=True, custom_translation_table=dict(translations()))
+
+
+class Search(torch.nn.Module):
+    """Searches from either side, and a stable sort of equal values in either order."""
+
+    def forward(self, boundaries: Tensor, values: Tensor) -> tuple[Tensor, ...]:
+        searched = [torch.searchsorted(boundaries, values, right=right) for right in (False, True)]
+        sorts = [torch.sort(values, stable=True, dim=-1, descending=descending) for descending in (False, True)]
+        return (*searched, *(tensor for sort in sorts for tensor in sort))
+
+
+def test_translations_keep_sides_and_ties(tmp_path: Path) -> None:
+    boundaries = torch.tensor([[1, 2, 2, 5], [0, 0, 3, 3]])
+    values = torch.tensor([[2, 5, 0, 2, 6], [3, 0, 3, 1, 0]])
+    program = torch.onnx.export(
+        Search().eval(), (boundaries, values), dynamo=True, verbose=False, custom_translation_table=dict(translations())
+    )
+    assert program is not None
+    program.save(tmp_path / "search.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "search.onnx", providers=["CPUExecutionProvider"])
+    names = [place.name for place in session.get_inputs()]
+    found = session.run(None, dict(zip(names, (boundaries.numpy(), values.numpy()), strict=True)))
+    wanted = Search()(boundaries, values)
+    assert [one.tolist() for one in found] == [one.tolist() for one in wanted]
