@@ -13,11 +13,11 @@ rule measure_attention:
         paths.log("measure", "{attention}"),
     wildcard_constraints:
         attention=get_regex(ARENA.attentions),
+    # After all training, so that the machine drains once for the jobs that need all of it.
+    priority: -1
     conda:
         "../../envs/train.yaml"
     threads: get_all_cores
-    # After all training, so that the machine drains once for the jobs that need all of it.
-    priority: -1
     resources:
         **get_resources_alone(),
     params:
@@ -74,10 +74,10 @@ if ARENA.bench:
             paths.BENCH,
         log:
             paths.log("bench"),
+        priority: -1
         conda:
             "../../envs/train.yaml"
         threads: get_all_cores
-        priority: -1
         resources:
             **get_resources_alone(runtime=120),
         params:
