@@ -42,7 +42,7 @@ def test_same_outputs(name: str, tmp_path: Path) -> None:
         dynamo=True,
         verbose=False,
         dynamic_shapes=SIZES if anything else None,
-        custom_translation_table=dict(translations()),
+        custom_translation_table=translations(),
     )
     assert program is not None
     program.save(tmp_path / "attention.onnx")
@@ -61,7 +61,7 @@ def test_the_exporter_refuses_the_others(name: str) -> None:
     """So docs/attentions.md says; a method that passes here belongs into the lists above."""
     attention = build(name, heads=2, head_dim=8, max_length=256, features=16).eval()
     with pytest.raises(torch.onnx.errors.OnnxExporterError):
-        torch.onnx.export(attention, tuple(arguments(200)), dynamo=True, custom_translation_table=dict(translations()))
+        torch.onnx.export(attention, tuple(arguments(200)), dynamo=True, custom_translation_table=translations())
 
 
 class Search(torch.nn.Module):
@@ -77,7 +77,7 @@ def test_translations_keep_sides_and_ties(tmp_path: Path) -> None:
     boundaries = torch.tensor([[1, 2, 2, 5], [0, 0, 3, 3]])
     values = torch.tensor([[2, 5, 0, 2, 6], [3, 0, 3, 1, 0]])
     program = torch.onnx.export(
-        Search().eval(), (boundaries, values), dynamo=True, verbose=False, custom_translation_table=dict(translations())
+        Search().eval(), (boundaries, values), dynamo=True, verbose=False, custom_translation_table=translations()
     )
     assert program is not None
     program.save(tmp_path / "search.onnx")

@@ -7,13 +7,13 @@ This needs the packages onnx and onnxscript.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 
-def translations() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The table of translations; its functions make nodes of ONNX.
 
     Raises:

@@ -118,4 +118,5 @@ def run_reference(options: argparse.Namespace) -> None:
     """Write the page of reference results."""
     from lra.sharing.reference_page import PAGE, write_page
 
-    print(f"{PAGE}: {write_page()} published runs")
+    runs = write_page()
+    print(f"{PAGE}: {runs} published run{'' if runs == 1 else 's'}")
