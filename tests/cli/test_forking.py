@@ -116,7 +116,7 @@ def test_signals(number: signal.Signals, code: int, server: dict[str, str], tmp_
 def run_here(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Arguments of the commands that this process itself runs from now on."""
     ran: list[list[str]] = []
-    monkeypatch.setattr(forking, "main", lambda arguments: ran.append(list(arguments)) or 3)
+    monkeypatch.setattr("lra.cli.main.main", lambda arguments: ran.append(list(arguments)) or 3)
     return ran
 
 

@@ -17,8 +17,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lra.cli.main import main
-
 ADDRESS = "LRA_FORKSERVER"
 """Environment variable with the path of the server's socket."""
 COMMANDS = ("train", "pretrain", "measure", "bench", "approximate")
@@ -31,7 +29,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command in a fork of the server, or here if there is no server; returns the exit code."""
     address = os.environ.get(ADDRESS)
     code = ask(address, arguments) if address and arguments and arguments[0] in COMMANDS else None
-    return main(arguments) if code is None else code
+    if code is not None:
+        return code
+    from lra.cli.main import main  # takes ten times as long as to ask
+
+    return main(arguments)
 
 
 def ask(address: str, arguments: Sequence[str]) -> int | None:
