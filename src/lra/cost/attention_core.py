@@ -34,7 +34,7 @@ from lra.model import build_attention
 from lra.sealing import read_sealed_csv, write_sealed_csv
 
 HEADS, HEAD_DIM = 2, 32
-POSITIONS = {"cpu": 8192, "cuda": 2**19}
+POSITIONS = {"cpu": 4096, "cuda": 2**19}
 """Positions of a batch at every length; on a GPU as many as in the paper's batch of listops, 256 sequences of 2048."""
 SECONDS = {"cpu": 0.0, "cuda": 3.0}
 """Time for more rounds than ``repeats``, while the ratios are not known to 2 %."""
@@ -109,7 +109,7 @@ def benchmark(
 
     Args:
         attentions: the methods, each with its budget d and its options.
-        lengths: positions of a sequence. A batch has 8192 positions; on a GPU 524288, halved until a pass fits in
+        lengths: positions of a sequence. A batch has 4096 positions; on a GPU 524288, halved until a pass fits in
             memory.
         repeats: timed rounds at least.
         threads: CPU threads.
