@@ -169,15 +169,21 @@ def _reachable(root: str) -> dict[str, Path]:
     while waiting:
         name, path = waiting.popitem()
         found[name] = path
-        for module in _with_packages(name, *_imports(name, path)):
+        for module in _imports(name, path):
             file = None if module in LEFT_OUT or module in found else _locate(module, root)
             if file:
                 waiting[module] = file
     return {Path(name).name if name.endswith(".py") else name: path for name, path in found.items()}
 
 
-def _imports(module: str, path: Path) -> Iterator[str]:
-    """Full names that a module imports, modules or not, without the imports for type checkers."""
+@functools.cache
+def _imports(module: str, path: Path) -> tuple[str, ...]:
+    """The module, what it imports, and the packages around them, without the imports for type checkers."""
+    return tuple(dict.fromkeys(_with_packages(module, *_imported(module, path))))
+
+
+def _imported(module: str, path: Path) -> Iterator[str]:
+    """Full names that a module imports, modules or not."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in _running(_tree(path)):
         if isinstance(node, ast.Import):
@@ -207,6 +213,10 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
 
 @functools.cache
 def _tree(path: Path) -> ast.Module:
+    return _parsed(path)
+
+
+def _parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as problem:
@@ -221,14 +231,14 @@ def _tree(path: Path) -> ast.Module:
 @functools.cache
 def _code(path: Path) -> str:
     """The file's code in a normal form, without comments, layout and docstrings."""
-    try:
-        tree = ast.parse(ast.unparse(_tree(path)))
-    except RecursionError:
-        raise LraError(f"{path} {TOO_DEEP}") from None
+    tree = _parsed(path)  # a tree of its own, because it is changed
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.unparse(tree)
+    try:
+        return ast.unparse(tree)
+    except RecursionError:
+        raise LraError(f"{path} {TOO_DEEP}") from None
 
 
 def _is_text(statement: ast.stmt) -> bool:

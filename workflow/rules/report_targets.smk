@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lra.results.captions import CAPTIONS
-from lra.results.published_columns import COMPARABLE_SCALE
+from lra.results.published import COMPARABLE_SCALE
 
 TABLES = ("accuracy", "time", "memory", "flops")
 

@@ -22,6 +22,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("published")
 PAPER = "Chen et al. 2022 (arXiv 2112.05359), table 1"
+COMPARABLE_SCALE = "paper"
+"""The only scale whose rows are comparable with published values."""
 PATHX = "pathx"
 FAILS = "fails, no better than chance"
 NOT_SETTINGS = ("task", "test_rows")

@@ -15,8 +15,6 @@ from lra.results.reading import Run
 from lra.results.reference import ReferenceCell
 from lra.results.statistics import mean_accuracy
 
-COMPARABLE_SCALE = "paper"
-"""The only scale whose rows are comparable with published values."""
 MAX_NAMED_SETTINGS = 3
 """Number of differing settings that ``reference_differs`` names; it counts the rest."""
 

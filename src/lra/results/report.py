@@ -17,8 +17,7 @@ from lra.results.equal_compute import equal_compute
 from lra.results.findings import findings
 from lra.results.pages import page
 from lra.results.provenance import provenance
-from lra.results.published import PAPER, task_title, title
-from lra.results.published_columns import COMPARABLE_SCALE
+from lra.results.published import COMPARABLE_SCALE, PAPER, task_title, title
 from lra.results.reading import read_runs
 from lra.results.rendering import NO_VALUE, sheet_for_page
 from lra.results.rows import BASELINE, TableRow, attentions, read_rows, tasks

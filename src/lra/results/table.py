@@ -19,7 +19,8 @@ from lra.results.basis import training_columns
 from lra.results.choice import tuning_columns
 from lra.results.comparisons import Columns, adjust, compare_attentions
 from lra.results.measures import read_measures
-from lra.results.published_columns import COMPARABLE_SCALE, published_columns
+from lra.results.published import COMPARABLE_SCALE
+from lra.results.published_columns import published_columns
 from lra.results.reading import Run, read_runs
 from lra.results.reference import read_cells
 from lra.results.rows import TableRow, write_rows

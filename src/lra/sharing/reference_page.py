@@ -13,7 +13,7 @@ from lra.paths import REFERENCE
 from lra.results import published as paper
 from lra.results.agreement import PAPER_SEEDS, compatible, other_test_rows, protocol_differences
 from lra.results.plots import published as figure
-from lra.results.published_columns import COMPARABLE_SCALE
+from lra.results.published import COMPARABLE_SCALE
 from lra.results.statistics import mean_accuracy
 from lra.sharing.publications import Publication, read_reference
 

@@ -18,7 +18,7 @@ from lra.paths import REFERENCE
 from lra.results import published
 from lra.results.agreement import published_half_width
 from lra.results.plots.style import figure_settings, footnote, save
-from lra.results.published_columns import COMPARABLE_SCALE
+from lra.results.published import COMPARABLE_SCALE
 from lra.results.reference import ReferenceCell, read_cells
 from lra.results.rows import TableRow, read_rows
 from lra.results.statistics import Interval, mean_accuracy
