@@ -7,6 +7,7 @@ import ast
 import inspect
 import pkgutil
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -135,6 +136,23 @@ def third_party(command: str) -> set[str]:
             modules |= set(imported(source(name) or ast.Module([], [])))
     tops = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - {"lra", "__future__"}
     return {DISTRIBUTIONS.get(top, normal(top)) for top in tops}
+
+
+def test_measuring_describes_each_task_without_the_packages_that_read_data() -> None:
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["PIL", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets"]))
+from lra.config.arena import arena, read_layers
+from lra.data.synthetic import describe
+config = read_layers(["config.yaml"])["config.yaml"]
+for scale in ("mini", "paper"):
+    chosen = arena(config | {"scale": scale})
+    for task in chosen.settings["tasks"]:
+        print(describe(task, chosen.data(task)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Task(") == 11
 
 
 @pytest.mark.parametrize("env", ENVS)

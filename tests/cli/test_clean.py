@@ -133,6 +133,9 @@ def test_a_run_is_removed_to_be_trained_anew(arena: Path, capsys: pytest.Capture
     assert "taken from" in capsys.readouterr().out
     assert main(["clean", str(RUN)]) == 0
     assert entry.exists() and (RUN / "metrics.json").exists()
+    with file_lock(entry):
+        assert main(["clean", str(RUN), "--yes"]) == 0
+    assert entry.exists() and (RUN / "metrics.json").exists()
     assert main(["clean", str(RUN), "--yes"]) == 0
     assert not entry.exists() and not list(RUN.iterdir())
     capsys.readouterr()

@@ -72,6 +72,8 @@ def test_a_pretraining_is_a_run_of_its_own(arena: dict[str, Any], capsys: pytest
     command = ["pretrain", "--attention", "vmean", "--task", "listops", "--threads", "1"]
     assert main(command) == 1
     assert "vmean on listops is not pretrained; say `pretrain: true` in config.yaml" in capsys.readouterr().err
+    assert main(["train", *command[1:], "--pretrained", "anywhere"]) == 1
+    assert "--pretrained: vmean on listops starts from random weights; say `pretrain: true`" in capsys.readouterr().err
     block = {"mask": 0.1, "batch": 16, "learning_rate": 1e-3, "warmup": 1, "steps": 2, "evaluate_every": 2}
     arena["scales"]["mini"]["tasks"]["listops"]["pretrain"] = block
     Path("config.yaml").write_text(yaml.safe_dump(arena | {"pretrain": True}))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lra.config.arena import Sweep, arena, load
+from lra.config.arena import Sweep, arena, load, scales
 from lra.config.mapping import as_mapping, from_mapping
 from lra.config.settings import Experiment
 from lra.errors import LraError
@@ -201,6 +201,18 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda c: c["scales"]["mini"]["tasks"]["text"]["pretrain"].update(mask=1.0),
         "scales.mini.tasks.text.pretrain.mask: 1.0 must be less than 1",
     ),
+    "no number of examples": (
+        lambda c: c["scales"]["mini"]["tasks"]["pathfinder"]["data"].update(rows=None),
+        "scales.mini.tasks.pathfinder.data.rows: `source: generate` needs `rows: {train: ..., dev: ..., test: ...}`.",
+    ),
+    "a batch of more than all": (
+        lambda c: c["scales"]["mini"]["tasks"]["image"]["train"].update(batch=1198),
+        "scales.mini.tasks.image.train.batch: 1198 is more than the 1197 training rows.",
+    ),
+    "splits of another file": (
+        lambda c: c["scales"]["mini"]["tasks"]["pathfinder"]["data"].update(split="lra"),
+        "pathfinder.data.split: `lra` follows the order of `source: pathfinder_tfds`; use it, or `seeded`.",
+    ),
     "no settings for a task": (lambda c: c["scales"]["mini"]["tasks"].pop("text"), "'text' has no settings"),
 }
 
@@ -242,6 +254,19 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(LraError, match=r"config\.yaml is empty; "):
         load(tmp_path / "config.yaml")
+
+
+def test_what_is_generated_has_as_many_rows_as_were_expected() -> None:
+    config = copy.deepcopy(CONFIG) | {"scale": "paper", "tasks": ["listops"]}
+    config["scales"]["paper"]["tasks"]["listops"]["data"]["source"] = "generate"
+    assert arena(config).parts("listops") == {"train": 6, "dev": 1, "test": 1}
+
+
+def test_a_scale_or_task_may_be_empty(tmp_path: Path) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["scales"]["modern"] = config["scales"]["paper"]["tasks"]["pathx"] = None
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert [chosen.scale for chosen in scales(tmp_path / "config.yaml")] == ["mini", "paper"]
 
 
 def test_empty_values_are_as_none_at_all() -> None:

@@ -208,6 +208,13 @@ def test_a_measurement_without_its_device_is_named(paper: Arena, tmp_path: Path)
         plan(paper, tmp_path, memory=GIB)
 
 
+def test_a_method_that_refuses_its_options_is_named(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    wrong = arena(config | {"tasks": ["image"], "attentions": [{"performer": {"options": {"kernel": "x"}}}]})
+    with pytest.raises(LraError, match=r"^performer on image cannot be built: .*kernel"):
+        plan(wrong, tmp_path, memory=GIB)
+
+
 def test_a_plan_for_a_card_takes_its_rates_and_no_measurement(paper: Arena, tmp_path: Path) -> None:
     measured(tmp_path, "softmax")
     card = Card("a card", GIB, {"softmax": 4e12, "linformer": 2e12, "performer": 1e12})

@@ -38,6 +38,19 @@ def test_checksum_is_that_of_the_lock_file(sources: Path) -> None:
     assert prepare.checksum(sources / "aan") == recorded(paths.LOCK, "aan").sha256  # type: ignore[union-attr]
 
 
+def test_a_source_that_is_not_there_is_fetched_by_the_rule_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"source": "imdb", "max_length": 100}
+    for source, command in (
+        (paths.source("imdb"), "snakemake --cores 1 --forcerun data/sources/imdb.ready -- prepare_text"),
+        (paths.extracted("imdb"), "snakemake --cores 1 prepare_text"),
+    ):
+        with pytest.raises(LraError, match=f"{source} is not there; make it with `{command}`"):
+            prepare.prepare("text", settings, source, Path("out"), workers=1)
+
+
 @pytest.mark.parametrize("name", ["imdb", "aan"])
 def test_a_source_that_was_edited_is_refused(sources: Path, name: str) -> None:
     """Rows that were changed in a folder behind `path` were taken, whatever its size."""

@@ -83,6 +83,8 @@ def test_whose_test_examples_are_the_papers(task: str, source: str, rows: int, o
 def test_what_differs_is_named_with_the_papers_value() -> None:
     short = metrics("text", "imdb", 25000, train={"steps": 4, "batch": 128}, model={"dropout": 0.0}, attention={})
     assert protocol_differences(short) == "dev split, train.steps 4 (50000), model.dropout 0 (0.1)"
+    short["settings"]["pretrain"] = {"mask": 0.1}
+    assert protocol_differences(short).startswith("dev split, pretrained, train.steps")
 
 
 def test_the_papers_protocol_is_that_of_the_scale_paper() -> None:

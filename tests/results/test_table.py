@@ -9,7 +9,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from lra.errors import LraError
-from lra.results.basis import accuracy_basis
+from lra.results.basis import accuracy_basis, training_columns
 from lra.results.reading import read_runs
 from lra.results.rows import read_rows
 from lra.results.statistics import compare, holm, mean_accuracy, pool
@@ -49,6 +49,15 @@ def test_each_row_says_what_its_columns_stand_on(table):
     accuracy = (row.data_source, row.max_length, row.train_rows, row.test_rows, row.train_features, row.train_precision)
     assert accuracy == ("generate", 2048, 8000, 400, 32, "fp32")
     assert (row.cost_length, row.cost_features, row.cost_precision, row.cost_batch) == (2048, 32, "fp32", 2)
+
+
+@pytest.mark.parametrize("rows", [{"rows": None}, {}])
+def test_of_rows_that_are_read_the_expected_number_is_told(rows):
+    """`rows: null` is allowed, and must not end the collecting after all training."""
+    expected = {"source": "lra_release", "expected_rows": {"train": 96000, "dev": 2000, "test": 2000}}
+    metrics = {"data_settings": expected | rows, "settings": {}, "test_rows": 2000}
+    assert training_columns(metrics)["train_rows"] == 96000
+    assert training_columns(metrics | {"data_settings": rows})["train_rows"] is None
 
 
 def test_a_pretraining_is_told_apart_from_training(tmp_path):

@@ -83,6 +83,12 @@ def test_it_is_a_row_like_any_other(extended: Checkout) -> None:
     assert extended.planned(*TARGETS) == set()
 
 
+def test_its_file_is_beside_the_settings_wherever_the_results_go(copied: Checkout) -> None:
+    """As `make demo` and `make shown` run."""
+    elsewhere = ("--directory", "elsewhere", "--configfile", "config.yaml")
+    assert "train_mine_listops" in copied.planned("results/table.csv", *elsewhere)
+
+
 def test_its_core_is_timed_beside_the_others(copied: Checkout) -> None:
     table = "results/benchmarks/attention.csv"
     copied.snakemake("results/plots/bench.svg")

@@ -22,3 +22,11 @@ def test_a_rehearsal_finds_what_crashes(tmp_path: Path) -> None:
     assert "These runs failed; each file says why" in output
     named = (checkout.folder / "logs/mini/rehearse.log").read_text().split()
     assert named == ["results/rehearsal/mini/listops/vmean/metrics.json"]
+
+
+def test_a_pretraining_may_take_a_larger_batch(tmp_path: Path) -> None:
+    config = configuration(attentions=["vmean"], pretrain=True)
+    task = config["scales"]["mini"]["tasks"]["listops"]
+    larger = {"mask": 0.1, "batch": 2 * task["train"]["batch"], "learning_rate": 1e-3, "warmup": 1, "steps": 4}
+    config["scales"]["mini"]["tasks"]["listops"] = task | {"pretrain": larger | {"evaluate_every": 4}}
+    Checkout.create(tmp_path / "lra", config).snakemake("rehearse")

@@ -21,7 +21,8 @@ from lra.fingerprint import fingerprint
 update_config(config, LAYERS.get("--config", {}))
 
 try:
-    ARENA = arena(config, files=LAYERS)
+    # Own files are relative to the first file of settings, which `--directory` leaves in another folder.
+    ARENA = arena(config, folder=Path(next(iter(LAYERS), CONFIG)).parent, files=LAYERS)
 except LraError as error:
     sys.exit(f"Error: {error}")
 
@@ -76,6 +77,12 @@ def get_training_resources(runtime=ARENA.settings["runtime"]):
         "runtime": get_more(runtime),
         "gpu": GPUS,
     }
+
+
+def get_rehearsal_rows(wildcards):
+    """Examples of a split with which a task is rehearsed: a batch of training, and of pretraining."""
+    blocks = ARENA.settings["tasks"][wildcards.task]
+    return max(blocks[name]["batch"] for name in ("train", "pretrain") if blocks.get(name))
 
 
 def get_regex(names):

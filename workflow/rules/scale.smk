@@ -30,7 +30,7 @@ rule rehearse_data:
     resources:
         mem_mb=2000,
     params:
-        rows=lambda wildcards: ARENA.settings["tasks"][wildcards.task]["train"]["batch"],
+        rows=get_rehearsal_rows,
         settings=lambda wildcards: json.dumps(ARENA.data(wildcards.task), sort_keys=True),
         code=lambda wildcards: fingerprint("lra.data.synthetic", get_task_modules(wildcards.task)[0]),
     shell:

@@ -41,9 +41,11 @@ def run_clean(options: argparse.Namespace) -> None:
     from lra.data.progress import readable
     from lra.training.store import in_use, remove_entry
 
-    entries = [_entry_of(run) for run in options.runs] if options.runs else list(_unused(paths.STORE, options.config))
+    chosen: list[tuple[Path, Path | None]] = [(_entry_of(run), run) for run in options.runs]
+    if not options.runs:
+        chosen = [(entry, None) for entry in _unused(paths.STORE, options.config)]
     total = 0
-    for entry in entries:
+    for entry, run in chosen:
         if in_use(entry):
             print(f"{entry}: kept, because a process is training it")
             continue
@@ -52,9 +54,9 @@ def run_clean(options: argparse.Namespace) -> None:
         print(f"{entry}: {_description(entry)}, {readable(size)}")
         if options.yes:
             remove_entry(entry)
-    for run in options.runs if options.yes else ():
-        for name in paths.RUN_FILES:
-            (run / name).unlink(missing_ok=True)
+            for name in paths.RUN_FILES:
+                if run is not None:
+                    (run / name).unlink(missing_ok=True)
     if options.yes:
         print(f"removed {readable(total)}")
     else:

@@ -207,5 +207,7 @@ def _swept(arena: Arena) -> list[Path]:
     """The finished runs of the sweep."""
     finished = [path for path in sweep_files(arena) if path.is_file()]
     if not finished:
-        raise LraError(f"there is no finished run in results/sweep/{arena.scale}; run `snakemake sweep` first.")
+        raise LraError(
+            f"there is no finished run in results/sweep/{arena.scale}; run `snakemake --cores all sweep` first."
+        )
     return finished

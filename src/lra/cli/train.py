@@ -84,6 +84,10 @@ def run_train(options: argparse.Namespace) -> int:
     data = options.data or paths.shards(scale, task)
     if options.mode == "eval":
         return evaluate_run(out, data, "test", 0, options.trust)
+    if options.pretrained is not None and experiment.pretrain is None:
+        raise LraError(
+            f"--pretrained: {attention.name} on {task} starts from random weights; say `pretrain: true` in config.yaml."
+        )
     _refuse_wrong_folder(out, experiment, options.max_steps)
     module = attention_module(attention.name, attention.module)
     try:

@@ -214,7 +214,7 @@ def scales(*given: str | Path) -> Iterator[Arena]:
     folder = Path(next(iter(layers))).parent
     arena(content, folder, layers)
     for scale, block in content["scales"].items():
-        if tasks := [task for task in content["tasks"] if task in block["tasks"]]:
+        if tasks := [task for task in content["tasks"] if block and block["tasks"].get(task)]:
             yield arena({**content, "scale": scale, "tasks": tasks}, folder, layers)
 
 
@@ -262,7 +262,7 @@ def _resolved(config: Any, folder: Path) -> Arena:
             raise LraError(f"{where}.options: unknown attention {name!r}.{nearest(name, known)}")
         if name in attentions:
             check_options(f"{where}.options.{name}", options, attentions[name].module)
-    paper = (config["scales"].get("paper") or {}).get("tasks", {})
+    paper = _without_empty((config["scales"].get("paper") or {}).get("tasks", {}))
     resolved = Arena(
         checked.scale,
         checked.tasks,

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from lra.config.arena import Arena
 
 
+CHOOSES_ROWS = ("vader", "sklearn_digits")
+"""Sources that choose as many rows as the settings ask for."""
+
+
 def check_consistency(arena: Arena) -> None:
     """Refuse a configuration whose keys contradict each other.
 
@@ -23,6 +27,7 @@ def check_consistency(arena: Arena) -> None:
     _check_tuning(arena, f"{where}.tune")
     for task in arena.tasks:
         _check_source(arena, task)
+        _check_rows(arena, task, f"{where}.tasks.{task}")
         _check_warmup(arena, task, f"{where}.tasks.{task}")
         sizes = arena.experiment(next(iter(arena.attentions)), task, seed=0).model
         if sizes.positions == "rotary" and sizes.head_dim % 2:
@@ -68,6 +73,21 @@ def _check_source(arena: Arena, task: str) -> None:
     missing = [s["path"] for s in sources if "path" in s and not Path(s["path"]).expanduser().exists()]
     if missing and len(missing) == len(sources):
         raise LraError(f"sources.{artefact}: the path {missing[0]!r} is not there; correct it.")
+
+
+def _check_rows(arena: Arena, task: str, where: str) -> None:
+    """Refuse data settings that lack the number of rows, give too few for a batch, or contradict each other."""
+    data, train = arena.data(task), arena.settings["tasks"][task]["train"]
+    source = data.get("source")
+    rows = data.get("rows") or (data.get("expected_rows") if source not in CHOOSES_ROWS else None)
+    if source in {*CHOOSES_ROWS, "generate"} and not rows:
+        raise LraError(f"{where}.data.rows: `source: {source}` needs `rows: {{train: ..., dev: ..., test: ...}}`.")
+    if rows and train["batch"] > rows["train"]:
+        raise LraError(f"{where}.train.batch: {train['batch']} is more than the {rows['train']} training rows.")
+    if data.get("split") == "lra" and source != "pathfinder_tfds":
+        raise LraError(
+            f"{where}.data.split: `lra` follows the order of `source: pathfinder_tfds`; use it, or `seeded`."
+        )
 
 
 def _check_warmup(arena: Arena, task: str, where: str) -> None:

@@ -162,7 +162,10 @@ def _cell(
     task, rows = describe(experiment.task, arena.data(experiment.task)), _rows(arena, experiment.task)
     attention, train = experiment.attention.name, experiment.train
     measure = measures[experiment.task, attention]
-    model = build_model(task, experiment.model, experiment.attention)
+    try:
+        model = build_model(task, experiment.model, experiment.attention)
+    except ValueError as problem:  # the method refuses its options
+        raise LraError(f"{attention} on {experiment.task} cannot be built: {problem}.") from None
     forward = forward_flops(model, task)
     steps = affordable_steps(train, model, task)
     trained, evaluated = train.batch * steps, rows.dev * -(-steps // train.evaluate_every) + rows.test
@@ -265,7 +268,8 @@ def markdown(arena: Arena, cells: list[PlannedCell], memory: int, card: Card | N
     lines += [
         "",
         f"Micro-batch: examples that fit in {memory / 2**30:.1f} GiB at once, at most the batch. `?`: memory at this "
-        "length is not measured; run `snakemake measure`. The gradients of several micro-batches make up the batch.",
+        "length is not measured; run `snakemake --cores all measure`. The gradients of several micro-batches make up "
+        "the batch.",
         "",
         "| on disk at most | MiB |",
         "| --- | ---: |",

@@ -34,7 +34,8 @@ def prepare(task: str, settings: Mapping[str, Any], source: Path | None, out: Pa
         LraError: a wrong setting, or a source that is missing, damaged or not what was expected.
     """
     if source is not None and not source.exists():
-        fetch = f"fetch it with `snakemake --forcerun {paths.downloaded(source.name)}`"
+        again = f"--forcerun {paths.downloaded(source.name)} -- " if source == paths.source(source.name) else ""
+        fetch = f"make it with `snakemake --cores 1 {again}prepare_{task}`"
         raise LraError(f"{source} is not there; {'correct the path' if 'module' in settings else fetch}.")
     module = module_of(task, settings)
     chosen = from_mapping(module.Settings, settings, f"the data settings of {task}")

@@ -102,6 +102,8 @@ def _differences(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield "test examples"
     if metrics["task"] == "text" and data.get("dev") == "train":
         yield "dev split"
+    if settings.get("pretrain"):
+        yield "pretrained"
     for name, paper_value in published.protocol(metrics["task"]).items():
         section = next((key for key in ("train", "model", "attention") if name in settings.get(key, {})), None)
         if section and settings[section][name] != paper_value:

@@ -145,7 +145,7 @@ def training_columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "data_source": data.get("source"),
         "max_length": metrics.get("max_length"),
-        "train_rows": data.get("rows", {}).get("train"),
+        "train_rows": (data.get("rows") or data.get("expected_rows") or {}).get("train"),
         "test_rows": metrics["test_rows"],
         "train_features": settings.get("attention", {}).get("features"),
         "train_precision": settings.get("train", {}).get("precision"),

@@ -92,7 +92,7 @@ def encode(settings: Settings, expression: str) -> npt.NDArray[np.uint8]:
 
 def _generated(settings: Settings) -> Examples:
     """Every split reads the same stream of distinct trees from its start; the short splits come first in it."""
-    rows = required_rows("listops", settings.source, settings.rows)
+    rows = required_rows("listops", settings.source, settings.rows or settings.expected_rows)
     return {
         "train": _Stretch(settings, rows.test + rows.dev, rows.train),
         "dev": _Stretch(settings, rows.test, rows.dev),

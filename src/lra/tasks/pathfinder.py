@@ -76,7 +76,7 @@ def examples(settings: Settings, source: Path | None, workers: int, task: str = 
     """
     check_source(task, settings.source, SOURCES, source)
     if source is None:
-        rows = required_rows(task, settings.source, settings.rows)
+        rows = required_rows(task, settings.source, settings.rows or settings.expected_rows)
         starts = {"test": 0, "dev": rows.test, "train": rows.test + rows.dev}
         return {split: _Generated(settings, starts[split], getattr(rows, split), workers) for split in SPLITS}
     size = settings.generator.image_size

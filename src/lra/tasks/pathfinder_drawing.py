@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from lra.tasks.settings.pathfinder import Parameters
 
@@ -74,6 +73,8 @@ def _grid(radius: int, antialias: int) -> Floats:
 
 def _shrink(shape: Bools, antialias: int) -> Floats:
     """A drawn shape (side * antialias, same), scaled down with a Lanczos filter to 0..1."""
+    from PIL import Image  # here, because the environment that only describes the task has no pillow
+
     side = shape.shape[0] // antialias
     small = Image.fromarray(shape.astype(np.uint8) * 255).resize((side, side), Image.Resampling.LANCZOS)
     grey = np.asarray(small, np.float32) / 255
@@ -82,6 +83,8 @@ def _shrink(shape: Bools, antialias: int) -> Floats:
 
 def contact_sheet(images: Bytes, labels: Bytes, path: Path, columns: int = 8, zoom: int = 6) -> None:
     """Write a PNG with the images side by side, framed green where the label is 1 and red where it is 0."""
+    from PIL import Image
+
     count, height, width = images.shape
     rows, gap = -(-count // columns), 2
     sheet = np.full((rows * (height * zoom + 4 * gap), columns * (width * zoom + 4 * gap), 3), 255, np.uint8)

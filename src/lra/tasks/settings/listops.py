@@ -52,7 +52,7 @@ class ListOpsSettings:
     brackets: bool = True
     """Whether the closing bracket is a token; false gives the 14 tokens of the released code, and of the paper."""
     rows: Rows | None = None
-    """Examples to generate."""
+    """Examples to generate; null for ``expected_rows``."""
     expected_rows: Rows | None = None
     """Number of examples that a source must have, if it is read; null for no check, as for an archive of your own."""
     max_length: Count = 2000

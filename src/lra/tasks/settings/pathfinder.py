@@ -84,7 +84,7 @@ class PathfinderSettings:
     so that both sources give the same examples; equal images count once. ``lra``: the Arena's slices of the
     tensorflow_datasets file, in its order."""
     rows: Rows | None = None
-    """Images to generate."""
+    """Images to generate; null for ``expected_rows``."""
     expected_rows: Rows | None = None
     """Number of images that a source must have, if it is read; null for no check, as for an archive of your own."""
     seed: NonNegativeInt = 0
