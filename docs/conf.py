@@ -28,6 +28,7 @@ CONTENTS = """
 :caption: Use
 docs/running
 docs/configuration
+docs/commands
 docs/data
 docs/attentions
 docs/results

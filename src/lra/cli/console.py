@@ -67,7 +67,7 @@ def add_config(command: argparse.ArgumentParser, purpose: str) -> None:
         action="append",
         default=[],
         metavar="FILE|KEY=VALUE",
-        help=f"{purpose}: a file (default: config.yaml) or one setting; repeated, later ones override earlier ones",
+        help=f"{purpose}: a file (default: config.yaml) or one setting, which overrides files; may be repeated",
     )
 
 

@@ -192,8 +192,9 @@ def load(*given: str | Path) -> Arena:
     """The arena that files and single settings describe.
 
     Args:
-        given: files, and settings such as ``scale=paper``; later ones override earlier ones. Without a file it is
-            config.yaml. Paths of attentions and tasks of your own are relative to the first file.
+        given: files, and settings such as ``scale=paper``, which override files; of two files, and of two settings,
+            the later one overrides. Without a file it is config.yaml. Paths of attentions and tasks of your own are
+            relative to the first file.
 
     Raises:
         LraError: a file is missing or not YAML, or a setting is wrong.
