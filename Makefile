@@ -9,6 +9,8 @@ BIN := .venv/bin
 # Whether .venv is whole, new enough and of this folder, or a link: its programs name the folder that it was made in.
 OURS = test -L .venv || head -n 3 $(BIN)/pip 2>/dev/null | grep -qF '$(CURDIR)/$(BIN)/'
 FIT = $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && { $(OURS); }
+# Files in the order of tests/conftest.py.
+PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 # Snakemake and pip keep caches in the home folder, or in this folder if the home folder cannot be written.
@@ -45,11 +47,12 @@ endif
 	touch $@
 
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not long"
+	$(PYTEST) --numprocesses 2 -m "not long"
 
 # The tests that `make test` leaves out: runs killed at random, Slurm, conda, storage, rehearsals, generated code.
+# Three processes for two cores, because one of them mostly waits for Slurm.
 long: .venv/installed-dev slurm
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m long
+	$(PYTEST) --numprocesses 3 -m long
 
 # Packages for the tests of the Slurm profile and of storage. If they cannot be installed, these tests are skipped.
 slurm:

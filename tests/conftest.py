@@ -20,6 +20,11 @@ from lra.data.shards import Shards, write_shards
 from lra.tasks.contract import Examples, Task, list_array, record_batch
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait for Slurm, then those that run the workflow; short ones fill up at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, item.path.parent.name != "workflow"))
+
+
 def toy_examples(rows: int = 96, length: int = 24, towers: int = 1, seed: int = 0) -> Examples:
     """Token ids 1 ... 8; the label is whether a sequence has more ids above 4 than below, which a model can learn."""
 

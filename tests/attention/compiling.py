@@ -16,15 +16,18 @@ def compiled(module: nn.Module) -> Callable[..., torch.Tensor]:
     return torch.compile(module, fullgraph=True, backend="aot_eager")
 
 
-def compiles_for_two_lengths(module: nn.Module, inputs: Callable[[int, torch.dtype], Sequence[torch.Tensor]]) -> None:
+def compiles_for_two_lengths(
+    module: nn.Module, inputs: Callable[[int, torch.dtype], Sequence[torch.Tensor]], backend: str = "aot_eager"
+) -> None:
     """One graph for all lengths, in training and evaluation, with the outputs and gradients of the plain module.
 
     Args:
         module: an attention whose training passes are functions of torch's random state.
         inputs: makes leaves query, key and value, and a mask, of a length and a type.
+        backend: of torch.compile; "eager" traces the forward pass alone.
     """
     torch._dynamo.reset()
-    fast = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    fast = torch.compile(module, fullgraph=True, dynamic=True, backend=backend)
     for training in (True, False):
         module.train(training)
         state = {name: tensor.clone() for name, tensor in module.state_dict().items()}

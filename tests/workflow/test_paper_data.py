@@ -150,9 +150,9 @@ def test_a_source_that_does_not_work(
 
 def test_other_rows_than_expected(sources: Sources, checkout: Checkout) -> None:
     expected = {"train": 7, "dev": 3, "test": 5}
-    checkout.configure(
-        paper.paper({"lra_release": [{"path": str(sources.lra_release)}]}, listops={"expected_rows": expected})
-    )
+    config = paper.paper({"lra_release": [{"path": str(sources.lra_release)}]}, listops={"expected_rows": expected})
+    config["scales"]["paper"]["tasks"]["listops"]["train"]["batch"] = 7
+    checkout.configure(config)
     checkout.snakemake("prepare_listops", code=1)
     log = (checkout.folder / "logs/paper/prepare_listops.log").read_text()
     assert "Error: listops test has 4 rows, not the expected 5;" in log
