@@ -20,9 +20,17 @@ from lra.data.shards import Shards, write_shards
 from lra.tasks.contract import Examples, Task, list_array, record_batch
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait for Slurm, then those that run the workflow; short ones fill up at the end."""
-    items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, item.path.parent.name != "workflow"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests for several processes, and say which of them share what they set up.
+
+    Those that wait for Slurm come first, then those that run the workflow. Those of the attentions share nothing: they
+    are handed out one by one, and fill up the end. All others stay together by file.
+    """
+    order = {"workflow": 1, "attention": 3}
+    items.sort(key=lambda item: 0 if item.get_closest_marker("slurm") else order.get(item.path.parent.name, 2))
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        if item.path.parent.name != "attention":
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def toy_examples(rows: int = 96, length: int = 24, towers: int = 1, seed: int = 0) -> Examples:
