@@ -33,7 +33,7 @@ def method(tmp_path: Path) -> Path:
 
 
 def taken(root: Path | str) -> str:
-    for cache in (module._reachable, module._tree, module._code):
+    for cache in (module._reachable, module._imports, module._tree, module._code):
         cache.cache_clear()
     return fingerprint(str(root))
 

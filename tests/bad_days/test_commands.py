@@ -139,7 +139,7 @@ DAYS = {
     ),
     "a batch larger than the split": Day(
         TRAIN,
-        "200 training rows; make `batch` smaller",
+        "listops.train.batch: 999 is more than the 200 training rows.",
         configured("scales", "mini", "tasks", "listops", "train", "batch", value=999),
     ),
     "a local path that is not there": Day(

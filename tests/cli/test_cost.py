@@ -213,7 +213,7 @@ def test_a_method_that_cannot_be_timed_is_told_with_its_reason(
     with out.open() as stream:
         (row,) = csv.DictReader(stream)
     assert row["reason"].startswith("ValueError: block_size must be at least 1") and row["ratio"] == ""
-    assert " ".join(capsys.readouterr().out.split()) == f"bigbird 32 x 256 float32 skipped: {row['reason']}"
+    assert " ".join(capsys.readouterr().out.split()) == f"bigbird 32 x 128 float32 skipped: {row['reason']}"
 
 
 def benched(*wanted: str, features: int | None = None) -> list[tuple[str, int | None, Any]]:

@@ -51,7 +51,7 @@ def test_the_sweep_is_drawn_of_its_finished_runs(arena, capsys):
     config["scales"]["mini"]["sweep"]["attention"] = "vmean"
     Path("config.yaml").write_text(yaml.safe_dump(config))
     assert main(["plots", "sweep"]) == 1
-    assert "no finished run in results/sweep/mini; run `snakemake sweep` first." in capsys.readouterr().err
+    assert "no finished run in results/sweep/mini; run `snakemake --cores all sweep` first." in capsys.readouterr().err
     paths = sweep_files(load(Path("config.yaml")))
     assert len(paths) == 12
     assert paths[0] == Path("results/sweep/mini/batch-16_rate-0.005/seed-1/metrics.json")
