@@ -54,7 +54,7 @@ def test_the_sweep_is_drawn_of_its_finished_runs(arena, capsys):
     assert "no finished run in results/sweep/mini; run `snakemake --cores all sweep` first." in capsys.readouterr().err
     paths = sweep_files(load(Path("config.yaml")))
     assert len(paths) == 12
-    assert paths[0] == Path("results/sweep/mini/batch-16_rate-0.005/seed-1/metrics.json")
+    assert paths[0] == Path("results/sweep/mini/batch-8_rate-0.005/seed-1/metrics.json")
     run = write_run(arena / "elsewhere", "text", "vmean", 1, 0.6)
     metrics = json.loads(run.read_text())
     metrics["settings"]["train"]["learning_rate"] = 0.005
