@@ -72,6 +72,13 @@ def test_a_command_runs_with_its_own_arguments_folder_environment_and_output(
     assert (tmp_path / "results/tries/bench.csv").exists()
 
 
+def test_what_takes_long_to_import_is_there(server: dict[str, str], tmp_path: Path) -> None:
+    """Of pandas, too, which a bench needs not, and pyarrow imports for a job that reads data."""
+    slow = ("torch._dynamo", "pyarrow.parquet", "pandas")
+    done = ask(own(tmp_path, f"print('missing:', set({slow}) - set(sys.modules))"), tmp_path, server)
+    assert "missing: set()" in done.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

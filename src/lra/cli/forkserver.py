@@ -31,6 +31,8 @@ def serve(listener: socket.socket) -> None:
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         for name in SHARED:  # at the first request, since a workflow that only draws figures makes none
             importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # where it is installed, pyarrow imports it with a job's first array
+            importlib.import_module("pandas")
         connection, _ = listener.accept()
         with connection:
             if os.fork() == 0:
