@@ -136,7 +136,8 @@ def test_names_in_config(method: str, monkeypatch: pytest.MonkeyPatch, capsys: p
     """An attention of config.yaml is checked with its options there."""
     monkeypatch.chdir(Path(method).parent)
     config = configuration()
-    config["attentions"].append({"mine": {"module": "mine.py:Mine", "options": {"how": "padding"}}})
+    # By its whole path: a process that has loaded another folder's mine.py keeps that.
+    config["attentions"].append({"mine": {"module": method, "options": {"how": "padding"}}})
     Path("config.yaml").write_text(yaml.safe_dump(config))
     assert main(["check", "mine"]) == 1
     assert "how much padding follows it" in capsys.readouterr().out.partition("FAILS")[2]
