@@ -1,4 +1,4 @@
-"""What the user's shell and folder hold changes no job: variables of Python, torch, matplotlib, and stray files."""
+"""What surrounds the jobs changes none: the shell's variables, stray files, and Snakemake's own work."""
 
 from __future__ import annotations
 
@@ -41,3 +41,30 @@ def test_inherited_variables_and_files_called_like_modules(
     assert "mine" in checkout.table()
     assert "failed" not in checkout.table()
     assert (checkout.folder / VMEAN).read_bytes() == (finished.folder / VMEAN).read_bytes()
+
+
+COUNTED = """
+
+import atexit
+import threading
+
+
+class Counted(threading.Timer):
+    number = 0
+
+    def start(self):
+        Counted.number += 1
+        super().start()
+
+
+threading.Timer = Counted
+atexit.register(lambda: print("timers:", Counted.number))
+"""
+
+
+def test_snakemake_looks_for_jobs_only_when_one_has_ended(finished: Checkout, tmp_path: Path) -> None:
+    """Otherwise, the more jobs have ended, the more it disturbs those that run, and those that measure."""
+    checkout = finished.copy(tmp_path / "lra")
+    snakefile = checkout.folder / "workflow/Snakefile"
+    snakefile.write_text(snakefile.read_text() + COUNTED)
+    assert "timers: 0" in checkout.snakemake("--force", "prepare_listops")

@@ -40,6 +40,16 @@ def share_imports():
         os.environ.update({ADDRESS: str(address)})
 
 
+def lift_rate_limit():
+    """Let Snakemake look for jobs to start on this machine only when one has ended.
+
+    With a limit of jobs per second, and it has one by default, every look also causes another a second later. After a
+    hundred jobs it looks a hundred times a second, which slows down the jobs and disturbs what they measure.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 def keep_previous():
     """Link what is made of finished runs into a folder of its own, for Snakemake deletes it before it makes it again."""
     folders = (paths.TABLES, paths.PLOTS, paths.BENCH.parent, paths.approximation(ARENA.scale, "").parent)
