@@ -36,7 +36,7 @@ from lra import paths
 from lra.attention import build, load, resolve
 from lra.config.settings import ApproximateSettings, AttentionSettings, ModelSettings
 from lra.data.shards import Shards, read_shards
-from lra.devices import default_device
+from lra.devices import default_device, prepare_cpu
 from lra.errors import LraError, reason_of
 from lra.files import read_metrics
 from lra.model import Layer, Model, build_model
@@ -77,7 +77,7 @@ def approximate(
         LraError: the task has two towers, or the folder is not a finished run, or one with other data or without exact
             attention.
     """
-    torch.set_num_threads(threads)
+    prepare_cpu(threads)
     shards = read_shards(data)
     rows = [
         row

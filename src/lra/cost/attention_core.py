@@ -28,7 +28,7 @@ from lra.cost.flops import attention_flops
 from lra.cost.limits import Limits, measure_limits
 from lra.cost.probes import allocated_peak, milliseconds
 from lra.cost.timing import in_turn, largest_that_runs, ratio
-from lra.devices import default_device, machine
+from lra.devices import default_device, machine, prepare_cpu
 from lra.errors import LraError, reason_of
 from lra.model import build_attention
 from lra.sealing import read_sealed_csv, write_sealed_csv
@@ -118,7 +118,7 @@ def benchmark(
         A row for each attention, dtype and length, one attention after another; if a method cannot be built or run, its
         reason and no numbers.
     """
-    torch.set_num_threads(threads)
+    prepare_cpu(threads)
     device = default_device()
     name = machine(device, threads)["device"]
     dtypes = (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,)

@@ -61,7 +61,7 @@ from lra.cost.probes import milliseconds, overhead
 from lra.cost.step import Examples, Step
 from lra.cost.timing import Rounds, in_turn, largest_that_runs, ratio, warm_up
 from lra.data.synthetic import describe
-from lra.devices import default_device, machine, make_deterministic, peak_memory
+from lra.devices import default_device, machine, make_deterministic, peak_memory, prepare_cpu
 from lra.errors import LraError, reason_of
 from lra.files import write_text
 from lra.model import padded_length, trims
@@ -102,7 +102,7 @@ def measure(task: str, settings: MeasureSettings, out: Path, *, code: str, threa
     Raises:
         OSError: ``out`` cannot be written.
     """
-    torch.set_num_threads(threads)
+    prepare_cpu(threads)
     make_deterministic()  # as in training
     status, reason = "ok", ""
     results: dict[str, Any] = {}

@@ -21,7 +21,7 @@ import torch
 from lra import paths
 from lra.config.settings import Experiment
 from lra.data.shards import Shards, read_shards, verify
-from lra.devices import default_device, machine, make_deterministic, peak_memory
+from lra.devices import default_device, machine, make_deterministic, peak_memory, prepare_cpu
 from lra.errors import LraError, is_out_of_memory, reason_of
 from lra.files import atomic_write, sealed, sha256, write_csv, write_json
 from lra.model import build_model
@@ -79,7 +79,7 @@ def train_run(
         raise LraError(f"{data} has {shards.rows('train')} training rows; make `batch` smaller in config.yaml.")
     verify(shards)
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(threads)
+    prepare_cpu(threads)
     make_deterministic()
     device = default_device()
     decisive = made_of(experiment, code, shards.identity, max_steps)
@@ -216,7 +216,7 @@ def score_run(
     threads = metrics["machine"].get("threads")
     if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise LraError(f"{folder / 'metrics.json'}: machine.threads is {threads!r}, not a number of threads.")
-    torch.set_num_threads(threads)
+    prepare_cpu(threads)
     make_deterministic()
     device = default_device()
     try:
