@@ -59,7 +59,8 @@ class Checkout:
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+                # Compiled modules are copied, because compiling takes a second; not those that are being written.
+                ignored = shutil.ignore_patterns("*.egg-info", "*.pyc.*")
                 shutil.copytree(source, folder / name, symlinks=True, ignore=ignored)
             elif source.exists():
                 shutil.copy2(source, folder / name)

@@ -72,6 +72,8 @@ rule plot:
         paths.log("plot_{figure}"),
     wildcard_constraints:
         figure=get_regex(PLOTS),
+    # After the measurements, between which the machine would drain for each figure.
+    priority: -2
     conda:
         "../../envs/report.yaml"
     params:
