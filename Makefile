@@ -9,8 +9,8 @@ BIN := .venv/bin
 # Whether .venv is whole, new enough and of this folder, or a link: its programs name the folder that it was made in.
 OURS = test -L .venv || head -n 3 $(BIN)/pip 2>/dev/null | grep -qF '$(CURDIR)/$(BIN)/'
 FIT = $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && { $(OURS); }
-# In the order and the groups of tests/conftest.py.
-PYTEST := $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
+# In the order of tests/conftest.py, which also says what is handed out together.
+PYTEST := $(BIN)/pytest --dist loadscope --no-loadscope-reorder
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 # Snakemake and pip keep caches in the home folder, or in this folder if the home folder cannot be written.

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,17 +21,26 @@ from lra.data.shards import Shards, write_shards
 from lra.tasks.contract import Examples, Task, list_array, record_batch
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the tests for several processes, and say which of them share what they set up.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests for several processes: first those that wait for Slurm, then those that run the workflow.
 
-    Those that wait for Slurm come first, then those that run the workflow. Those of the attentions share nothing: they
-    are handed out one by one, and fill up the end. All others stay together by file.
+    Those of the attentions come last. They are handed out one by one, and fill up the end.
     """
     order = {"workflow": 1, "attention": 3}
     items.sort(key=lambda item: 0 if item.get_closest_marker("slurm") else order.get(item.path.parent.name, 2))
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        if item.path.parent.name != "attention":
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file in one process, because they share what they set up; those of the attentions do not."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if "/attention/" in file else file
+
+    return ByFile(config, log)
 
 
 def toy_examples(rows: int = 96, length: int = 24, towers: int = 1, seed: int = 0) -> Examples:

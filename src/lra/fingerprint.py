@@ -213,12 +213,9 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
 
 @functools.cache
 def _tree(path: Path) -> ast.Module:
-    return _parsed(path)
-
-
-def _parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file, without its docstrings."""
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as problem:
         line = f", line {problem.lineno}" if problem.lineno else ""  # no line number if the file contains a null byte
         raise LraError(f"{path}{line}: {problem.msg}.") from None
@@ -226,17 +223,17 @@ def _parsed(path: Path) -> ast.Module:
         raise LraError(f"{path} is not a Python file: {problem}.") from None
     except RecursionError:
         raise LraError(f"{path} {TOO_DEEP}") from None
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return tree
 
 
 @functools.cache
 def _code(path: Path) -> str:
     """The file's code in a normal form, without comments, layout and docstrings."""
-    tree = _parsed(path)  # a tree of its own, because it is changed
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]  # type: ignore[attr-defined]
     try:
-        return ast.unparse(tree)
+        return ast.unparse(_tree(path))
     except RecursionError:
         raise LraError(f"{path} {TOO_DEEP}") from None
 

@@ -19,7 +19,7 @@ def compiled(module: nn.Module) -> Callable[..., torch.Tensor]:
 def compiles_for_two_lengths(
     module: nn.Module, inputs: Callable[[int, torch.dtype], Sequence[torch.Tensor]], backend: str = "aot_eager"
 ) -> None:
-    """One graph for all lengths, in training and evaluation, with the outputs and gradients of the plain module.
+    """One graph for all lengths, in training and evaluation, with the outputs and in training the gradients of the module.
 
     Args:
         module: an attention whose training passes are functions of torch's random state.
@@ -38,8 +38,10 @@ def compiles_for_two_lengths(
                 torch.manual_seed(length)
                 leaves = inputs(length, torch.float32)
                 torch.manual_seed(length)
-                output = run(*leaves)
-                output.sum().backward()
-                results.append([output.detach(), *(leaf.grad for leaf in leaves[:3])])
+                with torch.set_grad_enabled(training):
+                    output = run(*leaves)
+                if training:
+                    output.sum().backward()
+                results.append([output.detach(), *(leaf.grad for leaf in leaves[:3] if training)])
             for plain, traced in zip(*results, strict=True):
                 torch.testing.assert_close(plain, traced)

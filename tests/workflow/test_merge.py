@@ -26,27 +26,24 @@ def lra(checkout: Checkout, *arguments: str) -> str:
     return done.stdout
 
 
-def test_merged_runs_are_neither_rerun_nor_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prepared", [False, True])
+def test_merged_runs_are_neither_rerun_nor_lost(finished: Checkout, tmp_path: Path, prepared: bool) -> None:
     runs = [RUN.format(attention) for attention in ("softmax", "vmean")]
-    other = Checkout.create(tmp_path / "other", configuration())
-    other.snakemake(*runs)
-    lra(other, "archive", str(tmp_path / "runs.tar.gz"))
-    for prepared in (False, True):
-        here = Checkout.create(tmp_path / f"prepared-{prepared}", configuration())
-        if prepared:
-            here.snakemake("shards")
-        assert "2 merged" in lra(here, "merge", str(tmp_path / "runs.tar.gz"))
-        if prepared:
-            assert here.planned(*runs) == set()
+    lra(finished.copy(tmp_path / "other"), "archive", str(tmp_path / "runs.tar.gz"))
+    here = Checkout.create(tmp_path / "here", configuration())
+    if prepared:
+        here.snakemake("shards")
+    assert "2 merged" in lra(here, "merge", str(tmp_path / "runs.tar.gz"))
+    if not prepared:
         here.snakemake(*runs)
         for log in (here.folder / "logs/mini/train").rglob("*.log"):
             assert "taken from" in log.read_text()
-        assert here.planned(*runs) == set()
-        # Forced, or with its outputs deleted, a run still comes from the store.
-        shutil.rmtree(here.folder / "results/runs/mini/listops/vmean")
-        here.snakemake(*runs)
-        assert "taken from" in (here.folder / "logs/mini/train/listops/vmean/seed-1.log").read_text()
-        assert "weights_left_out" in (here.folder / runs[1]).read_text()
+    assert here.planned(*runs) == set()
+    # With its outputs deleted, a run still comes from the store.
+    shutil.rmtree(here.folder / "results/runs/mini/listops/vmean")
+    here.snakemake(*runs)
+    assert "taken from" in (here.folder / "logs/mini/train/listops/vmean/seed-1.log").read_text()
+    assert "weights_left_out" in (here.folder / runs[1]).read_text()
 
 
 def test_a_merged_cell_is_neither_tuned_nor_pretrained_again(tmp_path: Path) -> None:
