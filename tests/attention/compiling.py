@@ -19,7 +19,7 @@ def compiled(module: nn.Module) -> Callable[..., torch.Tensor]:
 def compiles_for_two_lengths(
     module: nn.Module, inputs: Callable[[int, torch.dtype], Sequence[torch.Tensor]], backend: str = "aot_eager"
 ) -> None:
-    """One graph for all lengths, in training and evaluation, with the outputs and in training the gradients of the module.
+    """One graph for all lengths, in training and evaluation, with the outputs and gradients of the plain module.
 
     Args:
         module: an attention whose training passes are functions of torch's random state.
