@@ -50,9 +50,9 @@ test: lint
 	$(PYTEST) --numprocesses 2 -m "not long"
 
 # The tests that `make test` leaves out: runs killed at random, Slurm, conda, storage, rehearsals, generated code.
-# Four processes for two cores, because two of them mostly wait for Slurm.
+# Three processes for two cores, because one of them mostly waits for Slurm.
 long: .venv/installed-dev slurm
-	$(PYTEST) --numprocesses 4 -m long
+	$(PYTEST) --numprocesses 3 -m long
 
 # Packages for the tests of the Slurm profile and of storage. If they cannot be installed, these tests are skipped.
 slurm:

@@ -32,13 +32,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file in one process, because they share what they set up; those of the attentions do not."""
+    """Keep the tests of a file in one process, because they share what they set up; those of the attentions do not.
+
+    All that wait for Slurm are in one process, too, so that the others keep the cores busy.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return nodeid if "/attention/" in file else file
+            if "/attention/" in file:
+                return nodeid
+            return "slurm" if "/test_slurm" in file else file
 
     return ByFile(config, log)
 

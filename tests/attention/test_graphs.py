@@ -18,8 +18,9 @@ from lra.attention import gather, names
 from lra.attention.checking import inputs, maker, masks
 from lra.attention.registry import METHODS as REGISTERED
 
-METHODS = ["softmax", "softmax_nodropout", "vmean", "bigbird", "informer", "informer_mask"]
-METHODS += ["skeinformer", "skein_uniform", "skein_nonorm", "skein_simplenorm", "skein_nopilot"]
+METHODS = ["softmax", "vmean", "bigbird", "informer", "skeinformer"]
+VARIANTS = ["softmax_nodropout", "informer_mask"]
+VARIANTS += ["skein_uniform", "skein_nonorm", "skein_simplenorm", "skein_nopilot"]
 BEYOND = list(REGISTERED)[list(REGISTERED).index("local") :]
 """The rows that are not the paper's."""
 LENGTHS = (600, 1000)
@@ -35,6 +36,7 @@ def arguments(length: int) -> list[Tensor]:
     ("name", "training", "on_gpu"),
     [
         *itertools.product(METHODS, (False, True), (False, True)),
+        *itertools.product(VARIANTS, [True], [True]),
         *itertools.product(BEYOND, [False], [False]),  # which do the same in training
     ],
 )

@@ -31,11 +31,8 @@ def results(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("attention", ["softmax", "skeinformer"])
-def test_twenty_kills(
-    toy_experiment: Callable[..., Experiment], toy_shards: Shards, tmp_path: Path, attention: str
-) -> None:
-    experiment = toy_experiment(attention, steps=60, evaluate_every=10, patience_steps=200)
+def test_twenty_kills(toy_experiment: Callable[..., Experiment], toy_shards: Shards, tmp_path: Path) -> None:
+    experiment = toy_experiment("skeinformer", steps=60, evaluate_every=10, patience_steps=200)
     settings = {"code": "x", "threads": 1, "checkpoint_seconds": 0}  # a checkpoint after every step
     train_run(experiment, toy_shards.folder, tmp_path / "whole", **settings)
     expected, history = results(tmp_path / "whole")
