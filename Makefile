@@ -9,8 +9,9 @@ BIN := .venv/bin
 # Whether .venv is whole, new enough and of this folder, or a link: its programs name the folder that it was made in.
 OURS = test -L .venv || head -n 3 $(BIN)/pip 2>/dev/null | grep -qF '$(CURDIR)/$(BIN)/'
 FIT = $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && { $(OURS); }
-# In the order of tests/conftest.py, which also says what is handed out together.
-PYTEST := $(BIN)/pytest --dist loadscope --no-loadscope-reorder
+# In the order of tests/conftest.py, which also says what is handed out together. Three processes for two cores, because
+# tests that run the workflow wait now and then, and one of the long ones mostly for Slurm.
+PYTEST := $(BIN)/pytest --dist loadscope --no-loadscope-reorder --numprocesses 3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 # Snakemake and pip keep caches in the home folder, or in this folder if the home folder cannot be written.
@@ -47,12 +48,11 @@ endif
 	touch $@
 
 test: lint
-	$(PYTEST) --numprocesses 2 -m "not long"
+	$(PYTEST) -m "not long"
 
 # The tests that `make test` leaves out: runs killed at random, Slurm, conda, storage, rehearsals, generated code.
-# Three processes for two cores, because one of them mostly waits for Slurm.
 long: .venv/installed-dev slurm
-	$(PYTEST) --numprocesses 3 -m long
+	$(PYTEST) -m long
 
 # Packages for the tests of the Slurm profile and of storage. If they cannot be installed, these tests are skipped.
 slurm:

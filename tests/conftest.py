@@ -24,10 +24,16 @@ from lra.tasks.contract import Examples, Task, list_array, record_batch
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests for several processes: first those that wait for Slurm, then those that run the workflow.
 
-    Those of the attentions come last. They are handed out one by one, and fill up the end.
+    Those of the attentions come last. They are handed out one by one, and fill up the end; Reformer's first, because
+    compiling it takes longest.
     """
     order = {"workflow": 1, "attention": 3}
-    items.sort(key=lambda item: 0 if item.get_closest_marker("slurm") else order.get(item.path.parent.name, 2))
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        room = 0 if item.get_closest_marker("slurm") else order.get(item.path.parent.name, 2)
+        return room, item.path.stem != "test_reformer"
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
