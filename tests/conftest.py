@@ -24,8 +24,7 @@ from lra.tasks.contract import Examples, Task, list_array, record_batch
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests for several processes: first those that wait for Slurm, then those that run the workflow.
 
-    Those of the attentions come last. They are handed out one by one, and fill up the end; Reformer's first, because
-    compiling it takes longest.
+    Those of the attentions come last, Reformer's first, because compiling it takes longest.
     """
     order = {"workflow": 1, "attention": 3}
 
@@ -38,16 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file in one process, because they share what they set up; those of the attentions do not.
+    """Keep the tests of a file in one process, because they share what they set up.
 
-    All that wait for Slurm are in one process, too, so that the others keep the cores busy.
+    Those of graphs are long and share nothing, so they are handed out one by one. All that wait for Slurm are in one
+    process, so that the others keep the cores busy.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if "/attention/" in file:
+            if file.endswith(("test_graphs.py", "test_onnx.py")):
                 return nodeid
             return "slurm" if "/test_slurm" in file else file
 
