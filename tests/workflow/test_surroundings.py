@@ -68,3 +68,5 @@ def test_snakemake_looks_for_jobs_only_when_one_has_ended(finished: Checkout, tm
     snakefile = checkout.folder / "workflow/Snakefile"
     snakefile.write_text(snakefile.read_text() + COUNTED)
     assert "timers: 0" in checkout.snakemake("--force", "prepare_listops")
+    limit = ("--max-jobs-per-timespan", "5/1s")  # is obeyed
+    assert "timers: 0" not in checkout.snakemake("--force", *limit, "--", "prepare_listops")

@@ -43,10 +43,11 @@ def share_imports():
 def lift_rate_limit():
     """Let Snakemake look for jobs to start on this machine only when one has ended.
 
-    With a limit of jobs per second, and it has one by default, every look also causes another a second later. After a
-    hundred jobs it looks a hundred times a second, which slows down the jobs and disturbs what they measure.
+    Its default limit of 100 jobs per second makes every look cause another a second later. After a hundred jobs it looks
+    a hundred times a second, which slows down the jobs and disturbs what they measure. A user's own limit stays.
     """
-    if workflow.local_exec:
+    limit = workflow.scheduler.job_rate_limiter
+    if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
 
