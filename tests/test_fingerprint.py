@@ -138,6 +138,7 @@ def test_methods_are_independent_of_each_other() -> None:
             ".fused",
             ".gather",
             ".kernels",
+            ".launching",
             ".linear",
             ".local",
             ".vmean",

@@ -14,7 +14,7 @@ from attention import golden
 from attention.compiling import compiled
 from attention.references.bigbird import bigbird, listed_blocks
 from lra.attention import build, gather
-from lra.attention.bigbird import BigBird, copy_blocks, list_blocks
+from lra.attention.bigbird import BigBird, copy_blocks, list_blocks, seen_blocks
 from lra.attention.gather import take
 
 MAX_LENGTH = 300
@@ -109,6 +109,23 @@ def test_slices_copy_what_an_index_would(num_random_blocks: int, monkeypatch: py
         results.append([found, *torch.autograd.grad((found * weight).sum(), rows)])
     for actual, expected in zip(*results, strict=True):
         torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("num_random_blocks", [0, 3])
+def test_seen_blocks_are_the_listed_ones(num_random_blocks: int) -> None:
+    """Those that count, up to a sequence's last block; its first and its last block see all of them."""
+    attention = make(num_random_blocks=num_random_blocks)
+    query, key, value, mask = inputs(MAX_LENGTH)
+    blocks, last = attention.count_blocks(MAX_LENGTH), attention.last_block(mask)
+    drawn = attention.draw(query, key, value, mask)["rand_blocks"]
+    seen = seen_blocks(last, drawn, blocks)
+    listed, counts = list_blocks(last, drawn, blocks)
+    for b, end in enumerate(last.tolist()):
+        for head in range(2):
+            for row in range(blocks):
+                counted = listed[b, head, row - 1][counts[b, head, row - 1]] if 0 < row < end else torch.arange(end + 1)
+                wanted = set(counted.tolist()) if row <= end else set()
+                assert set(seen[b, head, row].nonzero()[:, 0].tolist()) == {block for block in wanted if block <= end}
 
 
 def test_block_listed_twice_counts_once() -> None:

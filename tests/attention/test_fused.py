@@ -10,10 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from lra.attention import fused, gather
+from lra.attention import build, fused, gather
 from lra.attention.checking import maker, masks
 from lra.attention.exact import attend, log_sum_exp
-from lra.attention.fused import fused_attention, fused_attention_and_sums, fused_log_sum_exp
+from lra.attention.fused import (
+    block_sparse_attention,
+    fused_attention,
+    fused_attention_and_sums,
+    fused_log_sum_exp,
+    largest_products,
+)
 
 # The interpreter of older releases cannot count loops with the pinned NumPy.
 pytest.importorskip("triton", minversion=None if torch.cuda.is_available() else "3.9")
@@ -77,6 +83,38 @@ def test_equals_float64(queries: int, keys: int, size: int) -> None:
     assert all(one.dtype == tensor.dtype for one, tensor in zip(found[1:], tensors, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("queries", "keys", "size", "block"), [(70, 130, 32, 16), (128, 64, 20, 32), (65, 200, 64, 128)]
+)
+def test_block_sparse_equals_float64(queries: int, keys: int, size: int, block: int) -> None:
+    """Outputs and gradients where queries see some blocks only, another choice for every head."""
+    tensors = inputs(queries, keys, size)
+    upstream = torch.randn(2, 2, queries, size).half()
+    seen = torch.rand(2, 2, -(-queries // block), -(-keys // block)) < 0.4
+    seen[..., -1] |= ~seen.any(-1)
+    unseen = seen.repeat_interleave(block, 2).repeat_interleave(block, 3)[:, :, :queries, :keys].double().log()
+
+    def sparse(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        return (query @ key.mT / query.shape[-1] ** 0.5 + bias[:, :, None] + unseen).softmax(-1) @ value
+
+    found = with_gradients(lambda *given: block_sparse_attention(*given, seen, block), tensors, upstream)
+    expected = with_gradients(sparse, [tensor.detach().double().requires_grad_() for tensor in tensors], upstream)
+    for one, other in zip(found, expected, strict=True):
+        assert off(one, other) < 2e-3
+
+
+def test_queries_that_see_no_block() -> None:
+    tensors = inputs(64, 64, 16)
+    seen = torch.ones(2, 2, 2, 2, dtype=torch.bool)
+    seen[:, :, 1] = False
+    output, *gradients = with_gradients(
+        lambda *given: block_sparse_attention(*given, seen, 32), tensors, torch.ones(2, 2, 64, 16)
+    )
+    assert output[:, :, :32].any() and not output[:, :, 32:].any()
+    assert gradients[0][:, :, :32].any() and not gradients[0][:, :, 32:].any()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_values_of_another_size() -> None:
     tensors = inputs(30, 70, 33, width=20)
     precise = [tensor.detach().double() for tensor in tensors]
@@ -109,6 +147,16 @@ def test_log_sum_exp(scale: float) -> None:
     torch.testing.assert_close(fused_log_sum_exp(query, key, bias, scale).double(), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("queries", "keys", "size"), SIZES)
+def test_largest_products(queries: int, keys: int, size: int) -> None:
+    """Negative ones too, where the zeros beyond the last key would be larger."""
+    query, key, *_ = (tensor.detach() for tensor in inputs(queries, keys, size))
+    for sign in (1, -1):
+        query, key = (query, key) if sign > 0 else (query.abs(), -key.abs())
+        expected = (query.double() @ key.double().mT).amax(-1)
+        torch.testing.assert_close(largest_products(query, key).double(), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_hidden_keys() -> None:
     """What they hold does not matter, be it infinite; where all are hidden the output is 0, and so are gradients."""
     query, key, value, bias = (tensor.detach() for tensor in inputs(20, 1100, 16))
@@ -137,7 +185,7 @@ def test_dropping_weights() -> None:
     tensors = [tensor.requires_grad_() for tensor in tensors]
     kept = []
     for seed in range(2):
-        output = fused.attention(*tensors, torch.tensor([seed]), 32**-0.5, 0.25)[0]
+        output = fused.attention(*tensors, None, torch.tensor([seed]), 32**-0.5, 0.25, 0)[0]
         kept.append(output != 0)
         assert off(output, weights * kept[-1] / 0.75) < 2e-3
         rows = kept[-1].float().flatten(0, 2)
@@ -196,19 +244,55 @@ def test_methods(name: str) -> None:
     assert heads.median() < 1e-2
 
 
-def test_device_decides() -> None:
-    """The kernels are for GPUs alone."""
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("length", [257, 300])
+def test_bigbird_reads_blocks_in_place(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs and gradients of the copies, of a full sequence, a short one, one with holes, and a single token."""
+    attention = build("bigbird", heads=2, head_dim=16, max_length=300, block_size=16)
+    torch.manual_seed(length)
+    tensors = [torch.randn(4, 2, length, 16).half().requires_grad_() for _ in range(3)]
+    mask = torch.rand(4, length) < torch.tensor([2.0, 2.0, 0.6, 0.0])[:, None]
+    mask[1, 150:] = False
+    mask[:, 40] = True
+    real = mask[:, None, :, None]
+    draws = attention.draw(*tensors, mask)
+    calls = []
+
+    def called(*given: Any) -> Tensor:
+        calls.append(given)
+        return block_sparse_attention(*given)
+
+    monkeypatch.setattr(fused, "block_sparse_attention", called)
+    upstream = torch.randn(4, 2, length, 16)
+    found = with_gradients(lambda *given: attention(*given, mask, draws) * real, tensors, upstream)
+    assert len(calls) == 1
+    precise = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    expected = with_gradients(lambda *given: attention(*given, mask, draws) * real, precise, upstream)
+    assert len(calls) == 1, "float64 takes the copies"
+    for one, other in zip(found, expected, strict=True):
+        assert off(one, other) < 2e-3
+
+
+def test_device_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels are for GPUs alone, from the generation of the A100 on; a compiled model knows it as a constant."""
     half = torch.randn(1, 1, 4, 8, device="cpu").half()
     assert not fused.takes(half, half, torch.float16)
+    for capability in ((7, 5), (8, 0), (9, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        asked = torch.compile(lambda x: x + fused.runs_kernels(x.device), fullgraph=True, backend="eager")
+        torch._dynamo.reset()
+        assert asked(torch.zeros(1, device="cpu")) == (capability >= (8, 0))
 
 
 @pytest.mark.parametrize("drops", [False, True])
 def test_operators_are_what_they_are_registered_as(drops: bool) -> None:
     """Shapes, types and layouts for torch's compiler, and gradients."""
     query, key, value, bias = inputs(20, 30, 16)
-    dropout = (torch.tensor([1]), 0.25, 0.1) if drops else (None, 0.25, 0.0)
-    torch.library.opcheck(fused.attention, (query, key, value, bias, *dropout))
+    seen = None if drops else torch.ones(2, 2, 2, 2, dtype=torch.bool)
+    others = (None, torch.tensor([1]), 0.25, 0.1, 0) if drops else (seen, None, 0.25, 0.0, 16)
+    torch.library.opcheck(fused.attention, (query, key, value, bias, *others))
     query, key, value, bias = (tensor.detach() for tensor in (query, key, value, bias))
-    output, peak = fused.attention(query, key, value, bias, *dropout)
-    given = (output, query, key, value, bias, output, peak, peak, *dropout)
+    output, peak = fused.attention(query, key, value, bias, *others)
+    given = (output, query, key, value, bias, output, peak, peak, *others)
     torch.library.opcheck(fused.attention_backward, given)
+    torch.library.opcheck(fused.largest_products, (query, key))

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from lra.attention import gather
 from lra.attention.contract import Attention, Draws
-from lra.attention.exact import attend
+from lra.attention.exact import attend, attend_to_blocks, has_block_kernel
 from lra.attention.gather import take
 
 
@@ -30,7 +30,8 @@ class BigBird(Attention):
     Blocks are cut by position, padding included, so padding belongs behind the tokens; with holes in the mask a token
     keeps its position. ``features`` plays no part: the budget is (5 + r) * ``block_size`` keys a query.
 
-    Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values.
+    Kept for the backward pass: a copy of the listed keys and values, 5 + r times as large as keys and values; none on a
+    GPU in half precision, where a kernel reads the blocks in place, if ``block_size`` is 16, 32, 64 or 128.
 
     Args:
         block_size: tokens in a block; other lengths are padded inside.
@@ -85,6 +86,9 @@ class BigBird(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         if self.lists_everything(mask.shape[1]):
             return attend(query, key, value, mask)
+        if has_block_kernel(query, value, self.block_size):
+            seen = seen_blocks(self.last_block(mask), draws["rand_blocks"], self.count_blocks(mask.shape[1]))
+            return attend_to_blocks(query, key, value, mask, seen, self.block_size)
         batch, heads, length, head_dim = query.shape
         # Sizes are written out: the compiler would carry a size that torch infers along as an ever longer quotient.
         size, blocks, listings = self.block_size, self.count_blocks(length), 5 + self.num_random_blocks
@@ -142,6 +146,22 @@ def list_blocks(last: Tensor, rand_blocks: Tensor, blocks: int) -> tuple[Tensor,
     )
     repeated = (listed[..., :, None] == listed[..., None, :]).tril(-1).any(dim=-1)
     return listed.clamp(min=0), ~repeated & (listed >= 0)
+
+
+def seen_blocks(last: Tensor, rand_blocks: Tensor, blocks: int) -> Tensor:
+    """(batch, heads, blocks, blocks) whether a block of queries sees a block of keys; blocks of padding see none.
+
+    Args:
+        last: (batch) the last global block.
+        rand_blocks: (batch or 1, heads, blocks - 2, r), -1 for none.
+        blocks: how many there are.
+    """
+    block = torch.arange(blocks, device=last.device)
+    row, column, last = block[:, None], block, last[:, None, None, None]
+    ends = (row == 0) | (column == 0) | (row == last) | (column == last)
+    drawn = (rand_blocks[..., None] == column).any(-2)  # (batch or 1, heads, blocks - 2, blocks)
+    listed = ((row - column).abs() <= 1) | ends | pad(drawn, (0, 0, 1, 1))
+    return listed & (row <= last) & (column <= last)
 
 
 def copy_blocks(tensor: Tensor, last: Tensor, listed: Tensor) -> Tensor:

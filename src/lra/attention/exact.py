@@ -75,6 +75,27 @@ def log_sum_exp(query: Tensor, key: Tensor, bias: Tensor, *, scale: float) -> Te
     return in_pieces(partial(_log_sum_exp, scale=scale), *with_bias(query, key, bias, scale)).float()
 
 
+def has_block_kernel(query: Tensor, value: Tensor, block: int) -> bool:
+    """Whether :func:`attend_to_blocks` takes these."""
+    return fused.takes(query, value, computed_in(query)) and block in fused.BLOCKS
+
+
+def attend_to_blocks(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, seen: Tensor, block: int) -> Tensor:
+    """:func:`attend` in which each block of queries sees some blocks of keys, on a GPU in half precision.
+
+    Args:
+        query: (batch, heads, queries, p)
+        key: (batch, heads, keys, p)
+        value: (batch, heads, keys, p)
+        mask: (batch, keys) bool, True for a key that counts for queries that see its block.
+        seen: (batch, heads, query blocks, key blocks) bool.
+        block: tokens in a block.
+    """
+    dtype = computed_in(query)
+    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    return fused.block_sparse_attention(query, key, value, as_logits(mask, key), seen, block)
+
+
 def attend_by_columns(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, dropout: float = 0.0
 ) -> Tensor:

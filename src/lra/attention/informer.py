@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from lra.attention import gather
+from lra.attention import fused, gather
 from lra.attention.contract import Attention, Draws
 from lra.attention.exact import attend
 from lra.attention.gather import pick, replace_rows
@@ -126,13 +126,17 @@ class InformerMask(Informer):
 def sparsity(query: Tensor, key: Tensor, index: Tensor, kept: Tensor) -> Tensor:
     """(batch, heads, length) max - mean of each query's products with the ``kept`` keys of ``index``, at least float32.
 
-    The mean taken from the keys: max_j q.k_j - q.mean = max_j q.(k_j - mean), one product and no difference of sums.
+    The mean taken from the keys: max_j q.k_j - q.mean = max_j q.(k_j - mean), one product and no difference of sums. On
+    a GPU in half precision a kernel finds the first of these maxima, without a matrix of products.
     """
     index = torch.where(kept, index, index[:, :1])  # a repeated key does not move the maximum
     precise = torch.promote_types(key.dtype, torch.float32)
-    sample = key.gather(2, index[:, None, :, None].expand(-1, key.shape[1], -1, key.shape[3])).to(precise)
+    sample = key.gather(2, index[:, None, :, None].expand(-1, key.shape[1], -1, key.shape[3]))
     with torch.autocast(key.device.type, enabled=False):
-        sample = (sample - mean_value(sample, kept)).mT  # (batch, heads, head_dim, U)
+        mean = mean_value(sample.to(precise), kept)  # (batch, heads, 1, head_dim)
+        if fused.takes(query, sample, query.dtype):
+            return fused.largest_products(query, sample.to(query.dtype)) - (query.to(precise) * mean).sum(-1)
+        sample = (sample.to(precise) - mean).mT  # (batch, heads, head_dim, U)
         # A compiler would make another graph for another number of parts, and a GPU is better filled by one.
         whole = torch.compiler.is_compiling() or query.device.type != "cpu"
         parts = torch.split(query.to(precise), query.shape[2] if whole else QUERIES_AT_ONCE, dim=2)

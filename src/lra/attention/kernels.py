@@ -1,8 +1,10 @@
-"""Softmax attention with a bias a key in Triton: three kernels that add up in one order, without atomics.
+"""Softmax attention with a bias a key in Triton, and the largest products of queries with keys.
 
-They are those of flash attention (Dao 2023, arXiv 2307.08691, algorithms 1 and 2), except that queries and keys have a
-kernel each on the way back, so that every gradient has one writer. Logits are in base 2. A program is a block of rows,
-or of columns, of one sequence's head, and goes through all columns, or rows.
+Attention has three kernels, which add up in one order, without atomics. They are those of flash attention (Dao 2023,
+arXiv 2307.08691, algorithms 1 and 2), except that queries and keys have a kernel each on the way back, so that every
+gradient has one writer. Logits are in base 2. A program is a block of rows, or of columns, of one sequence's head, and
+goes through all columns, or rows. With lists, these are the tokens of the blocks that ``listed`` names for the block of
+BLOCK tokens around its own, of which ``counts`` says how many there are; without them BLOCK is 0.
 
 Arguments of all kernels: tensors, each followed by its steps between sequences, heads and rows (rows are contiguous),
 ``bias`` by its steps between sequences, heads and keys. ``peak`` (sequences, heads, queries) is the log-sum-exp. SIZE
@@ -63,6 +65,22 @@ def end_of_seen(bias, step, keys):
 
 
 @triton.jit
+def own_list(listed, counts, head, first, rows, columns, BLOCK: tl.constexpr):
+    """The list of the block of rows that holds the row ``first``, and how many columns its blocks have."""
+    number = head * tl.cdiv(rows, BLOCK) + first // BLOCK
+    return listed + number * tl.cdiv(columns, BLOCK), tl.load(counts + number) * BLOCK
+
+
+@triton.jit
+def located(listed, number, BLOCK: tl.constexpr):
+    """Where in its sequence column ``number`` of those that are gone through is."""
+    if BLOCK == 0:
+        return number
+    else:
+        return tl.load(listed + number // BLOCK) * BLOCK + number % BLOCK
+
+
+@triton.jit
 def load_rows(tensor, rows, step, inside, SIZE: tl.constexpr, PADDED: tl.constexpr):
     """(rows, PADDED) of a tensor; zeros in rows that are not ``inside`` and beyond SIZE."""
     size = tl.arange(0, PADDED)
@@ -87,10 +105,10 @@ def store_rows(tensor, rows, step, inside, values, SIZE: tl.constexpr, PADDED: t
 @triton.jit
 def forward_kernel(
     query, q_batch, q_head, q_row, key, k_batch, k_head, k_row, value, v_batch, v_head, v_row,
-    bias, b_batch, b_head, b_key, output, o_batch, o_head, o_row, peak, seed, least, raised,
-    scale, heads, queries, keys,
+    bias, b_batch, b_head, b_key, output, o_batch, o_head, o_row, peak, listed, counts, seed,
+    least, raised, scale, heads, queries, keys,
     SIZE: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPS: tl.constexpr,
+    BLOCK: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """Outputs of a block of queries, and their log-sum-exps."""
     batch, head, block = place(tl.program_id(0), tl.cdiv(queries, ROWS), heads)
@@ -105,8 +123,12 @@ def forward_kernel(
     total = tl.zeros([ROWS], tl.float32)
     sums = tl.zeros([ROWS, PADDED], tl.float32)
     start = tl.load(seed).to(tl.uint32) if DROPS else 0
-    for first in range(0, end_of_seen(bias, b_key, keys), COLUMNS):
-        columns = first + tl.arange(0, COLUMNS)
+    if BLOCK:
+        listed, end = own_list(listed, counts, batch * heads + head, block * ROWS, queries, keys, BLOCK)
+    else:
+        end = end_of_seen(bias, b_key, keys)
+    for first in range(0, end, COLUMNS):
+        columns = located(listed, first, BLOCK) + tl.arange(0, COLUMNS)
         added, seen = load_bias(bias, columns, b_key, keys)
         k = load_rows(key, columns, k_row, seen, SIZE, PADDED)
         logits = tl.dot(q, tl.trans(k)) * (scale * LOG2_E) + added[None, :]
@@ -129,9 +151,10 @@ def forward_kernel(
 def query_kernel(
     query, q_batch, q_head, q_row, key, k_batch, k_head, k_row, value, v_batch, v_head, v_row,
     bias, b_batch, b_head, b_key, output, o_batch, o_head, o_row, upstream, u_batch, u_head, u_row,
-    gradient, g_batch, g_head, g_row, peak, product, of_peak, seed, least, raised, scale, heads, queries, keys,
+    gradient, g_batch, g_head, g_row, peak, product, of_peak, listed, counts, seed,
+    least, raised, scale, heads, queries, keys,
     SIZE: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPS: tl.constexpr,
+    BLOCK: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a block of queries, and the products of their outputs and upstream gradients.
 
@@ -155,8 +178,12 @@ def query_kernel(
     tl.store(product + (batch * heads + head) * queries + rows, inner, mask=inside)
     sums = tl.zeros([ROWS, PADDED], tl.float32)
     start = tl.load(seed).to(tl.uint32) if DROPS else 0
-    for first in range(0, end_of_seen(bias, b_key, keys), COLUMNS):
-        columns = first + tl.arange(0, COLUMNS)
+    if BLOCK:
+        listed, end = own_list(listed, counts, batch * heads + head, block * ROWS, queries, keys, BLOCK)
+    else:
+        end = end_of_seen(bias, b_key, keys)
+    for first in range(0, end, COLUMNS):
+        columns = located(listed, first, BLOCK) + tl.arange(0, COLUMNS)
         added, seen = load_bias(bias, columns, b_key, keys)
         k = load_rows(key, columns, k_row, seen, SIZE, PADDED)
         v = load_rows(value, columns, v_row, seen, WIDTH, PADDED)
@@ -173,9 +200,9 @@ def key_kernel(
     query, q_batch, q_head, q_row, key, k_batch, k_head, k_row, value, v_batch, v_head, v_row,
     bias, b_batch, b_head, b_key, upstream, u_batch, u_head, u_row,
     key_gradient, kg_batch, kg_head, kg_row, value_gradient, vg_batch, vg_head, vg_row, bias_gradient,
-    peak, product, seed, least, raised, scale, heads, queries, keys,
+    peak, product, listed, counts, seed, least, raised, scale, heads, queries, keys,
     SIZE: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPS: tl.constexpr,
+    BLOCK: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """The gradients of a block of keys, of their values and of their biases (sequences, heads, keys)."""
     batch, head, block = place(tl.program_id(0), tl.cdiv(keys, COLUMNS), heads)
@@ -191,7 +218,11 @@ def key_kernel(
     value_sums = tl.zeros([COLUMNS, PADDED], tl.float32)
     bias_sums = tl.zeros([COLUMNS], tl.float32)
     start = tl.load(seed).to(tl.uint32) if DROPS else 0
-    for first in range(0, tl.where(tl.max(seen.to(tl.int32), 0) > 0, queries, 0), ROWS):
+    end = queries
+    if BLOCK:
+        listed, end = own_list(listed, counts, batch * heads + head, block * COLUMNS, keys, queries, BLOCK)
+    for number in range(0, tl.where(tl.max(seen.to(tl.int32), 0) > 0, end, 0), ROWS):
+        first = located(listed, number, BLOCK)
         rows = first + tl.arange(0, ROWS)
         inside = rows < queries
         q = load_rows(query, rows, q_row, inside, SIZE, PADDED)
@@ -215,3 +246,22 @@ def key_kernel(
     store_rows(key_gradient + batch * kg_batch + head * kg_head, columns, kg_row, inside, key_sums, SIZE, PADDED)
     store_rows(value_gradient + batch * vg_batch + head * vg_head, columns, vg_row, inside, value_sums, WIDTH, PADDED)
     tl.store(bias_gradient + (batch * heads + head) * keys + columns, tl.where(seen, bias_sums, 0.0), mask=inside)
+
+
+@triton.jit
+def largest_kernel(
+    query, q_batch, q_head, q_row, key, k_batch, k_head, k_row, largest, heads, queries, keys,
+    SIZE: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """The largest product of each of a block of queries with the keys, (sequences, heads, queries)."""
+    batch, head, block = place(tl.program_id(0), tl.cdiv(queries, ROWS), heads)
+    rows = block * ROWS + tl.arange(0, ROWS)
+    q = load_rows(query + batch * q_batch + head * q_head, rows, q_row, rows < queries, SIZE, PADDED)
+    key += batch * k_batch + head * k_head
+    top = tl.full([ROWS], -float("inf"), tl.float32)
+    for first in range(0, keys, COLUMNS):
+        columns = first + tl.arange(0, COLUMNS)
+        k = load_rows(key, columns, k_row, columns < keys, SIZE, PADDED)
+        products = tl.where((columns < keys)[None, :], tl.dot(q, tl.trans(k)), -float("inf"))
+        top = tl.maximum(top, tl.max(products, 1))
+    tl.store(largest + (batch * heads + head) * queries + rows, top, mask=rows < queries)
