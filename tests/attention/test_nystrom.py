@@ -127,11 +127,16 @@ def test_inverse_in_float32(sharpness: float) -> None:
     assert error < 2e-4 * wanted.abs().max()
 
 
-def test_gradient_of_the_inverse() -> None:
+@pytest.mark.parametrize("on_tensor_cores", [False, True])
+def test_gradient_of_the_inverse(on_tensor_cores: bool) -> None:
     torch.manual_seed(0)
     logits = torch.randn(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
     vectors = torch.randn(1, 2, 5, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, y: apply_inverse(x.softmax(-1), y), (logits, vectors), fast_mode=True)
+
+    def inverse(logits: Tensor, vectors: Tensor) -> Tensor:
+        return apply_inverse(logits.softmax(-1), vectors, on_tensor_cores)
+
+    assert torch.autograd.gradcheck(inverse, (logits, vectors), fast_mode=True)
 
 
 def rounded_product(first: Tensor, second: Tensor) -> Tensor:

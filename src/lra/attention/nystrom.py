@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,8 @@ from lra.attention.contract import Attention, Draws
 from lra.attention.gather import permute
 
 ITERATIONS = 6
+
+Multiply = Callable[[Tensor, Tensor], Tensor]
 
 
 class Nystrom(Attention):
@@ -171,9 +174,18 @@ def apply_inverse(kernel: Tensor, vectors: Tensor, on_tensor_cores: bool = False
     for step in range(ITERATIONS):
         if step:
             product = NextProduct.apply(product, on_tensor_cores)  # type: ignore[no-untyped-call]
-        inner = 7 * vectors - multiply(product, vectors)
-        vectors = (13 * vectors - multiply(product, 15 * vectors - multiply(product, inner))) / 4
+        if on_tensor_cores:
+            vectors = Factor.apply(product, vectors)  # type: ignore[no-untyped-call]
+        else:
+            *_, vectors = apply_factor(product, vectors, torch.bmm)
     return vectors.view(shape)
+
+
+def apply_factor(product: Tensor, vectors: Tensor, multiply: Multiply) -> tuple[Tensor, Tensor, Tensor]:
+    """V_1 = 7 V - X V, V_2 = 15 V - X V_1 and (13 V - X V_2) / 4, the ``vectors`` V times a factor of Z_6."""
+    first = 7 * vectors - multiply(product, vectors)
+    second = 15 * vectors - multiply(product, first)
+    return first, second, (13 * vectors - multiply(product, second)) / 4
 
 
 @custom_op("lra::tensor_core_product", mutates_args=())
@@ -205,6 +217,28 @@ class Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         first, second = ctx.saved_tensors
         return tensor_core_product(gradient, second.mT), tensor_core_product(first.mT, gradient)
+
+
+class Factor(torch.autograd.Function):
+    """:func:`apply_factor` on tensor cores, whose three gradients of the matrix are one product and no sum."""
+
+    @staticmethod
+    def forward(ctx: Any, product: Tensor, vectors: Tensor) -> Tensor:
+        first, second, output = apply_factor(product, vectors, tensor_core_product)
+        ctx.save_for_backward(product, vectors, first, second)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        product, vectors, first, second = ctx.saved_tensors
+        back = product.mT
+        last = gradient / -4
+        of_second = tensor_core_product(back, last)
+        of_first = -tensor_core_product(back, of_second)
+        of_vectors = -tensor_core_product(back, of_first) + 7 * of_first + 15 * of_second - 13 * last
+        left = torch.cat([last, -of_second, -of_first], 2)
+        return tensor_core_product(left, torch.cat([second, first, vectors], 2).mT), of_vectors
 
 
 class NextProduct(torch.autograd.Function):
