@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lra.attention import build
 from lra.cli.main import main
@@ -103,8 +104,21 @@ def test_what_the_device_can_do_stands_beside_the_times(monkeypatch: pytest.Monk
     assert row.low is row.high is None  # of a single round
 
 
-def test_exact_attention_over_real_tokens_is_that_with_a_mask() -> None:
+def by_sequences(query: Tensor, key: Tensor, value: Tensor, ends: Tensor, other: Tensor, *longest: int) -> Tensor:
+    """Torch's ``varlen_attn``, which a CPU lacks: sequences of (tokens, heads, head_dim) that end at ``ends[1:]``."""
+    assert ends is other and ends.dtype == torch.int32 and longest == (64, 64)
+    sequences = [tensor.tensor_split(ends[1:-1].long()) for tensor in (query, key, value)]
+    heads = [[tensor.transpose(0, 1)[None] for tensor in one] for one in zip(*sequences, strict=True)]
+    attended = [unmasked_attention(*one, ends)[0] for one in heads]
+    return torch.cat([one.transpose(0, 1) for one in attended])
+
+
+@pytest.mark.parametrize("varlen", [False, True])
+def test_exact_attention_over_real_tokens_is_that_with_a_mask(varlen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Output and gradients, of sequences of two lengths that lie one after the other."""
+    if varlen:
+        monkeypatch.setattr(benchmarking, "has_varlen", lambda query: True)
+        monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", by_sequences)
     masked = Pass(exact_attention, 64, 3, CPU, torch.float32)
     packed = PackedPass(exact_attention, 64, 3, CPU, torch.float32)
     real = masked.mask.nonzero(as_tuple=True)

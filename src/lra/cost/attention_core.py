@@ -12,6 +12,7 @@ no fused CPU kernel can do.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import itertools
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -223,10 +224,17 @@ class Pass:
             tensor.grad = None
 
 
+def has_varlen(query: Tensor) -> bool:
+    """Whether torch's ``varlen_attn`` takes this: it came with torch 2.10, and is for a GPU in half precision."""
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return half and query.is_cuda and importlib.util.find_spec("torch.nn.attention.varlen") is not None
+
+
 class PackedPass(Pass):
     """Exact attention over the real tokens only, all sequences in one tensor (tokens, heads, head_dim).
 
-    Packing is not timed: a model that computes no padding keeps its sequences packed from layer to layer.
+    Packing is not timed: a model that computes no padding keeps its sequences packed from layer to layer. Where torch
+    has no operator for this, a nested tensor does it, at more cost beside the attention.
     """
 
     def __init__(self, forward: Forward, length: int, batch: int, device: torch.device, dtype: torch.dtype):
@@ -240,6 +248,14 @@ class PackedPass(Pass):
 
     def output(self) -> Tensor:
         """(tokens, heads, head_dim)"""
+        query, key, value = self.inputs
+        if has_varlen(query):
+            from torch.nn.attention.varlen import varlen_attn
+
+            offsets = self.offsets.int()
+            attended = varlen_attn(query, key, value, offsets, offsets, self.longest, self.longest)
+            assert isinstance(attended, Tensor)  # alone, since no log-sum-exp is asked for
+            return attended
         query, key, value = (
             torch.nested.nested_tensor_from_jagged(
                 one, self.offsets, min_seqlen=self.shortest, max_seqlen=self.longest
