@@ -32,7 +32,7 @@ def kind(name, constants):
 cases = itertools.product(((80, 32), (90, 32), (90, 128)), KERNELS.items(), ((False, 0), (True, 0), (False, BLOCK)))
 largest = ((90, 32), (kernels.largest_kernel, forward_tile), (False, 0))
 for (capability, padded), (kernel, tiles), (drops, block) in (*cases, largest):
-    tile = tiles(2048, 2048, padded)
+    tile = tiles(2048, 2048, padded, capability // 10)
     rows, columns = min(tile.rows, block or tile.rows), min(tile.columns, block or tile.columns)
     constants = {"SIZE": padded, "WIDTH": padded, "PADDED": padded, "ROWS": rows, "COLUMNS": columns}
     constants |= {"BLOCK": block, "DROPS": drops} | ({} if drops else {"seed": None})

@@ -20,28 +20,31 @@ class Tile:
     stages: int
 
 
-Tiles = Callable[[int, int, int], Tile]
-"""The tile for so many queries and keys and a padded head size. Up to a size of 32 they were chosen by time, of eight
-or nine each on an H200; for larger heads none has been timed."""
+Tiles = Callable[[int, int, int, int], Tile]
+"""The tile for so many queries and keys, a padded head size and a GPU's major compute capability. Up to a size of 32
+they were chosen by time, of eight or nine each on an H200; for larger heads and other GPUs none has been timed."""
+HOPPER = 9
+"""Compute capability from which four warps hold a tile of 128 x 128; compiled for an A100, its registers overflow."""
 
 
-def forward_tile(queries: int, keys: int, padded: int) -> Tile:
+def forward_tile(queries: int, keys: int, padded: int, capability: int) -> Tile:
     """For the outputs."""
     if padded > 64:
         return Tile(128, 64, warps=8, stages=2)
     if queries <= 64:
         return Tile(64, 64, warps=4, stages=3)
-    return Tile(128, 128, warps=4, stages=2) if keys >= 1024 and padded <= 32 else Tile(128, 64, warps=4, stages=3)
+    large = keys >= 1024 and padded <= 32 and capability >= HOPPER
+    return Tile(128, 128, warps=4, stages=2) if large else Tile(128, 64, warps=4, stages=3)
 
 
-def query_tile(queries: int, keys: int, padded: int) -> Tile:
+def query_tile(queries: int, keys: int, padded: int, capability: int) -> Tile:
     """For the gradient of queries."""
     if padded > 32:
         return Tile(64, 64, warps=4, stages=2 if padded > 64 else 3)
     return Tile(64 if queries <= 64 else 128, 32, warps=4, stages=3)
 
 
-def key_tile(queries: int, keys: int, padded: int) -> Tile:
+def key_tile(queries: int, keys: int, padded: int, capability: int) -> Tile:
     """For the gradients of keys, values and biases."""
     return Tile(64, 64, warps=4, stages=2 if padded > 64 else 3)
 
@@ -62,7 +65,7 @@ def launch(
     batch, heads, queries, size = query.shape
     keys, width = value.shape[2:]
     padded = padded_size(max(size, width))
-    tile = tiles(queries, keys, padded)
+    tile = tiles(queries, keys, padded, capability_of(query))
     rows, columns = (min(side, block or side) for side in (tile.rows, tile.columns))
     programs = -(-queries // rows) if by_rows else -(-keys // columns)
     kernel[(batch * heads * programs,)](
@@ -90,7 +93,7 @@ def launch_largest(kernel: Any, query: Tensor, key: Tensor, largest: Tensor) -> 
     """Start the kernel of the largest products, a program for each block of queries and each head."""
     batch, heads, queries, size = query.shape
     keys, padded = key.shape[2], padded_size(size)
-    tile = forward_tile(queries, keys, padded)
+    tile = forward_tile(queries, keys, padded, capability_of(query))
     kernel[(batch * heads * -(-queries // tile.rows),)](
         *strided(query, key),
         largest,
@@ -104,6 +107,11 @@ def launch_largest(kernel: Any, query: Tensor, key: Tensor, largest: Tensor) -> 
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
+
+
+def capability_of(tensor: Tensor) -> int:
+    """The major compute capability of a tensor's GPU; on a CPU, where Triton interprets, that of the newest tiles."""
+    return torch.cuda.get_device_capability(tensor.device)[0] if tensor.is_cuda else HOPPER
 
 
 def padded_size(size: int) -> int:
