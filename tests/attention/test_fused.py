@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from lra.attention import build, fused, gather
+from lra.attention import Attention, build, fused, gather
 from lra.attention.checking import maker, masks
 from lra.attention.exact import attend, log_sum_exp
 from lra.attention.fused import (
@@ -244,16 +246,20 @@ def test_methods(name: str) -> None:
     assert heads.median() < 1e-2
 
 
-@pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("length", [257, 300])
-def test_bigbird_reads_blocks_in_place(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outputs and gradients of the copies, of a full sequence, a short one, one with holes, and a single token."""
-    attention = build("bigbird", heads=2, head_dim=16, max_length=300, block_size=16)
+def sparse_bigbird(length: int) -> tuple[Attention, list[Tensor], Tensor]:
+    """BigBird with six blocks or more; query, key, value; a mask of a full sequence, a short one, and one of holes."""
+    attention = build("bigbird", heads=1, head_dim=16, max_length=256, block_size=32, num_random_blocks=1)
     torch.manual_seed(length)
-    tensors = [torch.randn(4, 2, length, 16).half().requires_grad_() for _ in range(3)]
-    mask = torch.rand(4, length) < torch.tensor([2.0, 2.0, 0.6, 0.0])[:, None]
-    mask[1, 150:] = False
-    mask[:, 40] = True
+    tensors = [torch.randn(3, 1, length, 16).half().requires_grad_() for _ in range(3)]
+    mask = torch.rand(3, length) < torch.tensor([2.0, 2.0, 0.6])[:, None]
+    mask[1, 100:] = False
+    return attention, tensors, mask
+
+
+@pytest.mark.usefixtures("kernels")
+def test_bigbird_reads_blocks_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs and gradients are those of the copies."""
+    attention, tensors, mask = sparse_bigbird(250)
     real = mask[:, None, :, None]
     draws = attention.draw(*tensors, mask)
     calls = []
@@ -263,7 +269,7 @@ def test_bigbird_reads_blocks_in_place(length: int, monkeypatch: pytest.MonkeyPa
         return block_sparse_attention(*given)
 
     monkeypatch.setattr(fused, "block_sparse_attention", called)
-    upstream = torch.randn(4, 2, length, 16)
+    upstream = torch.randn(3, 1, 250, 16)
     found = with_gradients(lambda *given: attention(*given, mask, draws) * real, tensors, upstream)
     assert len(calls) == 1
     precise = [tensor.detach().double().requires_grad_() for tensor in tensors]
@@ -271,6 +277,27 @@ def test_bigbird_reads_blocks_in_place(length: int, monkeypatch: pytest.MonkeyPa
     assert len(calls) == 1, "float64 takes the copies"
     for one, other in zip(found, expected, strict=True):
         assert off(one, other) < 2e-3
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.usefixtures("kernels")
+def test_bigbird_compiles_for_any_length() -> None:
+    """Without a break, in at most two graphs for three lengths, with the same outputs and gradients."""
+    torch._dynamo.reset()
+    attention, *_ = sparse_bigbird(256)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(attention, fullgraph=True, dynamic=True, backend=counter)
+    for length in (170, 250, 220):
+        _, tensors, mask = sparse_bigbird(length)
+        upstream = torch.randn(3, 1, length, 16).half()
+        for one, other in zip(
+            with_gradients(partial(compiled, mask=mask), tensors, upstream),
+            with_gradients(partial(attention, mask=mask), tensors, upstream),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
+    assert counter.frame_count <= 2
 
 
 def test_device_decides(monkeypatch: pytest.MonkeyPatch) -> None:

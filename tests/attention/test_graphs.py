@@ -35,7 +35,8 @@ def arguments(length: int) -> list[Tensor]:
 @pytest.mark.parametrize(
     ("name", "training", "on_gpu"),
     [
-        *itertools.product(METHODS, (False, True), (False, True)),
+        *itertools.product([name for name in METHODS if name != "bigbird"], (False, True), (False, True)),
+        *itertools.product(["bigbird"], (False, True), [False]),  # test_fused.py compiles its form for a GPU
         *itertools.product(VARIANTS, [True], [True]),
         *itertools.product(BEYOND, [False], [False]),  # which do the same in training
     ],
