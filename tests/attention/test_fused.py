@@ -283,12 +283,12 @@ def test_bigbird_reads_blocks_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.long
 @pytest.mark.usefixtures("kernels")
 def test_bigbird_compiles_for_any_length() -> None:
-    """Without a break, in at most two graphs for three lengths, with the same outputs and gradients."""
+    """Without a break, in one graph for two lengths, with the same outputs and gradients."""
     torch._dynamo.reset()
     attention, *_ = sparse_bigbird(256)
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(attention, fullgraph=True, dynamic=True, backend=counter)
-    for length in (170, 250, 220):
+    for length in (170, 250):
         _, tensors, mask = sparse_bigbird(length)
         upstream = torch.randn(3, 1, length, 16).half()
         for one, other in zip(
@@ -297,7 +297,7 @@ def test_bigbird_compiles_for_any_length() -> None:
             strict=True,
         ):
             assert torch.equal(one, other)
-    assert counter.frame_count <= 2
+    assert counter.frame_count == 1
 
 
 def test_device_decides(monkeypatch: pytest.MonkeyPatch) -> None:
